@@ -1,0 +1,37 @@
+"""Shared fixtures and the promise that every test keeps: torch's global state stays as it was."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+# Deterministic examples: a red run in CI must be red at home, too.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def repeatable_torch():
+    """Seed torch for the test's own draws, without leaking them into the next test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def global_state_kept():
+    """Fail if the test's body moved torch's global generator."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before), "torch's global generator was used"
+
+
+@pytest.fixture(scope="session")
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true")

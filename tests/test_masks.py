@@ -1,0 +1,65 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsnn_lab import Triangular, VariableLinear, Width, at_width, prefix_mask
+from vsnn_lab.masks import keep_prefix
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=20))
+def test_row_i_keeps_exactly_its_first_units(widths):
+    mask = prefix_mask(torch.tensor(widths), 12)
+    assert mask.dtype == torch.bool
+    assert mask.tolist() == [[unit < width for unit in range(12)] for width in widths]
+
+
+@given(st.integers(1, 64))
+def test_the_triangle_of_a_batch_as_large_as_the_width_is_exactly_lower_triangular(width):
+    mask = prefix_mask(Triangular()(width, width), width)
+    assert torch.equal(mask, torch.ones(width, width).tril().bool())
+
+
+def test_an_infinity_beyond_the_width_stays_out():
+    axis = Width(3)
+    x = torch.tensor([[1.0, 2.0, float("inf")], [1.0, float("nan"), 3.0]])
+    with at_width(axis.control, torch.tensor([2, 1])):
+        assert keep_prefix(x, axis).tolist() == [[1, 2, 0], [1, 0, 0]]
+
+
+def test_the_mask_follows_the_stated_dimension():
+    axis = Width(4)
+    x = torch.ones(2, 4, 3)
+    with at_width(axis.control, torch.tensor([1, 3])):
+        assert keep_prefix(x, axis, dim=1).sum(dim=(1, 2)).tolist() == [3, 9]
+        with pytest.raises(ValueError, match=r"must have 4 units in dimension -1 .* got shape"):
+            keep_prefix(x, axis)
+
+
+@pytest.mark.parametrize(
+    ("widths", "size", "error", "message"),
+    [
+        ([1, 2], 3, TypeError, r"widths must be a LongTensor of shape \(batch,\), got \[1, 2\]"),
+        (torch.tensor([1.0]), 3, TypeError, "got dtype torch.float32"),
+        (torch.tensor([0]), 3, ValueError, r"must lie in 1\.\.3, got 0"),
+        (torch.tensor([4]), 3, ValueError, r"must lie in 1\.\.3, got 4"),
+        (torch.tensor([1]), 0, ValueError, "max_width must be at least 1, got 0"),
+    ],
+)
+def test_a_bad_mask_is_refused(widths, size, error, message):
+    with pytest.raises(error, match=message):
+        prefix_mask(widths, size)
+
+
+def test_an_input_of_the_wrong_size_is_refused():
+    layer = VariableLinear(Width(8), 2)
+    with (
+        at_width(layer, 3),
+        pytest.raises(ValueError, match=r"must have 3 or 8 units in dimension -1 at width 3 of 8"),
+    ):
+        layer(torch.ones(2, 5))
+    with (
+        at_width(layer, torch.tensor([1, 2, 3])),
+        pytest.raises(ValueError, match="one row for each of the 3 widths"),
+    ):
+        layer(torch.ones(2, 8))

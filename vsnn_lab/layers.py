@@ -1,0 +1,102 @@
+"""Variable layers: torch's own, with axes that may be a `Width`.
+
+Each keeps the parameters, names and initialisation of the layer it derives from, so that a
+state_dict of plain layers loads straight in.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsnn_lab.masks import keep_prefix
+from vsnn_lab.widths import Width, check_axis, full_size
+
+
+class VariableLayer(nn.Module):
+    """What `extract` and the budgets know of a variable layer."""
+
+    in_axis: int | Width
+    out_axis: int | Width
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[int | Width, ...]]:
+        """The axis along each dimension of each parameter."""
+        raise NotImplementedError
+
+    @property
+    def size_axes(self) -> dict[str, int | Width]:
+        """The plain layer's size attributes and the axes that set them."""
+        raise NotImplementedError
+
+
+def _first_units(tensor: Tensor, axis: int | Width, dim: int) -> Tensor:
+    """Cut the parameter's dimension down to the units kept now; masks leave it whole."""
+    if isinstance(axis, int):
+        return tensor
+    position = axis.control.position
+    if not isinstance(position, int) or position == axis.control.steps:
+        return tensor
+    return tensor.narrow(dim, 0, axis.at(position))
+
+
+class VariableLinear(VariableLayer, nn.Linear):
+    """`torch.nn.Linear` whose input, output or both may be variable.
+
+    Args:
+        in_features: Input axis: an int, or a `Width`.
+        out_features: Output axis: an int, or a `Width`.
+        bias: Whether to add a bias.
+        device: As in torch.
+        dtype: As in torch.
+
+    Shape:
+        Input (batch, ..., in_features), output (batch, ..., out_features), each variable axis cut
+        to the units that are kept. Under a width vector both stay whole, and the units of the
+        input beyond a sample's width count as zero; those of the output are for the next layer
+        to leave out.
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235.
+
+    Example:
+        >>> import torch
+        >>> from vsnn_lab import Width, at_width
+        >>> layer = VariableLinear(4, Width(8))
+        >>> with at_width(layer, 3):
+        ...     layer(torch.ones(2, 4)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        in_features: int | Width,
+        out_features: int | Width,
+        bias: bool = True,
+        device=None,
+        dtype=None,
+    ) -> None:
+        in_axis = check_axis("in_features", in_features)
+        out_axis = check_axis("out_features", out_features)
+        super().__init__(full_size(in_axis), full_size(out_axis), bias, device, dtype)
+        self.in_axis = in_axis
+        self.out_axis = out_axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer at the width its knobs stand at."""
+        weight = _first_units(self.weight, self.out_axis, 0)
+        weight = _first_units(weight, self.in_axis, 1)
+        bias = None if self.bias is None else _first_units(self.bias, self.out_axis, 0)
+        return F.linear(keep_prefix(x, self.in_axis), weight, bias)
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[int | Width, ...]]:
+        """The axis along each dimension of each parameter."""
+        return {"weight": (self.out_axis, self.in_axis), "bias": (self.out_axis,)}
+
+    @property
+    def size_axes(self) -> dict[str, int | Width]:
+        """The plain layer's size attributes and the axes that set them."""
+        return {"in_features": self.in_axis, "out_features": self.out_axis}
+
+    def extra_repr(self) -> str:
+        """Show the axes, not only their full sizes."""
+        return f"{self.in_axis}, {self.out_axis}, bias={self.bias is not None}"

@@ -1,0 +1,89 @@
+"""Prefix masks: which units of which sample stay.
+
+Row i of a batch keeps its first units; a batch whose widths count from 1 to W makes a lower
+triangle, which gave the method its name (Staley & Markowitz 2022, arXiv 2205.01235).
+"""
+
+import torch
+from torch import Tensor
+
+from vsnn_lab._checks import check_int
+from vsnn_lab.widths import Width, WidthControl
+
+
+def prefix_mask(widths: Tensor, max_width: int) -> Tensor:
+    """Keep the first ``widths[i]`` units of sample ``i``.
+
+    Args:
+        widths: Units kept per sample, shape (batch,), each in 1..max_width.
+        max_width: Units in the full layer.
+
+    Returns:
+        Boolean mask, shape (batch, max_width), on the device of ``widths``.
+
+    Raises:
+        TypeError: If ``widths`` is not an integer tensor.
+        ValueError: If a width lies outside 1..max_width.
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235.
+
+    Example:
+        >>> prefix_mask(torch.tensor([1, 3]), 3).int()
+        tensor([[1, 0, 0],
+                [1, 1, 1]], dtype=torch.int32)
+    """
+    max_width = check_int("max_width", max_width)
+    if not isinstance(widths, Tensor):
+        raise TypeError(f"widths must be a LongTensor of shape (batch,), got {widths!r}")
+    return _prefix(WidthControl(max_width).check(widths), max_width)
+
+
+def _prefix(widths: Tensor, max_width: int) -> Tensor:
+    return torch.arange(max_width, device=widths.device) < widths.unsqueeze(1)
+
+
+def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
+    """Give a layer the units of ``x`` that its input axis keeps now.
+
+    This is where an axis is consumed. With the knob at an int the rest is cut off; with one
+    width per sample the rest becomes zero, so that a bias or an activation with f(0) != 0
+    in between cannot leak into the next layer, and no gradient reaches a unit beyond the width.
+
+    Args:
+        x: Activations, shape (batch, ...), ``axis`` along ``dim``: all its units, or just those
+            that are kept.
+        axis: The axis, fixed or variable.
+        dim: Where it lies.
+
+    Raises:
+        ValueError: If ``x`` has neither size, or not as many samples as there are widths.
+    """
+    if isinstance(axis, int):
+        return x
+    position = axis.control.position
+    if isinstance(position, int):
+        kept = axis.at(position)
+        if x.shape[dim] == kept:
+            return x
+        if x.shape[dim] == axis.max_width:
+            return x.narrow(dim, 0, kept)
+        raise ValueError(
+            f"x must have {kept} or {axis.max_width} units in dimension {dim} at width "
+            f"{position} of {axis.control.steps}, got shape {tuple(x.shape)}"
+        )
+    if x.dim() < 2 or len(x) != len(position):
+        raise ValueError(
+            f"x must have one row for each of the {len(position)} widths, got shape "
+            f"{tuple(x.shape)}"
+        )
+    if x.shape[dim] != axis.max_width:
+        raise ValueError(
+            f"x must have {axis.max_width} units in dimension {dim} when each sample has its own "
+            f"width, got shape {tuple(x.shape)}"
+        )
+    mask = _prefix(position.to(x.device) * axis.per_step, axis.max_width)
+    shape = [1] * x.dim()
+    shape[0], shape[dim] = mask.shape
+    # `where`, not a product: an infinity beyond the width must not become a NaN.
+    return torch.where(mask.view(shape), x, 0.0)

@@ -1,0 +1,116 @@
+"""Networks built from layers. One without a `Width` is plain PyTorch throughout."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from vsnn_lab._checks import check_int
+from vsnn_lab.layers import VariableLinear
+from vsnn_lab.widths import Width, check_axis
+
+Activation = Callable[[], nn.Module]
+
+
+def _linear(in_features: int | Width, out_features: int | Width) -> nn.Linear:
+    if isinstance(in_features, Width) or isinstance(out_features, Width):
+        return VariableLinear(in_features, out_features)
+    return nn.Linear(in_features, out_features)
+
+
+def _dense(axes: Sequence[int | Width], activation: Activation) -> list[nn.Module]:
+    """Return linear layers from axis to axis with an activation between any two."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(axes):
+        layers += [_linear(fan_in, fan_out), activation()]
+    return layers[:-1]
+
+
+class _Chain(nn.Sequential):
+    """A ``Sequential`` with a constructor of its own: a slice of it is a plain ``Sequential``."""
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)
+
+
+class MLP(_Chain):
+    """A fully connected network; each of its axes may be a `Width`.
+
+    Args:
+        in_features: Input axis.
+        hidden: Axes of the hidden layers, any number.
+        out_features: Output axis.
+        activation: Makes the module between two layers.
+
+    Shape:
+        (batch, in_features) to (batch, out_features).
+
+    Example:
+        >>> MLP(784, (Width(256), Width(256)), 10)[0]
+        VariableLinear(784, Width(256), bias=True)
+    """
+
+    def __init__(
+        self,
+        in_features: int | Width,
+        hidden: Sequence[int | Width],
+        out_features: int | Width,
+        activation: Activation = nn.ReLU,
+    ) -> None:
+        axes = [check_axis("in_features", in_features)]
+        axes += [check_axis("hidden", axis) for axis in hidden]
+        axes += [check_axis("out_features", out_features)]
+        super().__init__(*_dense(axes, activation))
+
+
+class Autoencoder(_Chain):
+    """A fully connected autoencoder whose code may be a `Width`.
+
+    ``encoder`` and ``decoder`` are its two children, mirror images of each other; the
+    reconstruction ends in a sigmoid, for pixels in [0, 1].
+
+    Args:
+        shape: Shape of one image, (channels, height, width), or (features,).
+        code: Axis of the code: an int, or a `Width`.
+        hidden: Axes of the encoder's hidden layers, from the image inwards.
+        activation: Makes the module between two layers.
+
+    Shape:
+        (batch, *shape) to (batch, *shape).
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235, section on autoencoders;
+        the layer sizes are ours.
+
+    Example:
+        >>> import torch
+        >>> model = Autoencoder((1, 28, 28), Width(32))
+        >>> model(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        code: int | Width,
+        hidden: Sequence[int | Width] = (512, 256),
+        activation: Activation = nn.ReLU,
+    ) -> None:
+        if not shape:
+            raise ValueError(f"shape must name at least one dimension, got {shape!r}")
+        pixels = 1
+        for size in shape:
+            pixels *= check_int("shape", size)
+        axes = [pixels]
+        axes += [check_axis("hidden", axis) for axis in hidden]
+        axes += [check_axis("code", code)]
+        encoder = nn.Sequential(nn.Flatten(), *_dense(axes, activation))
+        decoder = nn.Sequential(
+            *_dense(axes[::-1], activation), nn.Sigmoid(), nn.Unflatten(1, tuple(shape))
+        )
+        super().__init__(OrderedDict(encoder=encoder, decoder=decoder))
+        self.shape = tuple(shape)
+        self.code = code

@@ -1,0 +1,263 @@
+"""Widths are axes: an axis of a layer is an ``int`` (fixed) or a `Width` (variable).
+
+A `WidthControl` is the knob behind one or more axes, and `at_width` turns it for a while. The
+knob's position is the only state, it lives on the knob, and the model that holds the axis finds
+it there; nothing is global.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab._checks import check_int
+
+Position = int | Tensor
+
+
+class WidthControl:
+    """The knob behind one or more variable axes.
+
+    A position is an integer in ``1..steps``; every axis on the knob keeps the same share of its
+    units. At rest the knob stands at ``steps``: full width.
+
+    Args:
+        steps: Number of positions, at least 1.
+
+    Raises:
+        TypeError: If ``steps`` is not an integer.
+        ValueError: If it is below 1.
+
+    Example:
+        Layers of 6 and 9 units share three positions, of 2 and 3 units a step:
+
+        >>> knob = WidthControl(3)
+        >>> knob.axis(6).at(2), knob.axis(9).at(2)
+        (4, 6)
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = check_int("steps", steps)
+        self._position: Position = self.steps
+
+    @property
+    def position(self) -> Position:
+        """Where the knob stands: an int in 1..steps, or one position per sample."""
+        return self._position
+
+    def axis(self, size: int) -> "Width":
+        """Return an axis of ``size`` units on this knob; ``steps`` must divide ``size``."""
+        return Width(size, control=self)
+
+    def check(self, width: Any) -> Position:
+        """Return ``width`` as a valid position, or say what is wrong with it.
+
+        Args:
+            width: An int in 1..steps, or an integer tensor of shape (batch,) of such positions.
+
+        Raises:
+            TypeError: If it is neither an integer nor an integer tensor.
+            ValueError: If a position lies outside the range or the tensor is not a vector.
+        """
+        hint = f"WidthControl(steps={self.steps}) sets the range"
+        if not isinstance(width, Tensor):
+            return check_int("width", width, 1, self.steps, hint=hint)
+        if width.dtype == torch.bool or width.is_floating_point() or width.is_complex():
+            raise TypeError(f"width must be an integer tensor, got dtype {width.dtype}; {hint}")
+        if width.dim() != 1 or len(width) == 0:
+            raise ValueError(
+                f"width must be a non-empty vector of shape (batch,), got shape "
+                f"{tuple(width.shape)}; pass an int to give every sample the same width"
+            )
+        low, high = (int(value) for value in width.aminmax())
+        if low < 1 or high > self.steps:
+            worst = low if low < 1 else high
+            raise ValueError(f"width must lie in 1..{self.steps}, got {worst}; {hint}")
+        return width.long()
+
+    def __repr__(self) -> str:
+        return f"WidthControl({self.steps})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy starts at rest: the `with` block that turned this knob would never turn it back.
+        return {"steps": self.steps, "_position": self.steps}
+
+
+class Width:
+    """A variable axis: ``max_width`` units of which a prefix is kept.
+
+    Args:
+        max_width: Units at full width.
+        control: The knob; by default one of its own with ``max_width`` positions.
+
+    Raises:
+        TypeError: If ``max_width`` is not an integer or ``control`` not a `WidthControl`.
+        ValueError: If ``max_width`` is below 1, or the knob's steps do not divide it.
+
+    Example:
+        >>> channels = Width(16)
+        >>> pixels = channels * 49  # a flatten: channel c becomes 49 neighbouring features
+        >>> pixels.at(3)
+        147
+    """
+
+    def __init__(self, max_width: int, control: WidthControl | None = None) -> None:
+        self.max_width = check_int("max_width", max_width)
+        if control is not None and not isinstance(control, WidthControl):
+            raise TypeError(
+                f"control must be a WidthControl, got {control!r} of type {type(control).__name__}"
+            )
+        self.control = WidthControl(self.max_width) if control is None else control
+        if self.max_width % self.control.steps:
+            raise ValueError(
+                f"max_width must be a multiple of the knob's steps, got max_width="
+                f"{self.max_width} and steps={self.control.steps}; choose a common divisor of "
+                "all sizes on the knob as steps"
+            )
+        self.per_step = self.max_width // self.control.steps
+
+    def at(self, position: int) -> int:
+        """Return the units kept at a knob position."""
+        return position * self.per_step
+
+    def __mul__(self, repeats: int) -> "Width":
+        if isinstance(repeats, bool) or not isinstance(repeats, int):
+            return NotImplemented
+        check_int("repeats", repeats)
+        return Width(self.max_width * repeats, control=self.control)
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        own = self.control.steps == self.max_width
+        return f"Width({self.max_width}{'' if own else f', control={self.control}'})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Width | int":
+        # `extract` copies a model with its knobs replaced by positions in the memo; every axis,
+        # wherever a user's module keeps it, then becomes its number of kept units.
+        control = copy.deepcopy(self.control, memo)
+        if isinstance(control, int):
+            return self.at(control)
+        return Width(self.max_width, control=control)
+
+
+def check_axis(name: str, axis: Any) -> int | Width:
+    """Return ``axis`` if it is a `Width` or a positive int, or say what is wrong with it."""
+    hint = "Width(n) makes it variable"
+    return axis if isinstance(axis, Width) else check_int(name, axis, hint=hint)
+
+
+def full_size(axis: int | Width) -> int:
+    """Return the units of ``axis`` at full width."""
+    return axis.max_width if isinstance(axis, Width) else axis
+
+
+def kept_size(axis: int | Width, positions: Mapping[WidthControl, int]) -> int:
+    """Return the units of ``axis`` at given knob positions."""
+    return axis.at(positions[axis.control]) if isinstance(axis, Width) else axis
+
+
+def width_controls(model: nn.Module) -> list[WidthControl]:
+    """Return the knobs behind the axes of ``model``, each once, in the order of its modules."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
+    found = {
+        value.control: None
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Width)
+    }
+    return list(found)
+
+
+def single_control(model: nn.Module) -> WidthControl:
+    """Return the one knob of ``model``.
+
+    Raises:
+        ValueError: If it has no knob, or several.
+    """
+    controls = width_controls(model)
+    if not controls:
+        raise ValueError("model must have a variable axis, got none; build a layer with a Width")
+    if len(controls) > 1:
+        raise ValueError(
+            f"model must have one knob for a single width, got {len(controls)}: {controls}; "
+            "pass a dict[WidthControl, int]"
+        )
+    return controls[0]
+
+
+def positions_of(model: nn.Module | WidthControl, width: Any) -> dict[WidthControl, Position]:
+    """Resolve ``width`` into a checked position for each knob it names.
+
+    Args:
+        model: A module, or one knob.
+        width: An int or a width vector for a single knob, or a dict from knobs to either.
+
+    Raises:
+        TypeError: If ``model`` or a width has the wrong type.
+        ValueError: If a width lies outside its range or a knob is not the model's.
+    """
+    if isinstance(model, WidthControl):
+        own = [model]
+    elif isinstance(width, Mapping):
+        own = width_controls(model)
+    else:
+        own = [single_control(model)]
+    if not isinstance(width, Mapping):
+        return {own[0]: own[0].check(width)}
+    for control in width:
+        if control not in own:
+            raise ValueError(f"width must name knobs of the model, got {control!r}; it has {own}")
+    return {control: control.check(value) for control, value in width.items()}
+
+
+class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
+    """Run a model at a reduced width: ``with at_width(net, 64): net(x)``.
+
+    Restores what was there before, also after an exception. An int slices: layers use only their
+    first units, and the work shrinks with them. A vector of one width per sample masks: the batch
+    stays whole and each sample sees zeros beyond its width (Staley & Markowitz 2022).
+
+    The position lives on the knob, so two threads must not hold one model at different widths.
+
+    Args:
+        model_or_control: A module with variable axes, or a `WidthControl`.
+        width: An int in 1..steps; a LongTensor of shape (batch,); or a ``dict[WidthControl, int]``
+            for a model with several knobs (knobs that it leaves out stay as they are).
+
+    Raises:
+        TypeError: If a width is not an integer, a float say.
+        ValueError: If a width lies outside the range, or the model has no knob or several.
+
+    Example:
+        >>> knob = WidthControl(8)
+        >>> with at_width(knob, 3):
+        ...     knob.position
+        3
+        >>> knob.position
+        8
+    """
+
+    def __init__(
+        self,
+        model_or_control: nn.Module | WidthControl,
+        width: int | Tensor | Mapping[WidthControl, int],
+    ) -> None:
+        self._positions = positions_of(model_or_control, width)
+        self._before: list[dict[WidthControl, Position]] = []
+
+    def __enter__(self) -> Self:
+        self._before.append({control: control._position for control in self._positions})
+        self._turn(self._positions)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._turn(self._before.pop())
+
+    @staticmethod
+    def _turn(positions: Mapping[WidthControl, Position]) -> None:
+        for control, position in positions.items():
+            control._position = position

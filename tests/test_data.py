@@ -1,0 +1,284 @@
+import hashlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vsnn_lab import _torchvision, data
+from vsnn_lab.data import TensorBatches, load, split_validation
+
+README = Path(data.__file__).resolve().parents[1] / "data" / "README.md"
+
+
+def read_idx(path):
+    """Read an IDX file by its published layout: magic number, big-endian sizes, bytes."""
+    content = path.read_bytes()
+    dims = content[3]
+    shape = struct.unpack(f">{dims}I", content[4 : 4 + 4 * dims])
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dims).reshape(shape)
+
+
+def run_cli(*arguments, **options):
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "vsnn_lab.data", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")]
+)
+@pytest.mark.parametrize(("split", "stem"), [("train", "train"), ("test", "t10k")])
+def test_mnist_sets_hold_the_bytes_of_the_raw_files_scaled_to_one(name, folder, split, stem):
+    images = load(name, split)
+    raw = data.data_root() / folder / "raw"
+    pixels = read_idx(raw / f"{stem}-images-idx3-ubyte")
+    labels = read_idx(raw / f"{stem}-labels-idx1-ubyte")
+    assert images.images.shape == (len(pixels), 1, 28, 28)
+    assert images.images.dtype == torch.float32
+    assert images.labels.dtype == torch.int64
+    np.testing.assert_array_equal(images.labels.numpy(), labels)
+    some = slice(None, None, 97)
+    np.testing.assert_allclose(images.images[some, 0].numpy(), pixels[some] / 255.0, rtol=1e-6)
+    assert (images.images.min(), images.images.max()) == (0, 1)
+    assert images.name == name
+    assert len(images) == len(labels)
+    assert len(images.class_names) == 10
+
+
+def test_mnist_label_counts_are_the_published_ones():
+    # Class sizes of the MNIST training set as published with it.
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert torch.bincount(load("mnist").labels).tolist() == counts
+
+
+def test_fashion_mnist_is_balanced_and_names_its_classes():
+    images = load("fashion-mnist", "test")
+    assert torch.bincount(images.labels).tolist() == [1000] * 10
+    assert images.class_names[0] == "T-shirt/top"
+    assert images.class_names[9] == "Ankle boot"
+
+
+def test_digits_splits_are_disjoint_complete_and_balanced():
+    from sklearn.datasets import load_digits
+
+    train, test = load("digits", "train"), load("digits", "test")
+    rows = [tuple(row) for part in (train, test) for row in part.images.flatten(1).mul(16).tolist()]
+    expected = [tuple(row) for row in load_digits().data.tolist()]
+    assert sorted(rows) == sorted(expected)
+    assert (len(train), len(test)) == (1437, 360)
+    shares = torch.bincount(test.labels) / torch.bincount(torch.cat([train.labels, test.labels]))
+    assert (shares - 0.2).abs().max() < 0.005
+
+
+def test_digits_split_never_changes():
+    digest = hashlib.sha256(load("digits", "test").labels.numpy().tobytes()).hexdigest()
+    assert digest[:16] == "4493b2052e7b4258"
+
+
+def test_unknown_name_or_split_lists_the_known_ones():
+    rule = "name must be one of 'digits', 'fashion-mnist', 'mnist', got 'minst'"
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        load("minst")
+    with pytest.raises(ValueError, match=r"split must be one of 'train', 'test', got 'valid'"):
+        load("digits", "valid")
+
+
+def test_load_reads_the_root_it_is_given(tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in (data.data_root() / "FashionMNIST" / "raw").glob("*-ubyte"):
+        shutil.copy(path, raw)
+    assert len(load("fashion-mnist", "test", root=str(tmp_path))) == 10_000
+
+
+def test_data_root_is_the_variable_or_the_checkout_from_any_folder(tmp_path, monkeypatch):
+    checkout = Path(__file__).resolve().parents[1]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VSNN_LAB_DATA", raising=False)
+    assert data.data_root() == checkout / "data"
+    monkeypatch.setenv("VSNN_LAB_DATA", "elsewhere")
+    assert data.data_root() == tmp_path / "elsewhere"
+
+
+def test_data_root_of_an_installed_package_is_a_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("VSNN_LAB_DATA", raising=False)
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "site-packages" / "vsnn_lab" / "data.py"))
+    assert data.data_root().name == "vsnn_lab"
+    assert tmp_path not in data.data_root().parents
+
+
+def test_readme_lists_size_and_hash_of_every_file():
+    text = README.read_text()
+    for idx_set in data.fetch.SETS.values():
+        for file in idx_set.files:
+            row = f"| `{idx_set.folder}/raw` | `{file.name}` | {file.size:,} | `{file.sha256}` |"
+            assert row in text
+
+
+@pytest.mark.parametrize(("rows", "size"), [(10, 3), (12, 4), (3, 100), (1, 1)])
+def test_an_epoch_holds_every_row_once_beside_its_target(rows, size):
+    inputs = torch.arange(rows)
+    batches = TensorBatches(inputs, -inputs, batch_size=size)
+    seen = list(batches)
+    assert len(seen) == len(batches)
+    assert all(len(x) == size for x, _ in seen[:-1])
+    assert torch.equal(torch.cat([x for x, _ in seen]).sort().values, inputs)
+    assert all(torch.equal(x, -y) for x, y in seen)
+
+
+def epoch_order(batches):
+    return torch.cat([inputs for inputs, _ in batches]).tolist()
+
+
+def test_epochs_differ_and_each_repeats_for_the_same_seed_and_epoch():
+    rows = torch.arange(100)
+    batches = TensorBatches(rows, rows, batch_size=7, seed=3)
+    orders = [epoch_order(batches) for _ in range(3)]
+    assert len({tuple(order) for order in orders}) == 3
+    resumed = TensorBatches(rows, rows, batch_size=7, seed=3)
+    resumed.set_epoch(2)
+    assert epoch_order(resumed) == orders[2]
+    resumed.set_epoch(0)
+    assert [epoch_order(resumed) for _ in range(2)] == orders[:2]
+
+
+def test_seeds_do_not_share_orders_at_shifted_epochs():
+    rows = torch.arange(100)
+    pairs = [TensorBatches(rows, rows, seed=seed) for seed in (0, 1)]
+    orders = [tuple(epoch_order(batches)) for batches in pairs for _ in range(4)]
+    assert len(set(orders)) == 8
+
+
+def test_two_iterators_at_once_do_not_disturb_each_other():
+    rows = torch.arange(20)
+    first, second = TensorBatches(rows, rows, batch_size=4), TensorBatches(rows, rows, batch_size=4)
+    alone = [epoch_order(first), epoch_order(first)]
+    pairs = list(zip(second, second, strict=True))
+    for position in (0, 1):
+        assert torch.cat([pair[position][0] for pair in pairs]).tolist() == alone[position]
+
+
+def test_batches_refuse_bad_arguments_by_name():
+    rows = torch.arange(4)
+    for batch_size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
+            TensorBatches(rows, rows, batch_size=batch_size)
+    for wrong in (True, 2.0, "2"):
+        with pytest.raises(TypeError, match=r"batch_size must be an integer .* got"):
+            TensorBatches(rows, rows, batch_size=wrong)
+    with pytest.raises(TypeError, match=r"seed must be an integer .* got True"):
+        TensorBatches(rows, rows, seed=True)
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        TensorBatches(rows, rows, seed=-1)
+    with pytest.raises(ValueError, match="as many rows, got 4 and 3"):
+        TensorBatches(rows, rows[:3])
+    with pytest.raises(ValueError, match="targets must hold at least one row"):
+        TensorBatches(rows, rows[:0])
+    with pytest.raises(TypeError, match="inputs must be a tensor, got list"):
+        TensorBatches([1, 2], rows)
+    with pytest.raises(ValueError, match="epoch must be at least 0, got -2"):
+        TensorBatches(rows, rows).set_epoch(-2)
+
+
+def test_validation_split_parts_the_rows_and_repeats_for_its_seed():
+    rows = torch.arange(50)
+    (train, train_y), (held, held_y) = split_validation(rows, -rows, 0.3, seed=5)
+    assert (len(train), len(held)) == (35, 15)
+    assert sorted(train.tolist() + held.tolist()) == rows.tolist()
+    assert torch.equal(train, -train_y)
+    assert torch.equal(held, -held_y)
+    again = split_validation(rows, -rows, 0.3, seed=5)[1][0]
+    other = split_validation(rows, -rows, 0.3, seed=6)[1][0]
+    assert torch.equal(again, held)
+    assert not torch.equal(other, held)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan"), True])
+def test_validation_split_refuses_a_fraction_outside_zero_to_one(fraction):
+    rows = torch.arange(50)
+    with pytest.raises(ValueError, match=r"fraction must lie between 0 and 1, .*got"):
+        split_validation(rows, rows, fraction)
+
+
+def test_validation_split_refuses_an_empty_part():
+    rows = torch.arange(5)
+    with pytest.raises(ValueError, match=r"at least one row, got 0\.01 of 5 rows"):
+        split_validation(rows, rows, 0.01)
+
+
+def test_global_random_state_is_left_alone():
+    torch.manual_seed(7)
+    np.random.seed(7)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    rows = torch.arange(30)
+    list(TensorBatches(rows, rows, batch_size=4))
+    split_validation(rows, rows, 0.5)
+    load("digits")
+    load("mnist", "test")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == numpy_before).all()
+
+
+def test_command_line_says_where_each_set_is(tmp_path):
+    result = run_cli("mnist", "digits", cwd=tmp_path, env={**os.environ, "PYTHONPATH": repo()})
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    raw = data.data_root() / "MNIST" / "raw"
+    assert lines[0] == f"mnist: {raw}, 60000 + 10000 images, sha256 verified"
+    assert lines[1] == "digits: inside scikit-learn, 1437 + 360 images"
+    assert result.stderr == ""
+
+
+def repo():
+    return str(Path(data.__file__).resolve().parents[1])
+
+
+def test_command_line_refuses_an_unknown_set_and_lists_the_known(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        data.main(["minst"])
+    message = capsys.readouterr().err
+    assert "minst" in message
+    assert all(name in message for name in data.NAMES)
+
+
+def test_command_line_reports_what_it_cannot_get_without_a_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data.fetch, "default_sources", lambda idx_set: [])
+    assert data.main(["mnist", "--root", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: could not get mnist")
+
+
+def test_command_line_names_a_folder_that_it_cannot_write(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert data.main(["mnist", "--root", str(tmp_path / "file")]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_command_line_shows_a_damaged_file_on_one_line(tmp_path, monkeypatch, capsys):
+    damaged = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"x")
+    monkeypatch.setattr(data.fetch, "default_sources", lambda idx_set: [])
+    data.main(["mnist", "--root", str(tmp_path)])
+    assert capsys.readouterr().err.startswith(f"warning: {damaged} is damaged")
+
+
+def test_torchvision_is_helped_only_where_its_operators_are_missing(monkeypatch):
+    declared = list(_torchvision._declared)
+
+    def broken(name):
+        raise RuntimeError("another fault")
+
+    monkeypatch.setattr(_torchvision.importlib, "import_module", broken)
+    with pytest.raises(RuntimeError, match="another fault"):
+        _torchvision._import_torchvision()
+    monkeypatch.setattr(_torchvision.importlib, "import_module", lambda name: "loaded")
+    assert _torchvision._import_torchvision() == "loaded"
+    assert _torchvision._declared == declared

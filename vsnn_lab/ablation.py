@@ -1,0 +1,215 @@
+"""Ablate: evaluate one trained network at reduced widths, weights unchanged."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vsnn_lab.extract import cut_positions
+from vsnn_lab.layers import VariableLayer
+from vsnn_lab.widths import WidthControl, at_width, kept_size, single_control
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+# Samples per forward when a whole set is given: large enough that starting operations costs
+# nothing, small enough that activations stay in the cache.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class WidthSweep:
+    """A metric at each width.
+
+    Attributes:
+        metric: The metric's name.
+        widths: Knob positions, shape (n,), ascending.
+        values: Mean of the metric over all samples, shape (n,), float64.
+        steps: Positions of the knob; a width over it is the share of the network.
+    """
+
+    metric: str
+    widths: np.ndarray
+    values: np.ndarray
+    steps: int
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Widths as shares of the full one, in (0, 1]."""
+        return self.widths / self.steps
+
+    def at(self, width: int) -> float:
+        """Return the metric at one of the widths swept.
+
+        Raises:
+            ValueError: If that width was not swept.
+        """
+        found = np.flatnonzero(self.widths == width)
+        if not len(found):
+            raise ValueError(f"width must be one of those swept, got {width!r}: {self.widths}")
+        return float(self.values[found[0]])
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas frame with one row a width: width, fraction and the metric."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"width": self.widths, "fraction": self.fractions, self.metric: self.values}
+        )
+
+
+def width_sweep(
+    model: nn.Module,
+    metric: Metric,
+    batches: Batches | tuple[Tensor, Tensor],
+    widths: Iterable[int] | None = None,
+    *,
+    progress: bool = True,
+) -> WidthSweep:
+    """Measure a network at each width, with its weights as they are.
+
+    The model runs in evaluation mode and without gradients, and is put back as it was.
+
+    Args:
+        model: A module with one knob.
+        metric: Mean of a quantity over a batch, ``metric(output, target) -> scalar``.
+        batches: A pair of tensors (inputs, targets) of equal length, or an iterable of such
+            pairs; it is read once.
+        widths: Knob positions to measure; by default all.
+        progress: Show a bar if it takes more than two seconds.
+
+    Raises:
+        TypeError: If ``metric`` is not callable or a width not an integer.
+        ValueError: If a width lies outside the range, or there is nothing to measure.
+
+    Example:
+        >>> from vsnn_lab import MLP, Width
+        >>> net = MLP(3, (Width(8),), 2)
+        >>> x, y = torch.ones(5, 3), torch.zeros(5, 2)
+        >>> width_sweep(net, nn.functional.mse_loss, (x, y), widths=[1, 4, 8]).widths
+        array([1, 4, 8])
+    """
+    control = single_control(model)
+    wanted = range(1, control.steps + 1) if widths is None else sorted(set(_ints(control, widths)))
+    if not wanted:
+        raise ValueError(f"widths must name at least one width, got {widths!r}")
+    if not callable(metric):
+        raise TypeError(f"metric must be callable on (output, target), got {metric!r}")
+    settings = [at_width(control, width) for width in wanted]
+    values = mean_metric(model, metric, batches, settings, progress=progress)
+    name = getattr(metric, "__name__", type(metric).__name__)
+    return WidthSweep(name, np.array(wanted), values, control.steps)
+
+
+def mean_metric(
+    model: nn.Module,
+    metric: Metric,
+    batches: Batches | tuple[Tensor, Tensor],
+    settings: Sequence,
+    *,
+    progress: bool = True,
+) -> np.ndarray:
+    """Return the mean of ``metric`` under each of ``settings``, shape (settings,).
+
+    The data are read once; each batch runs under every setting.
+
+    Args:
+        model: Any module; it is measured in evaluation mode.
+        metric: As in `width_sweep`.
+        batches: As in `width_sweep`.
+        settings: Context managers that can be entered again and again, such as `at_width`.
+        progress: Show a bar if it takes more than two seconds.
+    """
+    chunks = _chunks(batches)
+    totals, samples = np.zeros(len(settings)), 0
+    first = next(model.parameters(), None)
+    was_training = model.training
+    bar = tqdm(total=_length(chunks, len(settings)), desc="widths", delay=2, disable=not progress)
+    try:
+        model.eval()
+        with torch.no_grad(), bar:
+            for x, y in chunks:
+                if first is not None:
+                    x, y = x.to(first.device), y.to(first.device)
+                for index, setting in enumerate(settings):
+                    with setting:
+                        totals[index] += float(metric(model(x), y)) * len(x)
+                    bar.update()
+                samples += len(x)
+    finally:
+        model.train(was_training)
+    if not samples:
+        raise ValueError("batches must hold at least one sample, got none; it is read only once")
+    return totals / samples
+
+
+def geometric_widths(steps: int) -> list[int]:
+    """Return 1, 2, 4, ... and ``steps``: the widths worth a tick on a log2 axis.
+
+    Example:
+        >>> geometric_widths(20)
+        [1, 2, 4, 8, 16, 20]
+    """
+    return sorted({2**power for power in range(int(math.log2(steps)) + 1)} | {steps})
+
+
+def count_parameters(
+    model: nn.Module, width: int | Mapping[WidthControl, int] | None = None
+) -> int:
+    """Count the parameters of the submodel of one width, without cutting it.
+
+    Args:
+        model: Any module.
+        width: As in `extract`; by default full width.
+
+    Raises:
+        TypeError: If ``width`` is not an integer.
+        ValueError: If it lies outside the range.
+
+    Example:
+        >>> from vsnn_lab import MLP, Width
+        >>> count_parameters(MLP(784, (Width(256),), 10), 64)
+        50890
+    """
+    positions = cut_positions(model, {} if width is None else width)
+    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    for module in model.modules():
+        if isinstance(module, VariableLayer):
+            for name, axes in module.parameter_axes.items():
+                kept = math.prod(kept_size(axis, positions) for axis in axes)
+                if (parameter := getattr(module, name)) is not None:
+                    sizes[id(parameter)] = kept
+    return sum(sizes.values())
+
+
+def _ints(control: WidthControl, widths: Iterable[int]) -> list[int]:
+    checked = [control.check(width) for width in widths]
+    for width in checked:
+        if isinstance(width, Tensor):
+            raise TypeError(f"widths must be integers, got {width!r}")
+    return checked
+
+
+def _chunks(batches: Batches | tuple[Tensor, Tensor]) -> Batches:
+    if not (isinstance(batches, tuple | list) and len(batches) == 2):
+        return batches
+    inputs, targets = batches
+    if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
+        return batches
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
+        )
+    return list(zip(inputs.split(_CHUNK), targets.split(_CHUNK), strict=True))
+
+
+def _length(chunks: Batches, settings: int) -> int | None:
+    return len(chunks) * settings if hasattr(chunks, "__len__") else None

@@ -1,0 +1,86 @@
+"""Tensors and a JSON header in safetensors files, written whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+# safetensors keeps strings only, so the whole header is one JSON string under this key.
+_KEY = "vsnn_lab"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+    """Write tensors and a header; after a crash the old file or the new one is there, whole.
+
+    Args:
+        path: Where to; missing folders are made.
+        tensors: Any names; shared memory is written twice.
+        header: Anything that JSON can hold.
+
+    Raises:
+        OSError: If the folder cannot be written, a full disk included.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename is atomic only within one file system.
+    name = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        save_file(own, name, metadata={_KEY: json.dumps(header)})
+        with open(name, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(name, path)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        name.unlink(missing_ok=True)
+    return path
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of a file written by `write`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or of another kind; the message names it.
+    """
+    return _read(Path(path), tensors=False)[1]
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header of a file written by `write`; raises as `read_header`."""
+    return _read(Path(path), tensors=True)
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_KEY])
+            names = file.keys() if tensors else ()
+            found = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} is damaged or no checkpoint of this package ({error}); delete it to start over"
+        ) from error
+    return found, header
+
+
+def digest(tensors: Mapping[str, Tensor] | list[Tensor]) -> str:
+    """Return a short hash of the bytes, shapes and names of tensors."""
+    named = tensors.items() if isinstance(tensors, Mapping) else enumerate(tensors)
+    total = hashlib.sha256()
+    for name, tensor in named:
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole = tensor.detach().cpu().contiguous()
+        # As bytes, since NumPy knows no bfloat16; a scalar has to become a vector first.
+        total.update(whole.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()[:16]

@@ -1,7 +1,8 @@
 """Ablate: evaluate one trained network at reduced widths, weights unchanged."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vsnn_lab._checks import check_int
 from vsnn_lab.extract import cut_positions
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.widths import WidthControl, at_width, kept_size, single_control
@@ -131,24 +133,34 @@ def mean_metric(
     chunks = _chunks(batches)
     totals, samples = np.zeros(len(settings)), 0
     first = next(model.parameters(), None)
-    was_training = model.training
     bar = tqdm(total=_length(chunks, len(settings)), desc="widths", delay=2, disable=not progress)
-    try:
+    with kept_mode(model), torch.no_grad(), bar:
         model.eval()
-        with torch.no_grad(), bar:
-            for x, y in chunks:
-                if first is not None:
-                    x, y = x.to(first.device), y.to(first.device)
-                for index, setting in enumerate(settings):
-                    with setting:
-                        totals[index] += float(metric(model(x), y)) * len(x)
-                    bar.update()
-                samples += len(x)
-    finally:
-        model.train(was_training)
+        for x, y in chunks:
+            if first is not None:
+                x, y = x.to(first.device), y.to(first.device)
+            for index, setting in enumerate(settings):
+                with setting:
+                    totals[index] += float(metric(model(x), y)) * len(x)
+                bar.update()
+            samples += len(x)
     if not samples:
         raise ValueError("batches must hold at least one sample, got none; it is read only once")
     return totals / samples
+
+
+@contextmanager
+def kept_mode(model: nn.Module) -> Iterator[None]:
+    """Put every module back into training or evaluation mode, whichever it was in.
+
+    Module by module, because a network in training may hold a batch norm that is not.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def geometric_widths(steps: int) -> list[int]:
@@ -158,7 +170,8 @@ def geometric_widths(steps: int) -> list[int]:
         >>> geometric_widths(20)
         [1, 2, 4, 8, 16, 20]
     """
-    return sorted({2**power for power in range(int(math.log2(steps)) + 1)} | {steps})
+    steps = check_int("steps", steps)
+    return sorted({2**power for power in range(steps.bit_length())} | {steps})
 
 
 def count_parameters(
@@ -212,4 +225,7 @@ def _chunks(batches: Batches | tuple[Tensor, Tensor]) -> Batches:
 
 
 def _length(chunks: Batches, settings: int) -> int | None:
-    return len(chunks) * settings if hasattr(chunks, "__len__") else None
+    try:
+        return len(chunks) * settings
+    except TypeError:  # a generator, or a DataLoader over a stream
+        return None

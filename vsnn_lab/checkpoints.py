@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-# safetensors keeps strings only, so the whole header is one JSON string under this key.
-_KEY = "vsnn_lab"
+# safetensors keeps strings only, so the whole header is one JSON string under the first key; under
+# the second is the `digest` of the tensors, because safetensors itself has no checksum.
+_KEY, _DIGEST = "vsnn_lab", "digest"
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
@@ -25,6 +26,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         header: Anything that JSON can hold.
 
     Raises:
+        TypeError: If a tensor has a dtype that safetensors cannot hold.
         OSError: If the folder cannot be written, a full disk included.
     """
     path = Path(path)
@@ -33,12 +35,18 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     name = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        save_file(own, name, metadata={_KEY: json.dumps(header)})
+        # safetensors makes files that only their owner can read; this one gets the usual rights.
+        name.touch()
+        rights = name.stat().st_mode
+        save_file(own, name, metadata={_KEY: json.dumps(header), _DIGEST: digest(own)})
+        name.chmod(rights)
         with open(name, "rb") as written:
             os.fsync(written.fileno())
         os.replace(name, path)
     except SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
+    except KeyError as error:
+        raise TypeError(f"cannot write {path}: safetensors has no dtype {error}") from error
     finally:
         name.unlink(missing_ok=True)
     return path
@@ -64,9 +72,12 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, An
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
+            told = file.metadata() or {}
+            header = json.loads(told[_KEY])
             names = file.keys() if tensors else ()
             found = {name: file.get_tensor(name) for name in names}
+        if tensors and digest(found) != told[_DIGEST]:
+            raise SafetensorError("its tensors are not those that were written")
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path} is damaged or no checkpoint of this package ({error}); delete it to start over"
@@ -75,8 +86,9 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def digest(tensors: Mapping[str, Tensor] | list[Tensor]) -> str:
-    """Return a short hash of the bytes, shapes and names of tensors."""
-    named = tensors.items() if isinstance(tensors, Mapping) else enumerate(tensors)
+    """Return a short hash of the bytes, dtypes, shapes and names of tensors, in any order."""
+    # Sorted, because a file gives its tensors back in an order of its own.
+    named = sorted(tensors.items()) if isinstance(tensors, Mapping) else enumerate(tensors)
     total = hashlib.sha256()
     for name, tensor in named:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -2,33 +2,31 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vsnn_lab._checks import check_int
-from vsnn_lab.ablation import mean_metric
-from vsnn_lab.data import TensorBatches, seed_from, split_validation
-from vsnn_lab.forward import forward_at_widths
+from vsnn_lab.ablation import kept_mode
+from vsnn_lab.batches import TensorBatches, split_validation
+from vsnn_lab.loop import Batches, Loop, Loss, Pair
 from vsnn_lab.resume import Record
 from vsnn_lab.samplers import Sampler, Stratified
-from vsnn_lab.widths import WidthControl, at_width, single_control, width_controls
+from vsnn_lab.widths import WidthControl, single_control, width_controls
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Pair = tuple[Tensor, Tensor]
-Batches = Iterable[Pair]
-
-# The running loss is read from the device this often, because each reading waits for it.
-_STEPS_BETWEEN_READINGS = 20
+_SCHEDULES = {
+    # One step more than is taken, since the rate also moves after the last.
+    "one-cycle": lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, optimizer.defaults["lr"], total_steps=steps + 1
+    ),
+    "constant": lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
+}
 
 
 @dataclass
@@ -75,7 +73,8 @@ class History:
 def _score(row: dict[str, float]) -> float:
     watched = [row[name] for name in ("full", "narrow") if name in row]
     # Without validation every epoch counts as better than the one before.
-    return sum(watched) / len(watched) if watched else -row["epoch"]
+    score = sum(watched) / len(watched) if watched else -row["epoch"]
+    return math.inf if math.isnan(score) else score
 
 
 def fit(
@@ -85,6 +84,7 @@ def fit(
     *,
     epochs: int = 10,
     lr: float = 2e-3,
+    schedule: Literal["one-cycle", "constant"] = "one-cycle",
     batch_size: int = 256,
     sampler: Sampler | None = None,
     validation: float | Pair | None = 0.1,
@@ -95,10 +95,11 @@ def fit(
 ) -> History:
     """Train ``model`` in place, each sample at a width of its own.
 
-    Adam with a one-cycle learning rate. A network with one knob trains at the widths that
-    ``sampler`` draws; one without trains plainly. The device is accelerate's choice: a GPU where
-    there is one, several under ``accelerate launch``, else the CPU. The model ends with the best
-    epoch's weights. torch's global random state is the same afterwards.
+    Adam, by default with a one-cycle learning rate (Smith & Topin 2018). A network with one knob
+    trains at the widths that ``sampler`` draws; one without trains plainly. The device is
+    accelerate's choice: a GPU where there is one, several under ``accelerate launch``, else the
+    CPU. The model ends with the best epoch's weights. torch's global random state is the same
+    afterwards.
 
     With ``checkpoint``, every finished epoch is on disk. The same call goes on after the last
     finished epoch when it was interrupted or killed, and returns at once when it had ended;
@@ -112,7 +113,8 @@ def fit(
             ``set_epoch``, depend on the epoch.
         loss: Mean loss of a batch, ``loss(output, target) -> scalar``.
         epochs: Passes over the data.
-        lr: Peak learning rate.
+        lr: Learning rate; with one cycle its peak.
+        schedule: "one-cycle" or "constant".
         batch_size: Samples a step, for a pair of tensors.
         sampler: Draws widths; by default ``Stratified(4)``.
         validation: Share of a pair of tensors that is held out, a pair of its own, or None.
@@ -130,27 +132,32 @@ def fit(
             damaged.
         OSError: If the checkpoint folder cannot be written.
     """
-    _check(model, loss, epochs, lr, sampler)
+    _check(model, loss, lr, schedule, sampler)
+    epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
     control = single_control(model) if width_controls(model) else None
-    sampler = sampler or Stratified(4)
+    sampler = Stratified(4) if sampler is None else sampler
     batches, held_out = _split(data, validation, batch_size, seed)
     watched = _watched(control, narrow)
     history = History(narrow_width=watched.get("narrow"))
     record = None
     if checkpoint is not None:
-        asked = {"epochs": epochs, "lr": lr, "seed": seed, "sampler": sampler, "loss": loss}
-        asked |= {"batches": batches, "held_out": held_out, "watched": watched}
+        asked = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
+        asked |= {"sampler": sampler, "loss": loss, "watched": watched}
+        asked |= {"batches": batches, "held_out": held_out}
         record = Record.find(Path(checkpoint), model, asked)
         history.folder = record.folder
+        record.folder.mkdir(parents=True, exist_ok=True)
 
-    loop = _Loop(model, control, sampler, loss, lr, epochs, len(batches))
-    best = loop.weights()
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
+    loop = Loop(model, control, sampler, loss, optimizer, rates, epochs, len(batches))
+    best = initial = loop.weights()
     if record and (found := record.restore(*loop.state)):
         history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
         history.resumed_at = len(history.epochs)
         best = record.best()
-    with loop.kept_mode(), loop.bar(history, progress) as bar:
+    with kept_mode(model), loop.bar(history.resumed_at, history.folder, progress) as bar:
         try:
             for epoch in range(history.resumed_at, epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
@@ -158,15 +165,17 @@ def fit(
                 row = {"epoch": epoch + 1, "train_loss": loop.train(batches, seed, epoch, bar)}
                 row |= loop.validate(held_out, watched)
                 row["seconds"] = time.perf_counter() - started
-                bar.set_postfix({name: row[name] for name in ("full", "narrow") if name in row})
+                loop.shown = {name: row[name] for name in ("full", "narrow") if name in row}
+                bar.set_postfix(loop.shown)
                 if history.add(row):
                     best = loop.weights()
                 if record and loop.accelerator.is_main_process:
                     record.save(*loop.state, best, history.progress())
         except BaseException as reason:
             if record:
-                loop.roll_back(record)
-                if isinstance(reason, KeyboardInterrupt):
+                if record.restore(*loop.state) is None:
+                    model.load_state_dict(initial)
+                if isinstance(reason, KeyboardInterrupt) and not bar.disable:
                     bar.write(
                         f"stopped; {len(history.epochs)} of {epochs} epochs are in "
                         f"{record.folder}, and the same call goes on from there"
@@ -176,15 +185,17 @@ def fit(
     return history
 
 
-def _check(model, loss, epochs, lr, sampler) -> None:
-    check_int("epochs", epochs)
+def _check(model, loss, lr, schedule, sampler) -> None:
     if isinstance(lr, bool) or not isinstance(lr, int | float):
         raise TypeError(f"lr must be a number above 0, got {lr!r}")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr must be a finite number above 0, got {lr}")
-    for name, value in {"loss": loss, "sampler": sampler or Stratified(4)}.items():
-        if not callable(value):
-            raise TypeError(f"{name} must be callable, got {value!r}")
+    if schedule not in _SCHEDULES:
+        raise ValueError(f"schedule must be one of {sorted(_SCHEDULES)}, got {schedule!r}")
+    if not callable(loss):
+        raise TypeError(f"loss must be callable on (output, target), got {loss!r}")
+    if not (sampler is None or callable(sampler)):
+        raise TypeError(f"sampler must be callable or None, got {sampler!r}")
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -210,6 +221,10 @@ def _split(
     if len(data) != 2:
         raise ValueError(f"data must be a pair (inputs, targets), got {len(data)} tensors")
     if isinstance(validation, float):
+        if not 0 < validation < 1:
+            raise ValueError(
+                f"validation must be a share between 0 and 1, both excluded, got {validation}"
+            )
         data, validation = split_validation(*data, validation, seed=seed)
     return TensorBatches(*data, batch_size=batch_size, seed=seed), _pair(validation)
 
@@ -218,6 +233,12 @@ def _pair(validation: Pair | None) -> Pair | None:
     if validation is None:
         return None
     if isinstance(validation, tuple) and [isinstance(v, Tensor) for v in validation] == [True] * 2:
+        rows = [len(part) for part in validation]
+        if rows[0] != rows[1] or not rows[0]:
+            raise ValueError(
+                f"validation must pair as many inputs as targets, at least one, got {rows[0]} "
+                f"and {rows[1]}"
+            )
         return validation
     raise TypeError(
         "validation must be a share in (0, 1), a pair of tensors (inputs, targets) or None, got "
@@ -231,118 +252,3 @@ def _watched(control: WidthControl | None, narrow: int | None) -> dict[str, int]
         return {}
     narrow = max(1, control.steps // 8) if narrow is None else narrow
     return {"full": control.steps, "narrow": check_int("narrow", narrow, 1, control.steps)}
-
-
-class _Loop:
-    """The moving parts of a run: model, optimizer, learning rate and device."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        control: WidthControl | None,
-        sampler: Sampler,
-        loss: Loss,
-        lr: float,
-        epochs: int,
-        steps: int,
-    ) -> None:
-        # Imported here because it takes longer than the rest of the package together.
-        from accelerate import Accelerator
-
-        self.accelerator = Accelerator()
-        self.control, self.sampler, self.loss = control, sampler, loss
-        self.epochs, self.steps = epochs, steps
-        optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-        # One more than is taken, since the schedule also moves after the last step.
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, lr, total_steps=epochs * steps + 1
-        )
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.state = (model, optimizer, schedule)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return a copy of the model's weights."""
-        return {name: value.clone() for name, value in self.state[0].state_dict().items()}
-
-    @contextmanager
-    def kept_mode(self) -> Iterator[None]:
-        """Put the model back into training or evaluation mode, whichever it was in."""
-        training = self.model.training
-        try:
-            yield
-        finally:
-            self.model.train(training)
-
-    def bar(self, history: History, progress: bool) -> tqdm:
-        """Return the progress bar over all steps, the finished ones behind it."""
-        done = history.resumed_at
-        show = progress and self.accelerator.is_main_process
-        if show and done:
-            tqdm.write(f"{done} of {self.epochs} epochs are already in {history.folder}")
-        return tqdm(
-            total=self.epochs * self.steps,
-            initial=done * self.steps,
-            disable=not show or done == self.epochs,
-        )
-
-    def train(self, batches: Batches, seed: int, epoch: int, bar: tqdm) -> float:
-        """Train one epoch; return its mean loss over samples and their widths."""
-        if hasattr(batches, "set_epoch"):
-            batches.set_epoch(epoch)
-        self.model.train()
-        total, samples = torch.zeros((), device=self.accelerator.device), 0
-        with _own_randomness(seed_from(seed, epoch), self.accelerator.device):
-            generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
-            for step, (x, y) in enumerate(batches):
-                value = self._step(x, y, generator)
-                total += value * len(x)
-                samples += len(x)
-                if step % _STEPS_BETWEEN_READINGS == 0:
-                    bar.set_postfix(loss=f"{value.item():.4g}", refresh=False)
-                bar.update()
-        mean = total.item() / samples
-        if not math.isfinite(mean):
-            raise FloatingPointError(
-                f"loss must stay finite, got {mean} in epoch {epoch + 1}; try a smaller lr"
-            )
-        return mean
-
-    def _step(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        inputs, targets = (part[mine].to(self.accelerator.device) for part in (x, y))
-        if self.control is None:
-            output = self.model(inputs)
-        else:
-            # Drawn for the whole batch, so that the widths do not depend on how many share it.
-            widths = self.sampler(len(x), self.control.steps, generator)
-            output = forward_at_widths(self.model, inputs, widths[mine])
-        value = self.loss(output, targets)
-        self.accelerator.backward(value)
-        self.optimizer.step()
-        self.state[2].step()
-        self.optimizer.zero_grad()
-        return value.detach()
-
-    def validate(self, held_out: Pair | None, watched: dict[str, int]) -> dict[str, float]:
-        """Return the held-out loss at the widths watched."""
-        if held_out is None:
-            return {}
-        settings = {name: at_width(self.control, width) for name, width in watched.items()}
-        settings = settings or {"full": nullcontext()}
-        values = mean_metric(
-            self.state[0], self.loss, held_out, list(settings.values()), progress=False
-        )
-        return {name: float(value) for name, value in zip(settings, values, strict=True)}
-
-    def roll_back(self, record: Record) -> None:
-        """Leave the model with whole epochs only, so that the same call finds its run again."""
-        record.restore(*self.state)
-
-
-@contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch for the model's own random layers, and give its state back afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

@@ -1,0 +1,76 @@
+# `make` lists the targets. Needs GNU make 3.81 or newer, any POSIX sh, and Python 3.11 or newer.
+
+PYTHON ?= python3
+ARGS ?=
+
+ENV := .venv
+RUN := $(ENV)/bin/python -m
+INSTALLED := $(ENV)/.installed
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+# What a notebook keeps: the outputs of cells tagged keep_output, and cell ids, so that an added
+# cell is all that a diff shows. Execution counts stay because nbval refuses outputs without one.
+# The extra keys are what JupyterLab, VS Code and papermill write on their own accord.
+STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
+	metadata.language_info.version metadata.papermill metadata.vscode \
+	cell.metadata.editable cell.metadata.papermill cell.metadata.slideshow \
+	cell.metadata.trusted cell.metadata.vscode"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data lab test quick lint format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables: PYTHON=python3.12 (for setup), ARGS="-k widths -x" (for test, quick, lab)'
+
+setup: $(INSTALLED) ## Create .venv with pinned dependencies and the package, editable
+
+# No stamp means no set-up or an interrupted one: start over. With a stamp, update in place.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "error: no $(PYTHON) here; install Python 3.11 or newer, or name one:" \
+	    "make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: vsnn_lab needs Python 3.11 or newer, got $$("$(PYTHON)" -V 2>&1) from" \
+	    "$(PYTHON); name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) has no venv or ensurepip; on Debian and Ubuntu:" \
+	    "sudo apt-get install python3-venv" >&2; exit 1; }
+	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
+	@rm -f $@
+	$(RUN) pip install --no-input --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[lab,test]'
+	@touch $@
+
+data: setup ## Download and verify MNIST and Fashion-MNIST
+	@$(RUN) vsnn_lab.data mnist fashion-mnist
+
+lab: data ## Open the first notebook in JupyterLab
+	@set -- --LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb; \
+	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	  set -- "$$@" --no-browser; fi; \
+	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
+	exec $(RUN) jupyterlab "$$@" $(ARGS)
+
+test: data lint ## Lint, then run every test
+	$(RUN) pytest $(ARGS)
+
+quick: setup ## Run the tests that take seconds
+	$(RUN) pytest -m "not slow" $(ARGS)
+
+lint: setup ## Check style, and that notebooks carry no stray outputs
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	@$(if $(NOTEBOOKS),$(RUN) $(STRIP) --verify $(NOTEBOOKS) || { \
+	  echo "error: stray outputs or metadata; make format removes them" >&2; exit 1; })
+
+format: setup ## Format code and notebooks, drop stray outputs
+	$(RUN) ruff check --fix-only
+	$(RUN) ruff format
+	@$(if $(NOTEBOOKS),$(RUN) $(STRIP) $(NOTEBOOKS))
+
+clean: ## Remove .venv and caches; data/ stays
+	rm -rf $(ENV) .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	find . \( -path ./data -o -path ./.git \) -prune -o -type d \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@echo 'data/ stays: downloads and results are yours to delete.'

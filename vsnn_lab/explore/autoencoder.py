@@ -1,0 +1,170 @@
+"""Pick a code width and see what the autoencoder keeps of the pictures."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsnn_lab import checkpoints, data
+from vsnn_lab._checks import check_int
+from vsnn_lab.ablation import WidthSweep, count_parameters, width_sweep
+from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab.extract import extract
+from vsnn_lab.figures.autoencoder import MSE_SCALE, autoencoder_figure, move
+from vsnn_lab.figures.images import mosaic, png, to_bytes
+from vsnn_lab.widths import at_width, single_control
+
+
+class AutoencoderExplorer(widgets.VBox):
+    """An instrument for one autoencoder: slider, pictures, error curve, read-outs.
+
+    Everything is computed when it is made (and, for the pictures, when new ones are asked for): the
+    shown images at every width, the error curve, the sizes. A move of the slider only looks up.
+
+    Args:
+        model: An autoencoder with one knob, such as `vsnn_lab.Autoencoder`.
+        images: Images to choose from, shape (n, *model.shape), pixels in [0, 1].
+        sweep: Mean square error at every width, if it is known; by default it is measured on
+            ``images``.
+        pca: Mean square error of principal components by their number, drawn beside it.
+        shown: Pictures shown at a time.
+        seed: Chooses the first ones.
+        folder: Where the save button writes; by default ``submodels`` among the data.
+
+    Attributes:
+        slider: The `WidthSlider`.
+        width: The width shown.
+
+    Raises:
+        TypeError: If ``images`` is no tensor.
+        ValueError: If the images have the wrong shape or values, or the sweep lacks a width.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        *,
+        sweep: WidthSweep | None = None,
+        pca: Mapping[int, float] | None = None,
+        shown: int = 10,
+        seed: int = 0,
+        folder: str | Path | None = None,
+    ) -> None:
+        self.steps = single_control(model).steps
+        _check_images(images, getattr(model, "shape", images.shape[1:]))
+        self.model, self.images, self.pca = model, images, pca
+        self.shown = check_int("shown", shown, 1, len(images))
+        self.folder = Path(folder) if folder else data.data_root() / "submodels"
+        self.sweep = sweep or width_sweep(model, F.mse_loss, (images, images))
+        if list(self.sweep.widths) != list(range(1, self.steps + 1)):
+            raise ValueError(f"sweep must hold every width 1..{self.steps}, got {sweep.widths}")
+        self.parameters = [count_parameters(model, w) for w in range(1, self.steps + 1)]
+        self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
+
+        self.slider = WidthSlider(self.steps, description="code units")
+        self.read_outs = ReadOuts()
+        self.status = widgets.HTML()
+        self.new_button = widgets.Button(description="New images", icon="refresh")
+        self.save_button = widgets.Button(
+            description="Extract this width and save", icon="scissors", layout={"width": "220px"}
+        )
+        self._draw()
+        self.figure = go.FigureWidget(self.static_figure())
+        self.show(self.width)
+        self.slider.observe(lambda change: self.show(change.new), "value")
+        self.new_button.on_click(lambda button: self.new_images())
+        self.save_button.on_click(lambda button: self.save())
+        buttons = widgets.HBox(
+            [self.new_button, self.save_button, self.status], layout={"align_items": "center"}
+        )
+        super().__init__(
+            [self.slider, self.figure, self.read_outs, buttons], layout={"max_width": "1016px"}
+        )
+
+    @property
+    def width(self) -> int:
+        """The width shown."""
+        return self.slider.value
+
+    def show(self, width: int) -> None:
+        """Put pictures, marker and read-outs to a width: the slider's callback, look-ups only."""
+        move(self.figure, self._pictures[width - 1], self.sweep, width)
+        self.read_outs.show(self.read_out(width))
+
+    def read_out(self, width: int) -> dict[str, tuple[str, str]]:
+        """Return what the read-outs say at a width: number and small print by name."""
+        pixels = math.prod(self.images.shape[1:])
+        error, full = self.sweep.at(width), self.sweep.at(self.steps)
+        parameters, most = self.parameters[width - 1], self.parameters[-1]
+        return {
+            "code units kept": (f"{width}", f"of {self.steps}"),
+            "compression": (f"{pixels / width:.1f} : 1", f"{pixels} pixels to {width} numbers"),
+            "test MSE × 1000": (f"{error * MSE_SCALE:.2f}", "per pixel, pixels in [0, 1]"),
+            "against full width": (f"{error / full:.2f} ×", f"full: {full * MSE_SCALE:.2f}"),
+            "parameters": (f"{parameters:,}", f"{parameters / most:.1%} of full width"),
+        }
+
+    def new_images(self) -> None:
+        """Show other images, at the same width."""
+        self._draw()
+        self.show(self.width)
+
+    def save(self) -> Path:
+        """Cut the width shown out and save its weights; return the file."""
+        width = self.width
+        path = self.folder / f"autoencoder-width-{width}.safetensors"
+        try:
+            cut = extract(self.model, width)
+            header = {"width": width, "architecture": repr(cut)}
+            checkpoints.write(path, cut.state_dict(), header)
+        except OSError as error:
+            self.status.value = f"not saved: {error}"
+            raise
+        size = path.stat().st_size / 1e6
+        self.status.value = f"saved {path.name} ({size:.1f} MB) in {path.parent}"
+        return path
+
+    def static_figure(self) -> go.Figure:
+        """Return what the instrument shows as a figure for headless runs, reports and print."""
+        originals, reconstructions = self._bytes
+        return autoencoder_figure(
+            originals, reconstructions[self.width - 1], self.sweep, self.width, pca=self.pca
+        )
+
+    def _draw(self) -> None:
+        """Choose images and compute their pictures at every width."""
+        chosen = torch.randperm(len(self.images), generator=self._generator)[: self.shown]
+        originals = self.images[chosen]
+        device = next(self.model.parameters()).device
+        training = self.model.training
+        rebuilt = []
+        try:
+            self.model.eval()
+            with torch.no_grad():
+                for width in range(1, self.steps + 1):
+                    with at_width(self.model, width):
+                        rebuilt.append(to_bytes(self.model(originals.to(device))))
+        finally:
+            self.model.train(training)
+        self._bytes = to_bytes(originals), np.stack(rebuilt)
+        self._pictures = [png(mosaic(self._bytes[0], pictures, 5)) for pictures in rebuilt]
+
+
+def _check_images(images: Tensor, shape: tuple[int, ...]) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
+    wanted = ", ".join(map(str, shape))
+    if images.dim() != 4 or tuple(images.shape[1:]) != tuple(shape) or len(images) == 0:
+        raise ValueError(f"images must have shape (n, {wanted}), got {tuple(images.shape)}")
+    if not images.is_floating_point() or images.min() < 0 or images.max() > 1:
+        raise ValueError(
+            f"images must be floats in [0, 1], got {images.dtype} in "
+            f"[{images.min().item()}, {images.max().item()}]"
+        )

@@ -1,0 +1,121 @@
+"""What every instrument has: the width slider on top, the read-outs below."""
+
+from collections.abc import Mapping
+from html import escape
+
+import ipywidgets as widgets
+import traitlets
+
+_PLAY_INTERVAL = 400  # milliseconds a width; slow enough to see what changed
+
+
+def log2_positions(steps: int) -> list[int]:
+    """Return widths evenly spaced in log2, an eighth of an octave apart where that is a new one.
+
+    Example:
+        >>> log2_positions(32)
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 17, 19, 21, 23, 25, 27, 29, 32]
+    """
+    octaves = (steps - 1).bit_length()
+    near = {round(2 ** (eighth / 8)) for eighth in range(8 * octaves + 1)}
+    return sorted(width for width in near | {steps} if width <= steps)
+
+
+class WidthSlider(widgets.HBox):
+    """A slider over knob positions with a play button and a switch of spacing.
+
+    Args:
+        steps: Positions of the knob.
+        value: Where it starts; by default at full width.
+        description: Label on its left.
+
+    Attributes:
+        value: The position, an int in 1..steps; observe it.
+    """
+
+    value = traitlets.Int()
+
+    def __init__(self, steps: int, value: int | None = None, description: str = "width") -> None:
+        value = steps if value is None else value
+        self.linear = widgets.IntSlider(
+            value, 1, steps, description=description, layout={"flex": "1 1 auto", "width": "auto"}
+        )
+        self.log2 = widgets.SelectionSlider(
+            options=log2_positions(steps),
+            description=description,
+            layout={"flex": "1 1 auto", "width": "auto"},
+        )
+        self.spacing = widgets.ToggleButtons(
+            options=["linear", "log2"],
+            tooltips=["every width, evenly spaced", "every doubling as far as the one before"],
+            style={"button_width": "64px"},
+            layout={"flex": "0 0 auto"},
+        )
+        self.play = widgets.Play(
+            value=0, min=0, max=steps - 1, interval=_PLAY_INTERVAL, layout={"flex": "0 0 auto"}
+        )
+        super().__init__(
+            [self.play, self.linear, self.spacing],
+            layout={"align_items": "center", "width": "100%", "overflow": "hidden"},
+        )
+        self.value = value
+        for slider in (self.linear, self.log2):
+            slider.observe(lambda change: self._take(change.new), "value")
+        self.play.observe(
+            lambda change: self.set_trait("value", self.positions[change.new]), "value"
+        )
+        self.spacing.observe(lambda change: self._switch(), "value")
+
+    def _take(self, width: int) -> None:
+        self.value = width
+
+    @property
+    def active(self) -> widgets.Widget:
+        """The slider that is shown."""
+        return self.log2 if self.spacing.value == "log2" else self.linear
+
+    @property
+    def positions(self) -> list[int]:
+        """The widths that the slider and the play button run through."""
+        if self.active is self.log2:
+            return list(self.log2.options)
+        return list(range(1, self.linear.max + 1))
+
+    @traitlets.observe("value")
+    def _follow(self, change: object) -> None:
+        if self.value not in self.positions:
+            self.spacing.value = "linear"
+        self.active.value = self.value
+        self.play.value = self.positions.index(self.value)
+
+    def _switch(self) -> None:
+        nearest = min(self.positions, key=lambda width: abs(width - self.value))
+        # First the range, then the value: the button may stand beyond the shorter list.
+        self.play.max = max(self.play.max, len(self.positions) - 1)
+        self.active.value = self.value = nearest
+        self.play.value = self.positions.index(nearest)
+        self.play.max = len(self.positions) - 1
+        self.children = [self.play, self.active, self.spacing]
+
+
+class ReadOuts(widgets.HTML):
+    """A line of numbers, each with its name and unit; it keeps its layout when they change."""
+
+    def show(self, values: Mapping[str, tuple[str, str]]) -> None:
+        """Show numbers.
+
+        Args:
+            values: By name, the number and what follows it in small print: a unit, a remark.
+        """
+        tiles = "".join(
+            f'<div style="flex:1 1 0;min-width:112px">'
+            f'<div style="font-size:11px;opacity:.72">{escape(name)}</div>'
+            f'<div style="font-size:20px;line-height:1.25;font-variant-numeric:tabular-nums" '
+            f'data-readout="{escape(name)}">{escape(number)}</div>'
+            f'<div style="font-size:11px;opacity:.72">{escape(remark)}</div></div>'
+            for name, (number, remark) in values.items()
+        )
+        self.value = (
+            f'<div style="display:flex;gap:16px;padding:2px 8px;line-height:1.5;'
+            f'color:var(--jp-ui-font-color1,inherit)">{tiles}</div>'
+        )

@@ -1,0 +1,99 @@
+"""Curves over width."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from vsnn_lab.ablation import WidthSweep
+from vsnn_lab.figures import style
+
+
+def sweep_figure(
+    sweep: WidthSweep,
+    *,
+    label: str | None = None,
+    scale: float = 1.0,
+    fraction: bool = False,
+    dedicated: Mapping[int, float | Sequence[float]] | None = None,
+    plain: float | None = None,
+    pca: Mapping[int, float] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Draw a metric against width, with what it should be compared to.
+
+    Args:
+        sweep: The variable network's metric.
+        label: Name and unit of the metric on the axis; by default its own name.
+        scale: Factor on all values, such as 1000 for a small mean square error.
+        fraction: Draw over the share of the width on a linear axis; by default over widths on a
+            log2 axis.
+        dedicated: Metric of a network trained at one width, by width; several values (one a
+            seed) become a point with whiskers from the least to the largest.
+        plain: Metric of a plain network of full width, a horizontal line.
+        pca: Metric of principal components, by their number.
+        title: Above the figure.
+
+    Returns:
+        A figure of 900 by 420 pixels on a transparent ground.
+    """
+    over = sweep.steps if fraction else 1
+    figure = go.Figure()
+    figure.add_trace(variable_line(sweep, scale, over))
+    if plain is not None:
+        figure.add_trace(_level(style.PLAIN, plain * scale, sweep, over))
+    if dedicated:
+        figure.add_trace(_points(style.DEDICATED, dedicated, scale, over))
+    if pca:
+        widths = np.array(sorted(pca))
+        values = np.array([pca[width] for width in widths]) * scale
+        figure.add_trace(_line(style.PCA, widths / over, values))
+    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_xaxes(width_axis(sweep, fraction))
+    figure.update_yaxes(rangemode="tozero", title=label or sweep.metric)
+    return figure
+
+
+def width_axis(sweep: WidthSweep, fraction: bool = False) -> dict[str, Any]:
+    """Return the horizontal axis of a curve over width."""
+    if fraction:
+        return {"range": [-0.01, 1.02], "title": {"text": f"share of the {sweep.steps} units kept"}}
+    return style.log2_axis(sweep.steps, "width (units kept)")
+
+
+def variable_line(sweep: WidthSweep, scale: float = 1.0, over: float = 1.0) -> go.Scatter:
+    """Return the variable network's curve."""
+    return _line(style.VARIABLE, sweep.widths / over, sweep.values * scale)
+
+
+def _line(look: style.Style, x: np.ndarray, y: np.ndarray) -> go.Scatter:
+    # Markers tell curves apart in grey, but 256 of them would be a smear.
+    mode = "lines+markers" if len(x) <= 40 else "lines"
+    marker = look.marker | {"size": 6}
+    return go.Scatter(x=x, y=y, name=look.name, mode=mode, line=look.line, marker=marker)
+
+
+def _level(look: style.Style, value: float, sweep: WidthSweep, over: float) -> go.Scatter:
+    ends = [sweep.widths[0] / over, sweep.widths[-1] / over]
+    return go.Scatter(x=ends, y=[value, value], name=look.name, mode="lines", line=look.line)
+
+
+def _points(
+    look: style.Style,
+    values: Mapping[int, float | Sequence[float]],
+    scale: float,
+    over: float,
+) -> go.Scatter:
+    widths = np.array(sorted(values))
+    seeds = [np.atleast_1d(values[width]) * scale for width in widths]
+    mean = np.array([v.mean() for v in seeds])
+    whiskers = {
+        "array": [v.max() - m for v, m in zip(seeds, mean, strict=True)],
+        "arrayminus": [m - v.min() for v, m in zip(seeds, mean, strict=True)],
+        "visible": any(len(v) > 1 for v in seeds),
+    }
+    marker = look.marker | {"size": 10}
+    return go.Scatter(
+        x=widths / over, y=mean, error_y=whiskers, name=look.name, mode="markers", marker=marker
+    )

@@ -1,0 +1,78 @@
+"""Pictures: originals beside reconstructions, one scale, sharp pixels."""
+
+import base64
+import io
+
+import numpy as np
+from torch import Tensor
+
+_GAP = 2  # pixels between pictures, transparent
+
+
+def to_bytes(images: Tensor) -> np.ndarray:
+    """Return pixels in [0, 1] as bytes on one scale for all pictures, colours last.
+
+    Args:
+        images: Shape (n, 1 or 3, height, width); values outside [0, 1] are clipped.
+
+    Returns:
+        uint8, shape (n, height, width, 1 or 3).
+    """
+    clipped = images.detach().cpu().clamp(0, 1)
+    return (clipped * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def mosaic(originals: np.ndarray, reconstructions: np.ndarray, columns: int) -> np.ndarray:
+    """Lay pictures out in bands of two rows: originals above, reconstructions below.
+
+    Args:
+        originals: uint8, shape (n, height, width, channels).
+        reconstructions: The same shape.
+        columns: Pictures in a row.
+
+    Returns:
+        uint8, shape (rows, columns, channels + 1); the last channel is opacity, zero in the gaps.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if originals.shape != reconstructions.shape:
+        raise ValueError(
+            f"originals and reconstructions must have one shape, got {originals.shape} and "
+            f"{reconstructions.shape}"
+        )
+    count, height, width, channels = originals.shape
+    bands = -(-count // columns)
+    canvas = np.zeros(
+        (2 * bands * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, channels + 1),
+        np.uint8,
+    )
+    for index in range(count):
+        band, column = divmod(index, columns)
+        left = column * (width + _GAP)
+        for row, pictures in ((2 * band, originals), (2 * band + 1, reconstructions)):
+            top = row * (height + _GAP)
+            canvas[top : top + height, left : left + width, :channels] = pictures[index]
+            canvas[top : top + height, left : left + width, channels] = 255
+    return canvas
+
+
+def row_centers(count: int, height: int, columns: int) -> list[float]:
+    """Return the vertical centre of each row of a `mosaic`, in pixels from the top."""
+    rows = 2 * -(-count // columns)
+    return [row * (height + _GAP) + (height - 1) / 2 for row in range(rows)]
+
+
+def png(pixels: np.ndarray) -> str:
+    """Return pixels with opacity as a PNG data address, which a browser shows without a request.
+
+    Args:
+        pixels: uint8, shape (height, width, 2 or 4): grey or colour, then opacity.
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    mode = {2: "LA", 4: "RGBA"}[pixels.shape[-1]]
+    # A low level: pictures this small travel faster than they compress.
+    Image.fromarray(pixels, mode).save(buffer, "png", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

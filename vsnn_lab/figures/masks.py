@@ -1,0 +1,116 @@
+"""Prefix masks as pictures: who is kept, row by row."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from vsnn_lab.figures import style
+
+# Left out, kept. Left out is a tint rather than nothing, so that the batch shows its size.
+_COLORS = [[0, "rgba(128,132,138,0.16)"], [1, style.VARIABLE.color]]
+
+
+def mask_heatmap(mask: Tensor | np.ndarray) -> go.Heatmap:
+    """Return a mask as a picture, first sample on top, units counted from 1."""
+    kept = np.asarray(mask).astype(np.uint8)
+    return go.Heatmap(
+        z=kept,
+        x0=1,
+        y0=1,
+        zmin=0,
+        zmax=1,
+        colorscale=_COLORS,
+        showscale=False,
+        hovertemplate="sample %{y}, unit %{x}<extra></extra>",
+        xgap=1 if kept.shape[1] <= 32 else 0,
+        ygap=1 if kept.shape[0] <= 32 else 0,
+    )
+
+
+def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
+    """Draw masks side by side on one scale.
+
+    Args:
+        masks: Masks by title, each of shape (batch, units).
+        columns: Pictures in a row.
+
+    Returns:
+        A figure of 900 pixels width.
+    """
+    rows = -(-len(masks) // columns)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=list(masks),
+        horizontal_spacing=0.06,
+        vertical_spacing=0.5 / (rows + 1),
+    )
+    for index, mask in enumerate(masks.values()):
+        row, column = index // columns + 1, index % columns + 1
+        figure.add_trace(mask_heatmap(mask), row, column)
+    figure.update_layout(template=style.TEMPLATE, width=900, height=90 + 290 * rows)
+    for index, mask in enumerate(masks.values()):
+        where = {"row": index // columns + 1, "col": index % columns + 1}
+        batch, units = mask.shape
+        figure.update_xaxes(_cells(units, "unit") | {"constrain": "domain"}, **where)
+        anchor = "x" if index == 0 else f"x{index + 1}"
+        square = {"scaleanchor": anchor, "constrain": "domain", "autorange": "reversed"}
+        figure.update_yaxes(_cells(batch, "sample") | square, **where)
+    return figure
+
+
+def mask_figure(mask: Tensor, most: int) -> go.Figure:
+    """Draw one mask beside how often each unit is trained.
+
+    Args:
+        mask: Shape (batch, units).
+        most: Units and samples that the axes reach to, so that they stay when the mask changes.
+
+    Returns:
+        A figure of 900 by 400 pixels. `show_mask` puts another mask in.
+    """
+    figure = make_subplots(1, 2, column_widths=[0.45, 0.55], horizontal_spacing=0.12)
+    figure.add_trace(mask_heatmap(mask), 1, 1)
+    figure.add_trace(
+        go.Bar(
+            marker={"color": style.VARIABLE.color},
+            hovertemplate="unit %{x}: %{y:.0%} of the samples<extra></extra>",
+        ),
+        1,
+        2,
+    )
+    figure.update_layout(template=style.TEMPLATE, width=900, height=400, bargap=0.1)
+    cells = _cells(most, "unit")
+    figure.update_xaxes(cells | {"constrain": "domain"}, row=1, col=1)
+    rows = _cells(most, "sample") | {"scaleanchor": "x", "constrain": "domain"}
+    figure.update_yaxes(rows | {"range": [most + 0.5, 0.5]}, row=1, col=1)
+    figure.update_xaxes(cells, row=1, col=2)
+    figure.update_yaxes(
+        range=[0, 1.04], tickformat=".0%", title="samples that train the unit", row=1, col=2
+    )
+    show_mask(figure, mask)
+    return figure
+
+
+def show_mask(figure: go.Figure, mask: Tensor) -> None:
+    """Put another mask into a `mask_figure`, picture and bars in one message."""
+    kept = np.asarray(mask).astype(np.uint8)
+    with figure.batch_update():
+        figure.data[0].z = kept
+        figure.data[1].x = np.arange(1, kept.shape[1] + 1)
+        figure.data[1].y = kept.mean(0)
+
+
+def _cells(count: int, title: str) -> dict[str, object]:
+    step = max(1, 2 ** (int(count - 1).bit_length() - 3))
+    ticks = sorted({1, *range(step, count + 1, step)} - ({step} if step == 2 else set()))
+    return {
+        "range": [0.5, count + 0.5],
+        "tickvals": ticks,
+        "title": title,
+        "showgrid": False,
+        "zeroline": False,
+    }

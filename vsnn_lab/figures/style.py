@@ -1,0 +1,107 @@
+"""One palette and one meaning everywhere; told apart by shape and dash as well as by colour."""
+
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one kind of network or reference looks in every figure."""
+
+    name: str
+    color: str
+    symbol: str
+    dash: str = "solid"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Plotly's line attributes."""
+        return {"color": self.color, "dash": self.dash, "width": 2}
+
+    @property
+    def marker(self) -> dict[str, Any]:
+        """Plotly's marker attributes."""
+        return {"color": self.color, "symbol": self.symbol, "size": 8}
+
+
+# Hues after Okabe & Ito, readable with any colour vision, at a lightness that stands out by 3:1
+# from white and from black.
+VARIABLE = Style("variable network", "#2b83c6", "circle")
+DEDICATED = Style("dedicated networks", "#d5691e", "diamond")
+PLAIN = Style("plain full-width network", "#8b6bd0", "cross", "dash")
+PCA = Style("PCA", "#16936d", "square", "dashdot")
+PCAAE = Style("PCAAE", "#b8609c", "triangle-up", "longdash")
+REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
+
+INK = "#7d8187"
+HERE = "#d03a4b"  # where the slider stands
+_GRID = "rgba(128, 132, 138, 0.22)"
+_AXIS = {
+    "gridcolor": _GRID,
+    "linecolor": INK,
+    "zeroline": False,
+    "ticks": "outside",
+    "tickcolor": INK,
+    "automargin": False,
+    "title": {"standoff": 8},
+}
+
+_LEGEND = {"x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
+
+# Transparent, in greys that show on a light page and on a dark one.
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 13, "family": "system-ui, sans-serif"},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {
+            "x": 1,
+            "xanchor": "right",
+            "y": 1,
+            "yanchor": "top",
+            "bgcolor": "rgba(0,0,0,0)",
+        },
+        "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
+        "title": {"x": 0, "xref": "paper", "font": {"size": 15}},
+    }
+)
+
+
+def log2_axis(steps: int, title: str) -> dict[str, Any]:
+    """Return a logarithmic axis over 1..steps whose ticks are the widths themselves.
+
+    Plotly counts in powers of ten on a logarithmic axis, so the range is in those.
+    """
+    ticks = [2**power for power in range(steps.bit_length()) if 2**power <= steps]
+    # The last power of two would overlap a full width close above it.
+    ticks = [tick for tick in ticks if tick == steps or tick * 1.25 < steps] + (
+        [] if steps in ticks else [steps]
+    )
+    return {
+        "type": "log",
+        "range": [log10(0.88), log10(steps * 1.14)],
+        "tickvals": ticks,
+        "ticktext": [str(tick) for tick in ticks],
+        "title": {"text": title},
+        "minor": {"ticks": ""},
+    }
+
+
+def pixel_axes() -> dict[str, dict[str, Any]]:
+    """Return the axes of a picture: no lines, square pixels, first row on top."""
+    bare = {
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "showline": False,
+        "fixedrange": True,
+    }
+    return {
+        "xaxis": bare | {"showticklabels": False, "constrain": "domain"},
+        "yaxis": bare | {"autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},
+    }

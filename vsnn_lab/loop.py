@@ -1,0 +1,123 @@
+"""The moving parts of a training run: model, optimizer, learning rate and device."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vsnn_lab.ablation import mean_metric
+from vsnn_lab.batches import seed_from
+from vsnn_lab.forward import forward_at_widths
+from vsnn_lab.samplers import Sampler
+from vsnn_lab.widths import WidthControl, at_width
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Pair = tuple[Tensor, Tensor]
+Batches = Iterable[Pair]
+
+# The running loss is read from the device this often, because each reading waits for it.
+_STEPS_BETWEEN_READINGS = 20
+
+
+class Loop:
+    """The moving parts of a run: model, optimizer, learning rate and device."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        control: WidthControl | None,
+        sampler: Sampler,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        rates: torch.optim.lr_scheduler.LRScheduler,
+        epochs: int,
+        steps: int,
+    ) -> None:
+        # Imported here, since only training needs it.
+        from accelerate import Accelerator
+
+        self.accelerator = Accelerator()
+        self.control, self.sampler, self.loss = control, sampler, loss
+        self.epochs, self.steps = epochs, steps
+        self.shown: dict[str, float] = {}
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.state = (model, optimizer, rates)
+        # Gradients of an interrupted step, or of the caller, are not part of the first step.
+        self.optimizer.zero_grad()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the model's weights."""
+        return {name: value.clone() for name, value in self.state[0].state_dict().items()}
+
+    def bar(self, done: int, folder: Path | None, progress: bool) -> tqdm:
+        """Return the progress bar over all steps, those of the ``done`` epochs behind it."""
+        show = progress and self.accelerator.is_main_process
+        if show and done:
+            tqdm.write(f"{done} of {self.epochs} epochs are already in {folder}")
+        return tqdm(
+            total=self.epochs * self.steps,
+            initial=done * self.steps,
+            disable=not show or done == self.epochs,
+        )
+
+    def train(self, batches: Batches, seed: int, epoch: int, bar: tqdm) -> float:
+        """Train one epoch; return its mean loss over samples and their widths."""
+        if hasattr(batches, "set_epoch"):
+            batches.set_epoch(epoch)
+        self.model.train()
+        total, samples = torch.zeros((), device=self.accelerator.device), 0
+        with _own_randomness(seed_from(seed, epoch), self.accelerator.device):
+            generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
+            for step, (x, y) in enumerate(batches):
+                value = self._step(x, y, generator)
+                total += value * len(x)
+                samples += len(x)
+                if step % _STEPS_BETWEEN_READINGS == 0:
+                    bar.set_postfix({"loss": value.item()} | self.shown, refresh=False)
+                bar.update()
+        mean = total.item() / samples
+        if not math.isfinite(mean):
+            raise FloatingPointError(
+                f"loss must stay finite, got {mean} in epoch {epoch + 1}; try a smaller lr"
+            )
+        return mean
+
+    def _step(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        inputs, targets = (part[mine].to(self.accelerator.device) for part in (x, y))
+        if self.control is None:
+            output = self.model(inputs)
+        else:
+            # Drawn for the whole batch, so that the widths do not depend on how many share it.
+            widths = self.sampler(len(x), self.control.steps, generator)
+            output = forward_at_widths(self.model, inputs, widths[mine])
+        value = self.loss(output, targets)
+        self.accelerator.backward(value)
+        self.optimizer.step()
+        self.state[2].step()
+        self.optimizer.zero_grad()
+        return value.detach()
+
+    def validate(self, held_out: Pair | None, watched: dict[str, int]) -> dict[str, float]:
+        """Return the held-out loss at the widths watched."""
+        if held_out is None:
+            return {}
+        settings = {name: at_width(self.control, width) for name, width in watched.items()}
+        settings = settings or {"full": nullcontext()}
+        values = mean_metric(
+            self.state[0], self.loss, held_out, list(settings.values()), progress=False
+        )
+        return {name: float(value) for name, value in zip(settings, values, strict=True)}
+
+
+@contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch for the model's own random layers, and give its state back afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

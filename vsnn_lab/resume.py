@@ -151,7 +151,7 @@ def structure(model: nn.Module) -> list[Any]:
 # The methods of samplers, losses, networks and batches that a run calls.
 _USES = ("__call__", "__iter__", "__getitem__", "forward", "set_epoch")
 # What a function or a network uses without changing it in place.
-_CONSTANTS = bool | int | float | str | tuple | types.FunctionType
+_CONSTANTS = bool | int | float | str | tuple | types.FunctionType | types.BuiltinFunctionType
 
 
 def _name(value: Any) -> str:

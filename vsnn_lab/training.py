@@ -207,7 +207,7 @@ def _split(
 ) -> tuple[Batches, Pair | None]:
     """Return training batches and the held-out pair."""
     if not (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
-        if not (hasattr(data, "__iter__") and hasattr(data, "__len__")):
+        if isinstance(data, Tensor) or not (hasattr(data, "__iter__") and hasattr(data, "__len__")):
             raise TypeError(
                 "data must be a pair of tensors, or batches with a length that can be iterated "
                 f"over again, got {type(data).__name__}"

@@ -59,15 +59,25 @@ class WidthSlider(widgets.HBox):
             layout={"align_items": "center", "width": "100%", "overflow": "hidden"},
         )
         self.value = value
+        self._played = None
         for slider in (self.linear, self.log2):
             slider.observe(lambda change: self._take(change.new), "value")
-        self.play.observe(
-            lambda change: self.set_trait("value", self.positions[change.new]), "value"
-        )
+        self.play.observe(lambda change: self._tick(change.new), "value")
         self.spacing.observe(lambda change: self._switch(), "value")
 
     def _take(self, width: int) -> None:
         self.value = width
+
+    def _tick(self, index: int) -> None:
+        """Move with the play button, from wherever the slider was left."""
+        positions = self.positions
+        if self._played not in (None, self.value):
+            # Moved by hand since the last tick. Catching up only now keeps a hand's move to one
+            # message.
+            index = (positions.index(self.value) + 1) % len(positions)
+        self._played = positions[index]
+        self.play.value = index
+        self.value = self._played
 
     @property
     def active(self) -> widgets.Widget:
@@ -86,15 +96,13 @@ class WidthSlider(widgets.HBox):
         if self.value not in self.positions:
             self.spacing.value = "linear"
         self.active.value = self.value
-        self.play.value = self.positions.index(self.value)
 
     def _switch(self) -> None:
         nearest = min(self.positions, key=lambda width: abs(width - self.value))
-        # First the range, then the value: the button may stand beyond the shorter list.
-        self.play.max = max(self.play.max, len(self.positions) - 1)
         self.active.value = self.value = nearest
-        self.play.value = self.positions.index(nearest)
-        self.play.max = len(self.positions) - 1
+        with self.play.hold_trait_notifications():
+            self.play.value = self.positions.index(nearest)
+            self.play.max = len(self.positions) - 1
         self.children = [self.play, self.active, self.spacing]
 
 

@@ -13,7 +13,7 @@ from vsnn_lab.figures.images import mosaic, png, row_centers
 
 MSE_SCALE = 1000  # pixels lie in [0, 1], so errors are a few thousandths
 COLUMNS = 5
-_HEIGHT = 400
+_HEIGHT = 380
 _PICTURE, _CURVE, _MARKER = 0, 1, -1  # positions among the figure's traces
 
 
@@ -37,9 +37,9 @@ def autoencoder_figure(
         columns: Pictures in a row.
 
     Returns:
-        A figure of 1000 by 400 pixels. `move` puts it to another width.
+        A figure of 1000 by 380 pixels. `move` puts it to another width.
     """
-    figure = make_subplots(1, 2, column_widths=[0.46, 0.54], horizontal_spacing=0.09)
+    figure = make_subplots(1, 2, column_widths=[0.43, 0.57], horizontal_spacing=0.09)
     source = png(mosaic(originals, reconstructions, columns))
     figure.add_trace(go.Image(source=source, hoverinfo="skip"), 1, 1)
     figure.add_trace(variable_line(sweep, MSE_SCALE), 1, 2)
@@ -60,9 +60,9 @@ def autoencoder_figure(
     ring = {
         "color": "rgba(0,0,0,0)",
         "size": 17,
-        "line": {"color": style.DEDICATED.color, "width": 3},
+        "line": {"color": style.HERE, "width": 3},
     }
-    stem = {"color": style.DEDICATED.color, "width": 1.5, "dash": "dot"}
+    stem = {"color": style.HERE, "width": 1.5, "dash": "dot"}
     x, y = marker_at(sweep, width)
     figure.add_trace(
         go.Scatter(
@@ -77,7 +77,7 @@ def autoencoder_figure(
         1,
         2,
     )
-    figure.update_layout(template=style.TEMPLATE, width=1000, height=_HEIGHT)
+    figure.update_layout(template=style.TEMPLATE, width=1000, height=_HEIGHT, margin_t=16)
     pixels = style.pixel_axes()
     centers = row_centers(len(originals), originals.shape[1], columns)
     labels = ["original", "rebuilt"] * (len(centers) // 2)

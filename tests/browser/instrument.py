@@ -1,0 +1,61 @@
+"""Read and move the autoencoder instrument in a JupyterLab page."""
+
+from dataclasses import dataclass
+
+HANDLE = ".jp-OutputArea .noUi-handle"
+_PICTURE = ".jp-OutputArea .js-plotly-plot .imagelayer image"
+
+# From the key press to the frame after both the picture and the numbers have changed. Runs in the
+# page, so that nothing but the page's own clock is measured.
+_MEASURE = """
+([picture, key]) => new Promise((resolve, reject) => {
+    const instrument = document.querySelector('.noUi-handle').closest('.jp-OutputArea');
+    const image = () => [...instrument.querySelectorAll(picture)].map(
+        i => i.getAttribute('href') || i.getAttribute('xlink:href')).join();
+    const numbers = () => [...instrument.querySelectorAll('[data-readout]')].map(
+        n => n.textContent).join('|');
+    const before = [image(), numbers()];
+    const start = performance.now();
+    const watch = new MutationObserver(() => {
+        if (image() === before[0] || numbers() === before[1]) return;
+        watch.disconnect();
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)));
+    });
+    watch.observe(instrument, {subtree: true, childList: true, attributes: true, characterData: true});
+    setTimeout(() => { watch.disconnect(); reject(new Error('nothing changed in 5 s')); }, 5000);
+    const handle = instrument.querySelector('.noUi-handle');
+    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));
+})
+"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the instrument shows."""
+
+    slider: str
+    numbers: dict[str, str]
+    picture: str
+
+
+def read(page) -> Reading:
+    """Read the slider's label, the read-outs and the picture."""
+    numbers = {
+        item.get_attribute("data-readout"): item.inner_text()
+        for item in page.locator("[data-readout]").all()
+    }
+    picture = page.locator(_PICTURE).last
+    source = picture.get_attribute("href") or picture.get_attribute("xlink:href")
+    slider = page.locator(".widget-readout").first.inner_text()
+    return Reading(slider, numbers, source)
+
+
+def press(page, key: str) -> None:
+    """Press a key on the slider's handle."""
+    page.locator(HANDLE).first.focus()
+    page.keyboard.press(key)
+
+
+def time_moves(page, keys: list[str]) -> list[float]:
+    """Return milliseconds from each key press to changed pixels."""
+    return [page.evaluate(_MEASURE, [".imagelayer image", key]) for key in keys]

@@ -1,0 +1,147 @@
+"""What the package promises about itself: what it loads, who imports whom, what it names."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vsnn_lab
+
+PACKAGE = Path(vsnn_lab.__file__).parent
+# A room may import from the rooms above it. A room that is not in the list has no place yet.
+ROOMS = [
+    "_checks",
+    "widths",
+    "masks",
+    "samplers",
+    "layers",
+    "forward",
+    "models",
+    "extract",
+    "ablation",
+    "checkpoints",
+    "_torchvision",
+    "_sources",
+    "fetch",
+    "batches",
+    "data",
+    "resume",
+    "loop",
+    "training",
+    "figures",
+    "explore",
+]
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_modules(source: str, package: str) -> list[str]:
+    """List the full names that a module imports, also inside functions, relative ones resolved."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package.split(".")[: len(package.split(".")) - node.level + 1]
+            module = ".".join(
+                (start if node.level else []) + ([node.module] if node.module else [])
+            )
+            found += [f"{module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """List the rooms a file imports from; a name of the top package counts as the room it is in."""
+    package = ".".join(("vsnn_lab", *path.relative_to(PACKAGE).parts[:-1]))
+    rooms = set()
+    for name in imported_modules(path.read_text(encoding="utf-8"), package):
+        top, _, rest = name.partition(".")
+        if top != "vsnn_lab":
+            continue
+        room = rest.partition(".")[0]
+        if room not in ROOMS and hasattr(vsnn_lab, room):
+            room = getattr(vsnn_lab, room).__module__.split(".")[1]
+        rooms.add(room)
+    return rooms
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import a.b as c", ["a.b"]),
+        ("from a import b, c as d", ["a.b", "a.c"]),
+        ("from . import b", ["vsnn_lab.room.b"]),
+        ("from ..other.deep import b", ["vsnn_lab.other.deep.b"]),
+        ("def f():\n    if x:\n        from a import b", ["a.b"]),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source, expected):
+    assert imported_modules(source, "vsnn_lab.room") == expected
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_rooms_above_it(path):
+    room = room_of(path)
+    assert room in ROOMS, f"{room} has no place in the order of rooms"
+    below = ROOMS[ROOMS.index(room) + 1 :]
+    wrong = imported_rooms(path) & {*below, ""}
+    unknown = imported_rooms(path) - {*ROOMS, ""}
+    assert not wrong, f"{room} must not import from {sorted(wrong)}"
+    assert not unknown, f"{room} imports from rooms without a place: {sorted(unknown)}"
+
+
+HEAVY = ["plotly", "ipywidgets", "torchvision", "sklearn", "pandas", "accelerate"]
+
+
+def loaded_after(statement: str) -> list[str]:
+    script = f"import sys\n{statement}\nprint([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout)
+
+
+def test_importing_the_package_loads_nothing_for_pictures_data_sets_or_training():
+    assert loaded_after("import vsnn_lab") == []
+
+
+def test_the_check_of_loaded_modules_sees_them():
+    assert loaded_after("import pandas") == ["pandas"]
+
+
+def test_training_and_ablation_load_neither_pictures_nor_pandas():
+    loaded = loaded_after("import vsnn_lab.training, vsnn_lab.ablation")
+    assert not {"plotly", "ipywidgets", "sklearn", "pandas"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", vsnn_lab.__all__)
+def test_every_public_name_resolves_and_says_how_to_use_it(name):
+    value = getattr(vsnn_lab, name)
+    assert value.__name__ == name
+    doc = value.__doc__ or ""
+    assert "Example:" in doc or "Args:" in doc, f"{name} has neither an Example nor Args section"
+
+
+def test_the_list_of_public_names_has_no_repeats():
+    assert len(set(vsnn_lab.__all__)) == len(vsnn_lab.__all__)
+
+
+def test_a_name_loaded_late_is_the_one_of_its_room():
+    from vsnn_lab import ablation, training
+
+    assert vsnn_lab.fit is training.fit
+    assert vsnn_lab.width_sweep is ablation.width_sweep
+    assert vsnn_lab.training is training
+
+
+def test_an_unknown_name_is_an_attribute_error_that_says_which():
+    with pytest.raises(AttributeError, match="module 'vsnn_lab' has no attribute 'wdith_sweep'"):
+        vsnn_lab.wdith_sweep  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'wdith_sweep' from 'vsnn_lab'"):
+        from vsnn_lab import wdith_sweep  # noqa: F401

@@ -27,6 +27,7 @@ ROOMS = [
     "fetch",
     "batches",
     "data",
+    "identity",
     "resume",
     "loop",
     "training",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ def width_sweep(
     model: nn.Module,
     metric: Metric,
     batches: Batches | tuple[Tensor, Tensor],
-    widths: Iterable[int] | None = None,
+    widths: Iterable[int] | Tensor | np.ndarray | None = None,
     *,
     progress: bool = True,
 ) -> WidthSweep:
@@ -85,12 +85,13 @@ def width_sweep(
         metric: Mean of a quantity over a batch, ``metric(output, target) -> scalar``.
         batches: A pair of tensors (inputs, targets) of equal length, or an iterable of such
             pairs; it is read once.
-        widths: Knob positions to measure; by default all.
+        widths: Knob positions to measure: integers, a vector of them too; by default all.
         progress: Show a bar if it takes more than two seconds.
 
     Raises:
-        TypeError: If ``metric`` is not callable or a width not an integer.
-        ValueError: If a width lies outside the range, or there is nothing to measure.
+        TypeError: If ``metric`` is not callable, or ``widths`` are not integers.
+        ValueError: If a width lies outside the range, ``widths`` are no vector, or there is nothing to
+            measure.
 
     Example:
         >>> from vsnn_lab import MLP, Width
@@ -100,9 +101,7 @@ def width_sweep(
         array([1, 4, 8])
     """
     control = single_control(model)
-    wanted = range(1, control.steps + 1) if widths is None else sorted(set(_ints(control, widths)))
-    if not wanted:
-        raise ValueError(f"widths must name at least one width, got {widths!r}")
+    wanted = _positions(control, range(1, control.steps + 1) if widths is None else widths)
     if not callable(metric):
         raise TypeError(f"metric must be callable on (output, target), got {metric!r}")
     settings = [at_width(control, width) for width in wanted]
@@ -203,12 +202,23 @@ def count_parameters(
     return sum(sizes.values())
 
 
-def _ints(control: WidthControl, widths: Iterable[int]) -> list[int]:
-    checked = [control.check(width) for width in widths]
-    for width in checked:
-        if isinstance(width, Tensor):
-            raise TypeError(f"widths must be integers, got {width!r}")
-    return checked
+def _positions(control: WidthControl, widths: Any) -> list[int]:
+    """Return the widths asked for as checked integers, each once, ascending."""
+    rule = f"widths must be a vector or another iterable of integers in 1..{control.steps}"
+    if isinstance(widths, Tensor | np.ndarray):
+        if widths.ndim != 1:
+            raise ValueError(f"{rule}, got shape {tuple(widths.shape)}: {widths!r}")
+        widths = widths.tolist()
+    if not isinstance(widths, Iterable) or isinstance(widths, str):
+        raise TypeError(f"{rule}, got {widths!r}; [{widths!r}] measures a single width")
+    # A loop over a vector gives scalars, and control.check would take a tensor for a whole batch.
+    scalars = [w.item() if isinstance(w, Tensor) and w.ndim == 0 else w for w in widths]
+    if any(isinstance(width, Tensor) for width in scalars):
+        raise TypeError(f"widths must be integers, got {scalars!r}")
+    found = sorted({control.check(width) for width in scalars})
+    if not found:
+        raise ValueError(f"widths must name at least one width, got {widths!r}")
+    return found
 
 
 def _chunks(batches: Batches | tuple[Tensor, Tensor]) -> Batches:

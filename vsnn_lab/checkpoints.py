@@ -1,5 +1,6 @@
 """Tensors and a JSON header in safetensors files, written whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ _KEY, _DIGEST = "vsnn_lab", "digest"
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
     """Write tensors and a header; after a crash the old file or the new one is there, whole.
 
+    What a process left half-written when it was killed goes with the next write of that file.
+
     Args:
         path: Where to; missing folders are made.
         tensors: Any names; shared memory is written twice.
@@ -32,7 +35,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within one file system.
-    name = path.with_name(f".{path.name}-{os.getpid()}")
+    name = path.with_name(f"{_started(path)}{os.getpid()}")
+    _clear(path)
     try:
         own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         # safetensors makes files that only their owner can read; this one gets the usual rights.
@@ -50,6 +54,35 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     finally:
         name.unlink(missing_ok=True)
     return path
+
+
+def _started(path: Path) -> str:
+    """Return how the names of a file's half-written versions begin; the writer's id follows."""
+    return f".{path.name}-"
+
+
+def _clear(path: Path) -> None:
+    """Remove the half-written versions of processes that no longer exist."""
+    start = _started(path)
+    for found in path.parent.iterdir():
+        writer = found.name.removeprefix(start)
+        if found.name.startswith(start) and writer.isdecimal() and not _exists(int(writer)):
+            # Not worth failing for.
+            with contextlib.suppress(OSError):
+                found.unlink()
+
+
+def _exists(process: int) -> bool:
+    # Elsewhere than on POSIX, os.kill ends a process instead of asking for it.
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another person's
+        return True
+    return True
 
 
 def read_header(path: Path) -> dict[str, Any]:

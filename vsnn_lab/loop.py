@@ -116,8 +116,14 @@ class Loop:
 
 @contextmanager
 def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch for the model's own random layers, and give its state back afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    """Seed torch's CPU generator and the device's, and give their states back afterwards.
+
+    Not by ``torch.manual_seed``, which seeds all other devices too.
+    """
+    others = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=others, device_type=device.type):
+        torch.default_generator.manual_seed(seed)
+        if others:
+            # That of the current device, which accelerate has made this one.
+            torch.get_device_module(device).manual_seed(seed)
         yield

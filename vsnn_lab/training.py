@@ -15,7 +15,7 @@ from vsnn_lab.batches import TensorBatches, split_validation
 from vsnn_lab.loop import Batches, Loop, Loss, Pair
 from vsnn_lab.resume import Record
 from vsnn_lab.samplers import Sampler, Stratified
-from vsnn_lab.widths import WidthControl, single_control, width_controls
+from vsnn_lab.widths import WidthControl, width_controls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,7 @@ def fit(
     _check(model, loss, lr, schedule, sampler)
     epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
-    control = single_control(model) if width_controls(model) else None
+    control = _control(model)
     sampler = Stratified(4) if sampler is None else sampler
     batches, held_out = _split(data, validation, batch_size, seed)
     watched = _watched(control, narrow)
@@ -200,6 +200,16 @@ def _check(model, loss, lr, schedule, sampler) -> None:
         raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("model must have a parameter that requires a gradient, got none")
+
+
+def _control(model: nn.Module) -> WidthControl | None:
+    controls = width_controls(model)
+    if len(controls) > 1:
+        raise ValueError(
+            f"model must have at most one knob, because fit trains one, got {len(controls)}: "
+            f"{controls}; share one WidthControl: control.axis(size) makes each layer's axis"
+        )
+    return controls[0] if controls else None
 
 
 def _split(

@@ -19,9 +19,11 @@ _MEASURE = """
     const watch = new MutationObserver(() => {
         if (image() === before[0] || numbers() === before[1]) return;
         watch.disconnect();
-        requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)));
+        const painted = () => resolve(performance.now() - start);
+        requestAnimationFrame(() => requestAnimationFrame(painted));
     });
-    watch.observe(instrument, {subtree: true, childList: true, attributes: true, characterData: true});
+    const all = {subtree: true, childList: true, attributes: true, characterData: true};
+    watch.observe(instrument, all);
     setTimeout(() => { watch.disconnect(); reject(new Error('nothing changed in 5 s')); }, 5000);
     const handle = instrument.querySelector('.noUi-handle');
     handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));

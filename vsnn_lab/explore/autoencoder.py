@@ -33,7 +33,7 @@ class AutoencoderExplorer(widgets.VBox):
         sweep: Mean square error at every width, if it is known; by default it is measured on
             ``images``.
         pca: Mean square error of principal components by their number, drawn beside it.
-        shown: Pictures shown at a time.
+        shown: Pictures shown at a time, or all if there are fewer.
         seed: Chooses the first ones.
         folder: Where the save button writes; by default ``submodels`` among the data.
 
@@ -58,9 +58,9 @@ class AutoencoderExplorer(widgets.VBox):
         folder: str | Path | None = None,
     ) -> None:
         self.steps = single_control(model).steps
-        _check_images(images, getattr(model, "shape", images.shape[1:]))
+        _check_images(images, getattr(model, "shape", None))
         self.model, self.images, self.pca = model, images, pca
-        self.shown = check_int("shown", shown, 1, len(images))
+        self.shown = min(check_int("shown", shown), len(images))
         self.folder = Path(folder) if folder else data.data_root() / "submodels"
         self.sweep = sweep or width_sweep(model, F.mse_loss, (images, images))
         if list(self.sweep.widths) != list(range(1, self.steps + 1)):
@@ -157,11 +157,13 @@ class AutoencoderExplorer(widgets.VBox):
         self._pictures = [png(mosaic(self._bytes[0], pictures, 5)) for pictures in rebuilt]
 
 
-def _check_images(images: Tensor, shape: tuple[int, ...]) -> None:
+def _check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:
+    """Refuse what is not a batch of images; ``shape`` is that of one, where the model tells it."""
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a tensor, got {type(images).__name__}")
-    wanted = ", ".join(map(str, shape))
-    if images.dim() != 4 or tuple(images.shape[1:]) != tuple(shape) or len(images) == 0:
+    wanted = ", ".join(map(str, shape or ("channels", "height", "width")))
+    fits = images.dim() == 4 and tuple(images.shape[1:]) == tuple(shape or images.shape[1:])
+    if not fits or len(images) == 0:
         raise ValueError(f"images must have shape (n, {wanted}), got {tuple(images.shape)}")
     if not images.is_floating_point() or images.min() < 0 or images.max() > 1:
         raise ValueError(

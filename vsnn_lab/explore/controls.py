@@ -99,7 +99,7 @@ class WidthSlider(widgets.HBox):
 
     def _switch(self) -> None:
         nearest = min(self.positions, key=lambda width: abs(width - self.value))
-        self.active.value = self.value = nearest
+        self.active.value = self.value = self._played = nearest
         with self.play.hold_trait_notifications():
             self.play.value = self.positions.index(nearest)
             self.play.max = len(self.positions) - 1

@@ -1,0 +1,118 @@
+"""The first notebook as a person meets it: JupyterLab, run all cells, move the slider."""
+
+import os
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.browser import instrument, lab
+from tests.notebooks import FOLDER, data_beside, quick_copy
+from vsnn_lab import checkpoints
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+# `make picture` sets it: the quickstart as it stands, and its screenshot for the README.
+PICTURE = os.environ.get("VSNN_LAB_PICTURE")
+MOVES = 20
+
+
+@pytest.fixture(scope="module")
+def page(chromium, tmp_path_factory):
+    """A page with the quickstart run in it, scrolled to its instrument."""
+    folder = tmp_path_factory.mktemp("lab")
+    data = folder / "data"
+    data.mkdir()
+    quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=bool(PICTURE))
+    with lab.serve(folder, data_beside(data)) as address, lab.browser_page(chromium) as page:
+        lab.open_notebook(page, address.format("00_quickstart.ipynb"))
+        lab.run_all(page)
+        page.locator(instrument.HANDLE).first.wait_for()
+        page.locator(".jp-Cell:has(.noUi-handle)").first.evaluate("cell => cell.scrollIntoView()")
+        page.submodels = data / "submodels"
+        yield page
+
+
+def test_the_arrow_keys_change_width_error_and_picture_together(page):
+    before = instrument.read(page)
+    instrument.press(page, "ArrowRight")
+    page.wait_for_function(
+        "was => document.querySelector('[data-readout]').textContent !== was",
+        arg=before.numbers["code units kept"],
+    )
+    page.wait_for_timeout(500)
+    after = instrument.read(page)
+    assert int(after.slider) == int(before.slider) + 1
+    assert int(after.numbers["code units kept"]) == int(after.slider)
+    assert after.numbers["test MSE × 1000"] != before.numbers["test MSE × 1000"]
+    assert after.numbers["parameters"] != before.numbers["parameters"]
+    assert after.picture != before.picture
+    instrument.press(page, "ArrowLeft")
+    page.wait_for_timeout(500)
+    assert instrument.read(page) == before
+
+
+def test_the_whole_instrument_is_in_sight_at_1280_by_800(page):
+    top = page.locator(instrument.HANDLE).first.bounding_box()
+    bottom = page.get_by_role("button", name="Extract this width and save").bounding_box()
+    assert top["y"] >= 0
+    assert bottom["y"] + bottom["height"] <= lab.WINDOW["height"]
+
+
+def test_the_log2_switch_keeps_the_width_and_thins_the_stops(page):
+    before = instrument.read(page)
+    page.get_by_role("button", name="log2").click()
+    page.wait_for_timeout(500)
+    assert instrument.read(page) == before
+    instrument.press(page, "End")
+    page.wait_for_timeout(500)
+    instrument.press(page, "ArrowLeft")
+    page.wait_for_timeout(500)
+    assert instrument.read(page).numbers["code units kept"] == "29"
+    page.get_by_role("button", name="linear").click()
+    page.wait_for_timeout(500)
+    assert instrument.read(page).slider == "29"
+
+
+def test_the_save_button_writes_the_width_shown(page):
+    width = instrument.read(page).numbers["code units kept"]
+    page.get_by_role("button", name="Extract this width and save").click()
+    page.get_by_text(f"saved autoencoder-width-{width}.safetensors").wait_for()
+    path = page.submodels / f"autoencoder-width-{width}.safetensors"
+    weights, header = checkpoints.read(path)
+    assert header["width"] == int(width)
+    assert weights["decoder.0.weight"].shape[1] == int(width)
+
+
+def test_new_images_change_the_picture_and_nothing_else(page):
+    before = instrument.read(page)
+    page.get_by_role("button", name="New images").click()
+    page.wait_for_function(
+        "was => ![...document.querySelectorAll('.imagelayer image')].some("
+        "i => (i.getAttribute('href') || i.getAttribute('xlink:href')) === was)",
+        arg=before.picture,
+    )
+    after = instrument.read(page)
+    assert (after.slider, after.numbers) == (before.slider, before.numbers)
+
+
+def test_a_move_reaches_the_eye(page, capsys):
+    times = instrument.time_moves(page, ["ArrowLeft", "ArrowRight"] * (MOVES // 2))
+    with capsys.disabled():
+        print(
+            f"\nslider to changed pixels, {MOVES} moves: median {statistics.median(times):.0f} ms, "
+            f"worst {max(times):.0f} ms"
+        )
+    assert len(times) == MOVES
+
+
+def test_a_screenshot_shows_the_instrument(page, tmp_path):
+    path = Path(PICTURE) if PICTURE else tmp_path / "quickstart.png"
+    for _ in range(40):
+        instrument.press(page, "ArrowLeft")
+    page.wait_for_timeout(300)
+    for _ in range(7):
+        instrument.press(page, "ArrowRight")
+    page.wait_for_timeout(1000)
+    page.locator(".jp-OutputArea:has(.noUi-handle)").last.screenshot(path=path)
+    assert path.stat().st_size > 20_000

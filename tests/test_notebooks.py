@@ -1,0 +1,119 @@
+import ast
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from papermill import PapermillExecutionError
+
+from tests.notebooks import FOLDER, NOTEBOOKS, QUICK, data_beside, quick_copy
+from vsnn_lab.runs import check_parameters, notebook_parameters, run_notebook
+
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+# papermill and its kernel's client warn about their own dependencies.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def own_results(tmp_path, monkeypatch):
+    """Give kernels the real data and an empty place for results."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("VSNN_LAB_DATA", str(data_beside(tmp_path / "data")))
+    return tmp_path
+
+
+def code_cells(notebook):
+    return [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+
+
+def nbval(copy):
+    # Without our own configuration: what is compared is the notebook, not the package.
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-c", "/dev/null"]
+    command += ["-p", "no:cacheprovider", "--rootdir", str(copy.parent), str(copy)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=copy.parent)
+
+
+def test_every_notebook_has_a_quick_profile_of_parameters_that_it_knows():
+    assert set(QUICK) == {path.stem for path in NOTEBOOKS}
+    for notebook in NOTEBOOKS:
+        check_parameters(notebook, QUICK[notebook.stem])
+
+
+@each_notebook
+def test_a_notebook_opens_with_its_question_and_its_parameters(notebook):
+    first, second = nbformat.read(notebook, 4).cells[:2]
+    assert first.cell_type == "markdown"
+    for promise in ("?", "**What to expect.**", "**How long.**"):
+        assert promise in first.source
+    assert "parameters" in second.metadata.tags
+
+
+@each_notebook
+def test_a_notebook_holds_no_class_no_long_cell_and_ran_in_order(notebook):
+    cells = code_cells(notebook)
+    for cell in cells:
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 18, cell.source
+        assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(ast.parse(cell.source)))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+@pytest.mark.slow
+@each_notebook
+def test_a_notebook_runs_headless_in_the_quick_profile_and_shows_a_figure(notebook, own_results):
+    output = run_notebook(notebook, own_results / "out.ipynb", QUICK[notebook.stem], progress=False)
+    outputs = [out for cell in code_cells(output) for out in cell.outputs]
+    assert any("application/vnd.plotly.v1+json" in out.get("data", {}) for out in outputs)
+    assert not any("Traceback" in out.text for out in outputs if out.get("name") == "stderr")
+
+
+@pytest.mark.slow
+@each_notebook
+def test_a_notebooks_deterministic_outputs_are_those_that_it_stores(notebook, own_results):
+    done = nbval(quick_copy(notebook, own_results))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_a_changed_output_does_not_go_unnoticed(own_results):
+    copy = quick_copy(FOLDER / "01_masks.ipynb", own_results)
+    text = copy.read_text()
+    assert "position 2: 4 of 6" in text
+    copy.write_text(text.replace("position 2: 4 of 6", "position 2: 5 of 6"))
+    done = nbval(copy)
+    assert done.returncode == 1, done.stdout
+    assert "1 failed" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["root", "elsewhere"])
+def test_papermill_runs_the_quickstart_from_any_folder(place, own_results):
+    folder = FOLDER.parent if place == "root" else own_results
+    name = "notebooks/00_quickstart.ipynb" if place == "root" else FOLDER / "00_quickstart.ipynb"
+    output = own_results / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", name, output, "-p", "EPOCHS", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert all(cell.execution_count for cell in code_cells(output))
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match=r"among DATA, CODE, .* got 'EPOCH'; did you mean EPOCHS"):
+        run_notebook(FOLDER / "00_quickstart.ipynb", tmp_path / "out.ipynb", {"EPOCH": 1})
+    assert not (tmp_path / "out.ipynb").exists()
+    with pytest.raises(FileNotFoundError, match="no such notebook: "):
+        notebook_parameters(tmp_path / "missing.ipynb")
+
+
+@pytest.mark.slow
+def test_a_failing_claim_fails_the_run(tmp_path):
+    cells = [
+        nbformat.v4.new_code_cell("LIMIT = 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("assert LIMIT < 1, 'the claim'"),
+    ]
+    path = tmp_path / "claim.ipynb"
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    with pytest.raises(PapermillExecutionError, match="the claim"):
+        run_notebook(path, tmp_path / "out.ipynb", progress=False)
+    run_notebook(path, tmp_path / "out.ipynb", {"LIMIT": 0}, progress=False)

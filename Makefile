@@ -17,7 +17,7 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 	cell.metadata.trusted cell.metadata.vscode"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab test quick lint format clean
+.PHONY: help setup data lab test bench picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,12 @@ lab: data ## Open the first notebook in JupyterLab
 
 test: data lint ## Lint, then run every test
 	$(RUN) pytest $(ARGS)
+
+bench: data ## Measure speed, each figure beside its target
+	$(RUN) benchmarks.slider
+
+picture: data ## Renew the README's picture of the quickstart
+	VSNN_LAB_PICTURE=docs/quickstart.png $(RUN) pytest -q tests/browser $(ARGS)
 
 quick: setup ## Run the tests that take seconds
 	$(RUN) pytest -m "not slow" $(ARGS)

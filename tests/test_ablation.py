@@ -86,6 +86,28 @@ def test_a_subset_of_widths_comes_out_ascending_and_once_each(net, batches):
         sweep.at(3)
 
 
+@pytest.mark.parametrize(
+    "widths",
+    [
+        torch.tensor([5, 2, 5]),
+        torch.tensor([5, 2], dtype=torch.uint8),
+        np.array([5, 2, 5]),
+        np.array([2, 5], dtype=np.int16),
+        range(2, 6, 3),
+        (2, 5),
+        {2, 5},
+        [torch.tensor(2), np.int64(5)],
+        iter([5, 2]),
+    ],
+    ids=repr,
+)
+def test_widths_may_be_a_vector_or_any_iterable_of_integers(net, batches, widths):
+    sweep = width_sweep(net, accuracy, batches, widths)
+    assert sweep.widths.tolist() == [2, 5]
+    expected = swept_by_hand(net, accuracy, batches, [2, 5])
+    np.testing.assert_allclose(sweep.values, expected, rtol=1e-6)
+
+
 def test_widths_are_knob_positions_where_a_step_is_several_units(batches):
     knob = WidthControl(3)
     net = MLP(4, (knob.axis(6), knob.axis(9)), 3)
@@ -185,6 +207,9 @@ def test_the_mean_under_other_settings_weighs_batches_by_their_size(batches):
     np.testing.assert_allclose(values, [mean, 3 * mean], rtol=1e-5)
 
 
+NO_WIDTHS = r"widths must be a vector or another iterable of integers in 1\.\.6, got "
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -192,6 +217,14 @@ def test_the_mean_under_other_settings_weighs_batches_by_their_size(batches):
         ({"widths": [2, 7]}, ValueError, r"width must lie in 1\.\.6, got 7"),
         ({"widths": [2.0]}, TypeError, r"width must be an integer in 1\.\.6, got 2\.0"),
         ({"widths": [torch.tensor([1])]}, TypeError, r"widths must be integers, got tensor"),
+        ({"widths": 5}, TypeError, NO_WIDTHS + r"5; \[5\] measures a single width"),
+        ({"widths": "12"}, TypeError, NO_WIDTHS + "'12'"),
+        ({"widths": torch.tensor(5)}, ValueError, NO_WIDTHS + r"shape \(\): tensor\(5\)"),
+        ({"widths": torch.ones(2, 1).int()}, ValueError, NO_WIDTHS + r"shape \(2, 1\)"),
+        ({"widths": np.array([[1, 2]])}, ValueError, NO_WIDTHS + r"shape \(1, 2\): array"),
+        ({"widths": torch.tensor([1.0])}, TypeError, r"an integer in 1\.\.6, got 1\.0"),
+        ({"widths": torch.tensor([True])}, TypeError, r"an integer in 1\.\.6, got True"),
+        ({"widths": np.array([7])}, ValueError, r"width must lie in 1\.\.6, got 7"),
         ({"widths": []}, ValueError, r"widths must name at least one width, got \[\]"),
         ({"metric": "accuracy"}, TypeError, "metric must be callable on .*, got 'accuracy'"),
         ({"batches": []}, ValueError, "batches must hold at least one sample, got none"),

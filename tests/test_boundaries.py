@@ -33,6 +33,7 @@ ROOMS = [
     "training",
     "figures",
     "explore",
+    "runs",
 ]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

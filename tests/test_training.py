@@ -15,6 +15,7 @@ from vsnn_lab import (
     Stratified,
     Triangular,
     Width,
+    WidthControl,
     at_width,
     data,
     extract,
@@ -178,6 +179,17 @@ def test_one_seed_gives_one_network_and_torchs_global_generator_is_left_alone():
     assert same_weights(models[0], models[3])
     assert not same_weights(models[0], models[2])
     assert histories[0].epochs[0]["full"] == histories[1].epochs[0]["full"]
+
+
+def test_training_on_one_device_seeds_no_other(monkeypatch):
+    def seeded_all(seed):
+        raise AssertionError("every GPU was seeded")
+
+    model = noisy()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded_all)
+    with pytest.raises(AssertionError, match="every GPU"):
+        torch.manual_seed(0)
+    quietly(model, regression(), F.mse_loss)
 
 
 def test_dropout_differs_from_step_to_step_and_epoch_to_epoch():
@@ -448,7 +460,7 @@ TWO_KNOBS = MLP(4, (Width(2), Width(2)), 2)
         ({"narrow": 0.5}, TypeError, r"narrow must be an integer in 1\.\.8, got 0\.5"),
         ({"model": nn.Identity()}, ValueError, "model must have a parameter .*, got none"),
         ({"model": F.relu}, TypeError, r"model must be a torch\.nn\.Module, got <function relu"),
-        ({"model": TWO_KNOBS}, ValueError, "model must have one knob for .*, got 2"),
+        ({"model": TWO_KNOBS}, ValueError, "at most one knob, because fit .* got 2: .* share"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_changes(arguments, error, message):
@@ -458,6 +470,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_changes(arguments, er
         fit(**asked)
     if isinstance(model, MLP) and model is not TWO_KNOBS:
         assert same_weights(model, variable())
+
+
+def test_the_refusal_of_several_knobs_offers_only_what_fit_can_do():
+    with pytest.raises(ValueError, match="share one WidthControl") as refused:
+        quietly(TWO_KNOBS, (X, Y), F.mse_loss)
+    assert "dict" not in str(refused.value)
+    knob = WidthControl(2)
+    quietly(MLP(4, (knob.axis(2), knob.axis(4)), 2), (X, Y), F.mse_loss)
 
 
 def test_training_inside_at_width_uses_the_whole_knob_and_leaves_it_where_it_stood():

@@ -90,8 +90,8 @@ def width_sweep(
 
     Raises:
         TypeError: If ``metric`` is not callable, or ``widths`` are not integers.
-        ValueError: If a width lies outside the range, ``widths`` are no vector, or there is nothing to
-            measure.
+        ValueError: If a width lies outside the range, ``widths`` is a matrix, or there is nothing
+            to measure.
 
     Example:
         >>> from vsnn_lab import MLP, Width
@@ -213,8 +213,9 @@ def _positions(control: WidthControl, widths: Any) -> list[int]:
         raise TypeError(f"{rule}, got {widths!r}; [{widths!r}] measures a single width")
     # A loop over a vector gives scalars, and control.check would take a tensor for a whole batch.
     scalars = [w.item() if isinstance(w, Tensor) and w.ndim == 0 else w for w in widths]
-    if any(isinstance(width, Tensor) for width in scalars):
-        raise TypeError(f"widths must be integers, got {scalars!r}")
+    for width in scalars:
+        if isinstance(width, Tensor):
+            raise TypeError(f"widths must be integers, got {width!r}")
     found = sorted({control.check(width) for width in scalars})
     if not found:
         raise ValueError(f"widths must name at least one width, got {widths!r}")

@@ -39,11 +39,11 @@ def describe(value: Any, _around: tuple[int, ...] = ()) -> Any:
     inner = functools.partial(describe, _around=(*_around, id(value)))
     match value:
         case Mapping():
-            return {json.dumps(inner(key)): inner(item) for key, item in value.items()}
+            return {_text(inner(key)): inner(item) for key, item in value.items()}
         case tuple() | list():
             return [inner(item) for item in value]
         case set() | frozenset():
-            return sorted(json.dumps(inner(item), sort_keys=True) for item in value)
+            return sorted(_text(inner(item)) for item in value)
         case Tensor():
             return checkpoints.digest([value])
         case np.ndarray() | np.generic():
@@ -61,6 +61,8 @@ def describe(value: Any, _around: tuple[int, ...] = ()) -> Any:
             return [_name(value), code, inner(used)]
         case type():
             return [_name(value), inner(_members(value))]
+        case types.ModuleType():
+            return value.__name__
     if not hasattr(value, "__dict__") and hasattr(value, "__qualname__"):
         return _name(value)  # a built-in function
     return [inner(type(value)), inner(_settings(value))]
@@ -78,6 +80,10 @@ def structure(model: nn.Module) -> list[Any]:
     }
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     return [_shown(model), settings, trained, {type(module) for module in model.modules()}]
+
+
+def _text(description: Any) -> str:
+    return json.dumps(description, sort_keys=True)
 
 
 def _name(value: Any) -> str:
@@ -153,8 +159,8 @@ def _constants(function: types.FunctionType) -> dict[str, Any]:
     """Return the constants that a function takes from around it: its closure, and globals."""
     code, found = function.__code__, {}
     if not _of_a_library(function):
-        scope = function.__globals__
-        found = {name: scope[name] for name in _names(code, "LOAD_GLOBAL") if name in scope}
+        scope, names = function.__globals__, sorted(_names(code, "LOAD_GLOBAL"))
+        found = {name: scope[name] for name in names if name in scope}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not filled yet
             found[name] = cell.cell_contents

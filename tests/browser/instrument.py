@@ -1,6 +1,16 @@
 """Read and move the autoencoder instrument in a JupyterLab page."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.browser import lab
+from tests.notebooks import FOLDER, data_beside, quick_copy
+
+# Milliseconds between two key presses of a hand; without a pause each press waits for the kernel's
+# last word on the one before.
+_PACE = 150
 
 HANDLE = ".jp-OutputArea .noUi-handle"
 _PICTURE = ".jp-OutputArea .js-plotly-plot .imagelayer image"
@@ -40,6 +50,23 @@ class Reading:
     picture: str
 
 
+@contextmanager
+def quickstart(chromium: str, folder: Path, *, full: bool = False) -> Iterator:
+    """Yield a page with the quickstart run in it, scrolled to its instrument.
+
+    Its data folder, with the real downloads and room for results, is ``folder / "data"``.
+    """
+    (folder / "data").mkdir()
+    quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=full)
+    served = lab.serve(folder, data_beside(folder / "data"))
+    with served as address, lab.browser_page(chromium) as page:
+        lab.open_notebook(page, address.format("00_quickstart.ipynb"))
+        lab.run_all(page)
+        page.locator(HANDLE).first.wait_for()
+        page.locator(".jp-Cell:has(.noUi-handle)").first.evaluate("cell => cell.scrollIntoView()")
+        yield page
+
+
 def read(page) -> Reading:
     """Read the slider's label, the read-outs and the picture."""
     numbers = {
@@ -58,6 +85,11 @@ def press(page, key: str) -> None:
     page.keyboard.press(key)
 
 
-def time_moves(page, keys: list[str]) -> list[float]:
-    """Return milliseconds from each key press to changed pixels."""
-    return [page.evaluate(_MEASURE, [".imagelayer image", key]) for key in keys]
+def time_moves(page, moves: int) -> list[float]:
+    """Move there and back; return milliseconds from each key press to changed pixels."""
+    times = []
+    for index in range(moves):
+        page.wait_for_timeout(_PACE)
+        key = ("ArrowLeft", "ArrowRight")[index % 2]
+        times.append(page.evaluate(_MEASURE, [".imagelayer image", key]))
+    return times

@@ -25,7 +25,7 @@ _ARGS = [
     "--no-first-run",
 ]
 WINDOW = {"width": 1280, "height": 800}
-_START, _RUN = 90, 120  # seconds
+_START, _RUN = 90, 240  # seconds
 
 
 def find_chromium() -> str | None:
@@ -34,7 +34,7 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def serve(folder: Path, data: Path) -> Iterator[str]:
+def serve(folder: Path, data: Path, *, dark: bool = False) -> Iterator[str]:
     """Run a JupyterLab server over ``folder``; yield its address, with the token left open."""
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--allow-root"]
@@ -42,7 +42,7 @@ def serve(folder: Path, data: Path) -> Iterator[str]:
     env = os.environ | {
         "VSNN_LAB_DATA": str(data),
         "JUPYTER_CONFIG_DIR": str(folder / ".config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(_settings(folder / ".settings")),
+        "JUPYTERLAB_SETTINGS_DIR": str(_settings(folder / ".settings", dark)),
     }
     log = (folder / ".server.log").open("w+")
     server = subprocess.Popen(
@@ -57,9 +57,11 @@ def serve(folder: Path, data: Path) -> Iterator[str]:
         log.close()
 
 
-def _settings(folder: Path) -> Path:
+def _settings(folder: Path, dark: bool) -> Path:
     """Write the settings of a quiet JupyterLab that keeps cells out of sight in the page."""
+    theme = "JupyterLab Dark" if dark else "JupyterLab Light"
     for plugin, settings in {
+        "apputils-extension/themes": {"theme": theme},
         "notebook-extension/tracker": {"windowingMode": "none"},
         "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     }.items():
@@ -82,13 +84,13 @@ def _address(log: Path, token: str) -> str:
 
 
 @contextmanager
-def browser_page(chromium: str, *, dark: bool = False) -> Iterator:
+def browser_page(chromium: str) -> Iterator:
     """Open a page of 1280 by 800 pixels in headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_ARGS)
-        page = browser.new_page(viewport=WINDOW, color_scheme="dark" if dark else "light")
+        page = browser.new_page(viewport=WINDOW)
         page.set_default_timeout(_START * 1000)
         try:
             yield page

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.browser import instrument, lab
-from tests.notebooks import FOLDER, data_beside, quick_copy
 from vsnn_lab import checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -21,15 +20,8 @@ MOVES = 20
 def page(chromium, tmp_path_factory):
     """A page with the quickstart run in it, scrolled to its instrument."""
     folder = tmp_path_factory.mktemp("lab")
-    data = folder / "data"
-    data.mkdir()
-    quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=bool(PICTURE))
-    with lab.serve(folder, data_beside(data)) as address, lab.browser_page(chromium) as page:
-        lab.open_notebook(page, address.format("00_quickstart.ipynb"))
-        lab.run_all(page)
-        page.locator(instrument.HANDLE).first.wait_for()
-        page.locator(".jp-Cell:has(.noUi-handle)").first.evaluate("cell => cell.scrollIntoView()")
-        page.submodels = data / "submodels"
+    with instrument.quickstart(chromium, folder, full=bool(PICTURE)) as page:
+        page.submodels = folder / "data" / "submodels"
         yield page
 
 
@@ -97,7 +89,7 @@ def test_new_images_change_the_picture_and_nothing_else(page):
 
 
 def test_a_move_reaches_the_eye(page, capsys):
-    times = instrument.time_moves(page, ["ArrowLeft", "ArrowRight"] * (MOVES // 2))
+    times = instrument.time_moves(page, MOVES)
     with capsys.disabled():
         print(
             f"\nslider to changed pixels, {MOVES} moves: median {statistics.median(times):.0f} ms, "
@@ -114,5 +106,5 @@ def test_a_screenshot_shows_the_instrument(page, tmp_path):
     for _ in range(7):
         instrument.press(page, "ArrowRight")
     page.wait_for_timeout(1000)
-    page.locator(".jp-OutputArea:has(.noUi-handle)").last.screenshot(path=path)
+    page.locator(".jp-OutputArea-output:has(.noUi-handle)").last.screenshot(path=path)
     assert path.stat().st_size > 20_000

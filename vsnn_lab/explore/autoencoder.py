@@ -73,7 +73,7 @@ class AutoencoderExplorer(widgets.VBox):
         self.status = widgets.HTML()
         self.new_button = widgets.Button(description="New images", icon="refresh")
         self.save_button = widgets.Button(
-            description="Extract this width and save", icon="scissors", layout={"width": "220px"}
+            description="Extract this width and save", icon="scissors", layout={"width": "250px"}
         )
         self._draw()
         self.figure = go.FigureWidget(self.static_figure())
@@ -113,6 +113,7 @@ class AutoencoderExplorer(widgets.VBox):
 
     def new_images(self) -> None:
         """Show other images, at the same width."""
+        self.status.value = ""
         self._draw()
         self.show(self.width)
 

@@ -57,7 +57,8 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         batch, units = mask.shape
         figure.update_xaxes(_cells(units, "unit") | {"constrain": "domain"}, **where)
         anchor = "x" if index == 0 else f"x{index + 1}"
-        square = {"scaleanchor": anchor, "constrain": "domain", "autorange": "reversed"}
+        square = {"scaleanchor": anchor, "constrain": "domain", "constraintoward": "top"}
+        square["autorange"] = "reversed"
         figure.update_yaxes(_cells(batch, "sample") | square, **where)
     return figure
 

@@ -6,6 +6,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+# One thread: tests compute little, and two that wait for each other are slow on a busy machine.
+torch.set_num_threads(1)
+
 # Deterministic examples: a red run in CI must be red at home, too.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

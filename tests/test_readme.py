@@ -1,0 +1,32 @@
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_library_example_runs_and_does_what_it_says():
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    torch.manual_seed(0)
+    scope = {}
+    exec(example, scope)
+    values = scope["sweep"].values
+    assert len(values) == 16
+    assert values[15] < 0.5 * values[3] < 0.5 * values[0]
+    assert scope["small"].decoder[0].in_features == 4
+    assert all(type(m).__module__.startswith("torch.nn") for m in scope["small"].modules())
+    assert isinstance(scope["small"], nn.Sequential)
+
+
+def test_every_link_and_file_that_it_names_exists():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_every_make_target_that_it_names_exists():
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in re.findall(r"`make (\w+)`", README):
+        assert target in targets

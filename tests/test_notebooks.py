@@ -112,8 +112,8 @@ def test_a_failing_claim_fails_the_run(tmp_path):
         nbformat.v4.new_code_cell("assert LIMIT < 1, 'the claim'"),
     ]
     path = tmp_path / "claim.ipynb"
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     with pytest.raises(PapermillExecutionError, match="the claim"):
         run_notebook(path, tmp_path / "out.ipynb", progress=False)
     run_notebook(path, tmp_path / "out.ipynb", {"LIMIT": 0}, progress=False)

@@ -39,6 +39,15 @@ def test_the_autoencoder_is_a_mirror_and_its_pixels_lie_in_the_unit_interval():
     assert output.max() <= 1
 
 
+def test_images_of_another_shape_are_refused():
+    net = Autoencoder((1, 4, 4), Width(3), hidden=(6,))
+    # The same number of pixels would pass the flatten and come out as a picture of another size.
+    with pytest.raises(ValueError, match=r"shape \(batch, 1, 4, 4\), got \(2, 1, 2, 8\)"):
+        net(torch.zeros(2, 1, 2, 8))
+    with pytest.raises(ValueError, match=r"got \(16,\)"):
+        net(torch.zeros(16))
+
+
 def test_a_slice_of_a_model_is_a_plain_sequential():
     net = MLP(5, (Width(8),), 3)
     assert type(net[:2]) is nn.Sequential

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from vsnn_lab._checks import check_int
 from vsnn_lab.layers import VariableLinear
@@ -114,3 +114,14 @@ class Autoencoder(_Chain):
         super().__init__(OrderedDict(encoder=encoder, decoder=decoder))
         self.shape = tuple(shape)
         self.code = code
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reconstruction of images of shape (batch, *shape).
+
+        Raises:
+            ValueError: If the images have another shape.
+        """
+        if tuple(x.shape[1:]) != self.shape:
+            wanted = ", ".join(map(str, self.shape))
+            raise ValueError(f"x must have shape (batch, {wanted}), got {tuple(x.shape)}")
+        return super().forward(x)

@@ -77,7 +77,8 @@ def autoencoder_figure(
         1,
         2,
     )
-    figure.update_layout(template=style.TEMPLATE, width=1000, height=_HEIGHT, margin_t=16)
+    figure.update_layout(template=style.TEMPLATE, width=1000, height=_HEIGHT, margin_t=24)
+    figure.update_layout(style.STILL)
     pixels = style.pixel_axes()
     centers = row_centers(len(originals), originals.shape[1], columns)
     labels = ["original", "rebuilt"] * (len(centers) // 2)

@@ -84,6 +84,7 @@ def mask_figure(mask: Tensor, most: int) -> go.Figure:
         2,
     )
     figure.update_layout(template=style.TEMPLATE, width=900, height=400, bargap=0.1)
+    figure.update_layout(style.STILL)
     cells = _cells(most, "unit")
     figure.update_xaxes(cells | {"constrain": "domain"}, row=1, col=1)
     rows = _cells(most, "sample") | {"scaleanchor": "x", "constrain": "domain"}

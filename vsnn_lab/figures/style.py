@@ -72,6 +72,15 @@ TEMPLATE = go.layout.Template(
 )
 
 
+# For instruments, whose axes stay still: no dragging, no tools over the picture.
+STILL = {
+    "dragmode": False,
+    "modebar": {
+        "remove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
+    },
+}
+
+
 def log2_axis(steps: int, title: str) -> dict[str, Any]:
     """Return a logarithmic axis over 1..steps whose ticks are the widths themselves.
 

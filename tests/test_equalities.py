@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vsnn_lab import MLP, VariableLinear, WidthControl, at_width, extract, forward_at_widths
+from vsnn_lab.layers import VariableBatchNorm2d, VariableConv2d
 
 # Sigmoid, cosine and softplus are not zero at zero: a mask in the wrong place would leak.
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "softplus": nn.Softplus, "tanh": nn.Tanh}
@@ -130,6 +131,29 @@ def test_a_variable_output_is_zero_beyond_each_samples_width(smallest_run, tail,
     beyond = torch.arange(6) >= 2 * widths[:, None]
     expected = whole.masked_fill(beyond, 0)
     torch.testing.assert_close(forward_at_widths(net, x, widths), expected)
+
+
+@pytest.mark.parametrize("smallest_run", [0, 10**6])
+def test_variable_channels_of_an_output_are_zero_beyond_each_samples_width(
+    smallest_run, monkeypatch
+):
+    monkeypatch.setattr("vsnn_lab.forward._SMALLEST_RUN", smallest_run)
+    width = WidthControl(3).axis(6)
+    net = nn.Sequential(
+        VariableConv2d(1, width, 1), VariableBatchNorm2d(width), nn.Sigmoid()
+    ).eval()
+    x, widths = torch.randn(3, 1, 4, 5), torch.tensor([2, 1, 3])
+    beyond = torch.arange(6) >= 2 * widths[:, None]
+    expected = net(x).masked_fill(beyond[:, :, None, None], 0)
+    torch.testing.assert_close(forward_at_widths(net, x, widths), expected)
+
+
+def test_units_that_a_module_has_moved_are_not_guessed_at():
+    width = WidthControl(3).axis(6)
+    net = nn.Sequential(VariableConv2d(1, width, 1), nn.Flatten())
+    widths = torch.tensor([1, 2]).repeat_interleave(64)
+    with pytest.raises(ValueError, match="one shape at every width"):
+        forward_at_widths(net, torch.randn(128, 1, 2, 2), widths)
 
 
 def test_inputs_of_more_dimensions_keep_them():

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vsnn_lab.layers import VariableLayer
@@ -39,7 +40,7 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     for module in model.modules():
         _plain_class(module)
         if isinstance(module, VariableLayer):
-            memo |= _cut_parameters(module, positions)
+            memo |= _cut_tensors(module, positions)
     cut = copy.deepcopy(model, memo)
     for module in list(cut.modules()):
         _make_plain(module)
@@ -68,11 +69,9 @@ def cut_positions(
     return positions
 
 
-def _cut_parameters(
-    layer: VariableLayer, positions: Mapping[WidthControl, int]
-) -> dict[int, nn.Parameter]:
+def _cut_tensors(layer: VariableLayer, positions: Mapping[WidthControl, int]) -> dict[int, Tensor]:
     cuts = {}
-    for name, axes in layer.parameter_axes.items():
+    for name, axes in (layer.parameter_axes | layer.buffer_axes).items():
         whole = getattr(layer, name)
         if whole is None:
             continue
@@ -80,7 +79,10 @@ def _cut_parameters(
         for dim, axis in enumerate(axes):
             part = part.narrow(dim, 0, kept_size(axis, positions))
         # A narrowed view would keep the whole tensor alive, in memory and in files.
-        cuts[id(whole)] = nn.Parameter(part.clone(), requires_grad=whole.requires_grad)
+        part = part.clone(memory_format=torch.contiguous_format)
+        if isinstance(whole, nn.Parameter):
+            part = nn.Parameter(part, requires_grad=whole.requires_grad)
+        cuts[id(whole)] = part
     return cuts
 
 
@@ -101,7 +103,8 @@ def _plain_class(module: nn.Module) -> type:
 def _make_plain(module: nn.Module) -> None:
     plain = _plain_class(module)
     if isinstance(module, VariableLayer):
-        sizes = module.size_axes
-        del module.in_axis, module.out_axis
+        sizes = module.plain_sizes
+        for name in module.own_attributes:
+            delattr(module, name)
         vars(module).update(sizes)
     module.__class__ = plain

@@ -16,6 +16,24 @@ from vsnn_lab.widths import Width, at_width, single_control
 _SMALLEST_RUN = 64
 
 
+# Modules that leave every axis where it is. Another one after a variable layer may move its units
+# (a flatten does), and then only the model itself can tell where they are.
+_ELEMENTWISE = (
+    nn.Dropout,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Identity,
+    nn.LeakyReLU,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Tanh,
+)
+
+
 def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
     """Run every sample of a batch at its own width.
 
@@ -53,32 +71,36 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
             f"widths must have one entry for each of the {len(x)} samples, got {len(widths)}"
         )
     widths = control.check(widths)
-    axis = output_axis(model)
+    axis, dim = output_axis(model)
     ordered, order = _ascending(widths)
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
     if len(x) < _SMALLEST_RUN * len(values) and len(values) > 1:
         with at_width(control, widths):
-            return keep_prefix(_tensor(model(x)), axis if isinstance(axis, Width) else 0)
+            return keep_prefix(_tensor(model(x)), axis, dim)
     runs = (x if order is None else x[order]).split(counts.tolist())
     outputs = []
     for width, run in zip(values.tolist(), runs, strict=True):
         with at_width(control, width):
-            outputs.append(_padded(_tensor(model(run)), axis))
+            outputs.append(_padded(_tensor(model(run)), axis, dim))
     joined = _joined(outputs)
     return joined if order is None else joined[order.argsort()]
 
 
-def output_axis(model: nn.Module) -> int | Width | None:
-    """Return the axis of a model's output where the model tells it, else None.
+def output_axis(model: nn.Module) -> tuple[int | Width, int]:
+    """Return the axis of a model's output and where it lies; ``(0, -1)`` if that is unknown.
 
-    A variable layer tells it, a ``Sequential`` through the last of its modules that does, and any
-    module through an attribute ``out_axis``.
+    A variable layer tells it, a ``Sequential`` through its last module that is more than an
+    activation, and any module through an attribute ``out_axis`` (last dimension, or that of an
+    attribute ``unit_dim``).
     """
     axis = getattr(model, "out_axis", None)
-    if axis is None and isinstance(model, nn.Sequential):
-        told = (output_axis(child) for child in reversed(model))
-        axis = next((axis for axis in told if axis is not None), None)
-    return axis
+    if axis is not None:
+        return axis, getattr(model, "unit_dim", -1)
+    if isinstance(model, nn.Sequential):
+        shaping = (child for child in reversed(model) if not isinstance(child, _ELEMENTWISE))
+        if (last := next(shaping, None)) is not None:
+            return output_axis(last)
+    return 0, -1
 
 
 def _ascending(widths: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -98,10 +120,13 @@ def _tensor(output: object) -> Tensor:
     )
 
 
-def _padded(output: Tensor, axis: int | Width | None) -> Tensor:
+def _padded(output: Tensor, axis: int | Width, dim: int) -> Tensor:
     if not isinstance(axis, Width):
         return output
-    return F.pad(output, (0, axis.max_width - output.shape[-1]))
+    missing = axis.max_width - output.shape[dim]
+    # F.pad counts pairs of sizes from the last dimension backwards.
+    after = -(dim % output.dim() - output.dim()) - 1
+    return F.pad(output, (0, 0) * after + (0, missing))
 
 
 def _joined(outputs: list[Tensor]) -> Tensor:

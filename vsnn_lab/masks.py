@@ -72,7 +72,7 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
             f"x must have {kept} or {axis.max_width} units in dimension {dim} at width "
             f"{position} of {axis.control.steps}, got shape {tuple(x.shape)}"
         )
-    if x.dim() < 2 or len(x) != len(position):
+    if x.dim() < 2 or dim % x.dim() == 0 or len(x) != len(position):
         raise ValueError(
             f"x must have one row for each of the {len(position)} widths, got shape "
             f"{tuple(x.shape)}"
@@ -82,8 +82,22 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
             f"x must have {axis.max_width} units in dimension {dim} when each sample has its own "
             f"width, got shape {tuple(x.shape)}"
         )
-    mask = _prefix(position.to(x.device) * axis.per_step, axis.max_width)
+    # `where`, not a product: an infinity beyond the width must not become a NaN.
+    return torch.where(mask_like(x, axis, dim), x, 0.0)
+
+
+def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
+    """Return the mask of an axis whose samples have widths of their own, shaped to act on ``x``.
+
+    Args:
+        x: Activations, shape (batch, ...), ``axis`` along ``dim``.
+        axis: The axis; its knob stands at a width vector.
+        dim: Where it lies.
+
+    Returns:
+        Boolean, batch and units in their places and 1 everywhere else.
+    """
+    mask = _prefix(axis.control.position.to(x.device) * axis.per_step, axis.max_width)
     shape = [1] * x.dim()
     shape[0], shape[dim] = mask.shape
-    # `where`, not a product: an infinity beyond the width must not become a NaN.
-    return torch.where(mask.view(shape), x, 0.0)
+    return mask.view(shape)

@@ -6,6 +6,7 @@ it there; nothing is global.
 """
 
 import copy
+import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -247,17 +248,38 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
         width: int | Tensor | Mapping[WidthControl, int],
     ) -> None:
         self._positions = positions_of(model_or_control, width)
-        self._before: list[dict[WidthControl, Position]] = []
+        self._before: list[tuple[dict[WidthControl, Position], bool]] = []
 
     def __enter__(self) -> Self:
-        self._before.append({control: control._position for control in self._positions})
+        before = {control: control._position for control in self._positions}
+        self._before.append((before, _compile_for_any_position(True)))
         self._turn(self._positions)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._turn(self._before.pop())
+        positions, flag = self._before.pop()
+        self._turn(positions)
+        _compile_for_any_position(flag)
 
     @staticmethod
     def _turn(positions: Mapping[WidthControl, Position]) -> None:
         for control, position in positions.items():
             control._position = position
+
+
+def _compile_for_any_position(value: bool) -> bool:
+    """Let torch.compile treat positions as sizes that vary, while a knob is turned.
+
+    It takes ints below a module for constants otherwise, and compiles anew for every width. The
+    flag goes back when the knob does; a program that never compiles does not pay for it.
+
+    Returns:
+        The flag as it was.
+    """
+    config = sys.modules.get("torch._dynamo.config")
+    if config is None:
+        return value
+    before = config.allow_unspec_int_on_nn_module
+    if before != value:
+        config.allow_unspec_int_on_nn_module = value
+    return before

@@ -1,41 +1,11 @@
-"""Variable layers: torch's own, with axes that may be a `Width`.
-
-Each keeps the parameters, names and initialisation of the layer it derives from, so that a
-state_dict of plain layers loads straight in.
-"""
+"""The variable linear layer."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsnn_lab.layers.base import Axis, VariableLayer, first_units
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import Width, check_axis, full_size
-
-
-class VariableLayer(nn.Module):
-    """What `extract` and the budgets know of a variable layer."""
-
-    in_axis: int | Width
-    out_axis: int | Width
-
-    @property
-    def parameter_axes(self) -> dict[str, tuple[int | Width, ...]]:
-        """The axis along each dimension of each parameter."""
-        raise NotImplementedError
-
-    @property
-    def size_axes(self) -> dict[str, int | Width]:
-        """The plain layer's size attributes and the axes that set them."""
-        raise NotImplementedError
-
-
-def _first_units(tensor: Tensor, axis: int | Width, dim: int) -> Tensor:
-    """Cut the parameter's dimension down to the units kept now; masks leave it whole."""
-    if isinstance(axis, int):
-        return tensor
-    position = axis.control.position
-    if not isinstance(position, int) or position == axis.control.steps:
-        return tensor
-    return tensor.narrow(dim, 0, axis.at(position))
 
 
 class VariableLinear(VariableLayer, nn.Linear):
@@ -82,19 +52,19 @@ class VariableLinear(VariableLayer, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        weight = _first_units(self.weight, self.out_axis, 0)
-        weight = _first_units(weight, self.in_axis, 1)
-        bias = None if self.bias is None else _first_units(self.bias, self.out_axis, 0)
+        weight = first_units(self.weight, self.out_axis, 0)
+        weight = first_units(weight, self.in_axis, 1)
+        bias = first_units(self.bias, self.out_axis)
         return F.linear(keep_prefix(x, self.in_axis), weight, bias)
 
     @property
-    def parameter_axes(self) -> dict[str, tuple[int | Width, ...]]:
-        """The axis along each dimension of each parameter."""
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes along the first dimensions of each parameter."""
         return {"weight": (self.out_axis, self.in_axis), "bias": (self.out_axis,)}
 
     @property
-    def size_axes(self) -> dict[str, int | Width]:
-        """The plain layer's size attributes and the axes that set them."""
+    def plain_sizes(self) -> dict[str, object]:
+        """The plain layer's size attributes, from axes that are ints."""
         return {"in_features": self.in_axis, "out_features": self.out_axis}
 
     def extra_repr(self) -> str:

@@ -1,0 +1,45 @@
+"""Variable layers: torch's own, with axes that may be a `Width`.
+
+Each keeps the parameters, names and initialisation of the layer it derives from, so that a
+state_dict of plain layers loads straight in.
+"""
+
+from vsnn_lab.layers.base import VariableLayer
+from vsnn_lab.layers.conv import (
+    VariableConv1d,
+    VariableConv2d,
+    VariableConv3d,
+    VariableConvTranspose1d,
+    VariableConvTranspose2d,
+    VariableConvTranspose3d,
+)
+from vsnn_lab.layers.dropout import TriangularDropout
+from vsnn_lab.layers.embedding import VariableEmbedding
+from vsnn_lab.layers.linear import VariableLinear
+from vsnn_lab.layers.norm import (
+    VariableBatchNorm1d,
+    VariableBatchNorm2d,
+    VariableBatchNorm3d,
+    VariableGroupNorm,
+    VariableLayerNorm,
+    VariableRMSNorm,
+)
+
+__all__ = [
+    "TriangularDropout",
+    "VariableBatchNorm1d",
+    "VariableBatchNorm2d",
+    "VariableBatchNorm3d",
+    "VariableConv1d",
+    "VariableConv2d",
+    "VariableConv3d",
+    "VariableConvTranspose1d",
+    "VariableConvTranspose2d",
+    "VariableConvTranspose3d",
+    "VariableEmbedding",
+    "VariableGroupNorm",
+    "VariableLayer",
+    "VariableLayerNorm",
+    "VariableLinear",
+    "VariableRMSNorm",
+]

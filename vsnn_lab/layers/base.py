@@ -1,0 +1,63 @@
+"""What all variable layers share, and what `extract` and the budgets know of them."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vsnn_lab.widths import Width
+
+Axis = int | Width
+
+
+class VariableLayer(nn.Module):
+    """A torch layer some of whose axes may be a `Width`.
+
+    A subclass derives from the plain layer, too, and names here what of it belongs to which axis;
+    cutting and counting need no more. On a copy that `extract` made the axes are ints.
+    """
+
+    # Where the units of the output lie, counted from the end.
+    unit_dim: int = -1
+    # The attributes that the plain layer does not have.
+    own_attributes: ClassVar[tuple[str, ...]] = ("in_axis", "out_axis")
+
+    in_axis: Axis
+    out_axis: Axis
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes along the first dimensions of each parameter; further ones stay whole."""
+        raise NotImplementedError
+
+    @property
+    def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The same for each buffer."""
+        return {}
+
+    @property
+    def plain_sizes(self) -> dict[str, object]:
+        """The plain layer's size attributes, from axes that are ints."""
+        raise NotImplementedError
+
+
+def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
+    """Cut a parameter's dimension down to the units that ``axis`` keeps now; masks leave it."""
+    if tensor is None or isinstance(axis, int):
+        return tensor
+    position = axis.control.position
+    if not isinstance(position, int) or position == axis.control.steps:
+        return tensor
+    return tensor.narrow(dim, 0, axis.at(position))
+
+
+def kept_now(axis: Axis) -> int:
+    """Return the units that a layer computes now: those kept, or all where a mask decides."""
+    if isinstance(axis, int):
+        return axis
+    position = axis.control.position
+    return axis.at(position) if isinstance(position, int) else axis.max_width
+
+
+def is_masked(axis: Axis) -> bool:
+    """Whether each sample has a width of its own along ``axis`` now."""
+    return isinstance(axis, Width) and not isinstance(axis.control.position, int)

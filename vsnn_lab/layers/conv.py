@@ -1,0 +1,165 @@
+"""Variable convolutions and transposed convolutions.
+
+The arguments are those of the torch layer, with ``in_channels`` and ``out_channels`` an int or a
+`Width`. Groups can be cut only whole: with a variable axis and more than one group, both axes must
+be on one knob whose steps divide the groups, as in a depthwise convolution; anything else is a
+``ValueError``.
+
+Shape:
+    Input ([batch], in_channels, *size), output ([batch], out_channels, *size), each variable axis
+    cut to the channels that are kept. Under a width vector both stay whole, and the channels of
+    the input beyond a sample's width count as zero.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsnn_lab.layers.base import Axis, VariableLayer, first_units, kept_now
+from vsnn_lab.masks import keep_prefix
+from vsnn_lab.widths import Width, check_axis, full_size
+
+
+class _Convolution(VariableLayer):
+    """What convolutions of any dimension and direction share."""
+
+    def __init__(self, in_channels: Axis, out_channels: Axis, *args, **options) -> None:
+        in_axis = check_axis("in_channels", in_channels)
+        out_axis = check_axis("out_channels", out_channels)
+        super().__init__(full_size(in_axis), full_size(out_axis), *args, **options)
+        _check_groups(self.groups, in_axis, out_axis)
+        self.in_axis = in_axis
+        self.out_axis = out_axis
+
+    @property
+    def unit_dim(self) -> int:
+        """Where the channels lie, counted from the end."""
+        return -1 - len(self.kernel_size)
+
+    @property
+    def plain_sizes(self) -> dict[str, object]:
+        """The plain layer's size attributes, from axes that are ints."""
+        groups = self._groups(self.in_axis)
+        return {"in_channels": self.in_axis, "out_channels": self.out_axis, "groups": groups}
+
+    def _groups(self, channels: int) -> int:
+        """Return the groups among the first ``channels`` of the input."""
+        # On a copy to be cut, too, `in_channels` is the full number.
+        return 1 if self.groups == 1 else self.groups * channels // self.in_channels
+
+    def extra_repr(self) -> str:
+        """Show the axes, not only their full sizes."""
+        sizes, _, rest = super().extra_repr().partition(", kernel_size")
+        return f"{self.in_axis}, {self.out_axis}, kernel_size{rest}" if rest else sizes
+
+
+def _check_groups(groups: int, in_axis: Axis, out_axis: Axis) -> None:
+    variable = [axis for axis in (in_axis, out_axis) if isinstance(axis, Width)]
+    if groups == 1 or not variable:
+        return
+    control = variable[0].control
+    if len(variable) == 1 or variable[1].control is not control or groups % control.steps:
+        raise ValueError(
+            f"groups must be cut whole: both channels on one knob whose steps divide them, got "
+            f"groups={groups}, in_channels={in_axis}, out_channels={out_axis}"
+        )
+
+
+class _Forward(_Convolution):
+    _convolve: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer at the width its knobs stand at."""
+        x = keep_prefix(x, self.in_axis, self.unit_dim)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = 0
+        weight = first_units(self.weight, self.out_axis)
+        if self.groups == 1:
+            weight = first_units(weight, self.in_axis, 1)
+        bias = first_units(self.bias, self.out_axis)
+        return type(self)._convolve(
+            x,
+            weight,
+            bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self._groups(kept_now(self.in_axis)),
+        )
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes along the first dimensions of each parameter."""
+        fan_in = (self.in_axis,) if self.groups == 1 else ()
+        return {"weight": (self.out_axis, *fan_in), "bias": (self.out_axis,)}
+
+
+class _Transposed(_Convolution):
+    _convolve: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Apply the layer at the width its knobs stand at; ``output_size`` as in torch."""
+        x = keep_prefix(x, self.in_axis, self.unit_dim)
+        output_padding = self._output_padding(
+            x,
+            output_size,
+            self.stride,
+            self.padding,
+            self.kernel_size,
+            len(self.kernel_size),
+            self.dilation,
+        )
+        weight = first_units(self.weight, self.in_axis)
+        if self.groups == 1:
+            weight = first_units(weight, self.out_axis, 1)
+        bias = first_units(self.bias, self.out_axis)
+        groups = self._groups(kept_now(self.in_axis))
+        return type(self)._convolve(
+            x, weight, bias, self.stride, self.padding, output_padding, groups, self.dilation
+        )
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes along the first dimensions of each parameter."""
+        fan_out = (self.out_axis,) if self.groups == 1 else ()
+        return {"weight": (self.in_axis, *fan_out), "bias": (self.out_axis,)}
+
+
+class VariableConv1d(_Forward, nn.Conv1d):
+    """`torch.nn.Conv1d` with variable channels, as this module describes."""
+
+    _convolve = staticmethod(F.conv1d)
+
+
+class VariableConv2d(_Forward, nn.Conv2d):
+    """`torch.nn.Conv2d` with variable channels, as this module describes."""
+
+    _convolve = staticmethod(F.conv2d)
+
+
+class VariableConv3d(_Forward, nn.Conv3d):
+    """`torch.nn.Conv3d` with variable channels, as this module describes."""
+
+    _convolve = staticmethod(F.conv3d)
+
+
+class VariableConvTranspose1d(_Transposed, nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` with variable channels, as this module describes."""
+
+    _convolve = staticmethod(F.conv_transpose1d)
+
+
+class VariableConvTranspose2d(_Transposed, nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d` with variable channels, as this module describes."""
+
+    _convolve = staticmethod(F.conv_transpose2d)
+
+
+class VariableConvTranspose3d(_Transposed, nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d` with variable channels, as this module describes."""
+
+    _convolve = staticmethod(F.conv_transpose3d)

@@ -1,0 +1,71 @@
+"""Triangular Dropout as a module of its own, for any network."""
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.layers.base import VariableLayer
+from vsnn_lab.masks import prefix_mask
+from vsnn_lab.samplers import Sampler, Triangular
+
+
+class TriangularDropout(VariableLayer, nn.Identity):
+    """Zero the last units of each sample while training, like ``nn.Dropout`` but in order.
+
+    It needs no `Width` and no other layer of this package: drop it in where a network's code
+    should become ordered. Evaluated, it is the identity, and so is its extracted form. Nothing is
+    rescaled: the units that stay mean the same at every width.
+
+    Args:
+        sampler: Draws each sample's width; by default the paper's triangle.
+        dim: Where the units lie.
+        generator: Makes random samplers repeatable; None draws from fresh entropy.
+
+    Shape:
+        (batch, ...) to the same.
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235.
+
+    Example:
+        >>> TriangularDropout()(torch.ones(3, 3))
+        tensor([[1., 0., 0.],
+                [1., 1., 0.],
+                [1., 1., 1.]])
+    """
+
+    in_axis = out_axis = None
+    own_attributes = ("sampler", "dim", "generator")
+    parameter_axes = plain_sizes = {}  # noqa: RUF012 - nothing of it belongs to an axis
+
+    def __init__(
+        self,
+        sampler: Sampler | None = None,
+        dim: int = -1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if not (sampler is None or callable(sampler)):
+            raise TypeError(f"sampler must be a sampler or None, got {sampler!r}")
+        if isinstance(dim, bool) or not isinstance(dim, int):
+            raise TypeError(f"dim must be an integer, got {dim!r}")
+        self.sampler = Triangular() if sampler is None else sampler
+        self.dim = dim
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mask while training, pass on when evaluated."""
+        if not self.training:
+            return x
+        if x.dim() < 2 or not -x.dim() < self.dim < x.dim() or self.dim == 0:
+            raise ValueError(
+                f"x must have a batch and units in dimension {self.dim}, got shape {tuple(x.shape)}"
+            )
+        units = x.shape[self.dim]
+        mask = prefix_mask(self.sampler(len(x), units, self.generator), units).to(x.device)
+        shape = [1] * x.dim()
+        shape[0], shape[self.dim] = mask.shape
+        return torch.where(mask.view(shape), x, 0.0)
+
+    def extra_repr(self) -> str:
+        """Show the sampler."""
+        return f"{self.sampler}, dim={self.dim}"

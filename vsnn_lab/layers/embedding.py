@@ -1,0 +1,58 @@
+"""The variable embedding."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsnn_lab.layers.base import Axis, VariableLayer, first_units
+from vsnn_lab.widths import check_axis, full_size
+
+
+class VariableEmbedding(VariableLayer, nn.Embedding):
+    """`torch.nn.Embedding` whose vectors may be variable, as in Matryoshka representations.
+
+    Args:
+        num_embeddings: Rows of the table; fixed.
+        embedding_dim: Axis of a vector: an int, or a `Width`. The other arguments are torch's.
+
+    Shape:
+        Indices (...) to (..., embedding_dim), cut to the units that are kept; whole under a width
+        vector, where the units beyond a sample's width are for the next layer to leave out.
+
+    Raises:
+        ValueError: For ``max_norm``, which would rescale the table by the vector of the moment's
+            width, and for ``sparse``, whose gradient has no slices.
+
+    References:
+        Kusupati et al. 2022, "Matryoshka Representation Learning", arXiv 2205.13147.
+    """
+
+    own_attributes = ("out_axis",)
+
+    def __init__(self, num_embeddings: int, embedding_dim: Axis, *args, **options) -> None:
+        axis = check_axis("embedding_dim", embedding_dim)
+        super().__init__(num_embeddings, full_size(axis), *args, **options)
+        for name in ("max_norm", "sparse"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} must not be set on a variable embedding, got {getattr(self, name)}"
+                )
+        self.out_axis = axis
+
+    @property
+    def in_axis(self) -> int:
+        """The rows of the table."""
+        return self.num_embeddings
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes along the first dimensions of each parameter."""
+        return {"weight": (self.num_embeddings, self.out_axis)}
+
+    @property
+    def plain_sizes(self) -> dict[str, object]:
+        """The plain layer's size attributes, from axes that are ints."""
+        return {"embedding_dim": self.out_axis}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Look up the units kept at the width the knob stands at."""
+        return F.embedding(x, first_units(self.weight, self.out_axis, 1), self.padding_idx)

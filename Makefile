@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,test]'
+	  --constraint constraints.txt --editable '.[lab,onnx,test]'
 	@touch $@
 
 data: setup ## Download and verify MNIST and Fashion-MNIST

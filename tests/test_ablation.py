@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width, extract
-from vsnn_lab.ablation import count_parameters, geometric_widths, mean_metric, width_sweep
+from vsnn_lab import MLP, Width, WidthControl, at_width, extract
+from vsnn_lab.ablation import geometric_widths, mean_metric, width_sweep
 
 
 def accuracy(output, target):
@@ -252,68 +252,3 @@ def test_geometric_widths_are_the_powers_of_two_and_the_last(steps, expected):
 def test_geometric_widths_of_no_steps_are_refused(steps, error):
     with pytest.raises(error, match="steps must be"):
         geometric_widths(steps)
-
-
-class Shared(nn.Module):
-    """A network that uses one variable layer twice and holds a parameter of its own."""
-
-    def __init__(self):
-        super().__init__()
-        width = WidthControl(4).axis(8)
-        self.first = VariableLinear(5, width, bias=False)
-        self.second = self.again = VariableLinear(width, width)
-        self.scale = nn.Parameter(torch.ones(3))
-        self.last = nn.Sequential(VariableLinear(width, 3), nn.BatchNorm1d(3))
-
-
-@pytest.mark.parametrize(
-    ("make", "steps"),
-    [
-        (lambda: MLP(4, (Width(6),), 3), 6),
-        (lambda: MLP(Width(5), (), 3), 5),
-        (Shared, 4),
-        (lambda: Autoencoder((1, 4, 4), Width(6), hidden=(7,)), 6),
-        (lambda: nn.Sequential(nn.Linear(3, 2), VariableLinear(2, Width(3))), 3),
-    ],
-)
-def test_the_count_is_that_of_the_extracted_network_at_every_width(make, steps):
-    model = make()
-    for width in range(1, steps + 1):
-        expected = sum(p.numel() for p in extract(model, width).parameters())
-        assert count_parameters(model, width) == expected
-    assert count_parameters(model) == sum(p.numel() for p in model.parameters())
-
-
-def test_the_count_of_several_knobs_follows_the_dict():
-    first, second = Width(4), WidthControl(3).axis(6)
-    model = MLP(5, (first, second), 2)
-    for asked, a, b in [
-        ({first.control: 2}, 2, 6),
-        ({second.control: 1}, 4, 2),
-        ({first.control: 1, second.control: 2}, 1, 4),
-        ({}, 4, 6),
-    ]:
-        expected = (5 * a + a) + (a * b + b) + (b * 2 + 2)
-        assert count_parameters(model, asked) == expected
-        assert sum(p.numel() for p in extract(model, asked).parameters()) == expected
-
-
-def test_the_count_does_not_depend_on_where_the_knob_stands(net):
-    full = 4 * 6 + 6 + 6 * 6 + 6 + 6 * 3 + 3
-    with at_width(net, 2):
-        assert count_parameters(net) == full
-        assert count_parameters(net, 1) == 4 + 1 + 1 + 1 + 3 + 3
-
-
-@pytest.mark.parametrize(
-    ("width", "error", "message"),
-    [
-        (7, ValueError, r"width must lie in 1\.\.6, got 7"),
-        (0.5, TypeError, r"width must be an integer in 1\.\.6, got 0\.5"),
-        (torch.tensor([2]), TypeError, "a submodel has one width"),
-        ({WidthControl(6): 2}, ValueError, "width must name knobs of the model"),
-    ],
-)
-def test_a_count_at_a_width_that_does_not_exist_is_refused(net, width, error, message):
-    with pytest.raises(error, match=message):
-        count_parameters(net, width)

@@ -1,33 +1,68 @@
+import copy
+import dataclasses
 import math
-from collections import Counter
+import pickle
+import weakref
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 
-from vsnn_lab import Interpolated, Stratified, Triangular, Uniform, Weighted
+from vsnn_lab.identity import describe
+from vsnn_lab.samplers import (
+    Fixed,
+    FixedFraction,
+    Full,
+    Geometric,
+    Interpolated,
+    Listed,
+    LogUniform,
+    Sandwich,
+    Stratified,
+    TailExponential,
+    Triangular,
+    Uniform,
+    Weighted,
+)
 
 
 def inverse(fraction):
     return 1 / fraction
 
 
-ALL = [
-    Triangular(),
-    Uniform(),
-    Stratified(4),
-    Weighted(inverse),
-    Weighted(inverse, runs=3),
-    Interpolated(Uniform(), 0.3),
-    Interpolated(Stratified(2), 1.0),
-]
+# Each sampler with the fewest steps that it can draw from.
+ALL = {
+    Triangular(): 1,
+    Fixed(1): 1,
+    Fixed(7): 7,
+    FixedFraction(0.3): 1,
+    Full(): 1,
+    Uniform(): 1,
+    Stratified(4): 1,
+    Weighted(inverse): 1,
+    Weighted(inverse, runs=3): 1,
+    LogUniform(): 1,
+    LogUniform(runs=4): 1,
+    TailExponential(0): 1,
+    TailExponential(0.1, runs=4): 2,
+    TailExponential(0.9): 10,
+    Geometric(0.05): 1,
+    Geometric(1, runs=2): 1,
+    Listed((7, 2)): 7,
+    Listed((1, 3, 9), weights=(0, 1, 2.5), runs=2): 9,
+    Sandwich(): 1,
+    Sandwich(inner=0): 1,
+    Interpolated(Uniform(), 0.3): 1,
+    Interpolated(Stratified(2), 1.0): 1,
+    Interpolated(Sandwich(), 0.5): 1,
+}
 
 
-@pytest.mark.parametrize("sampler", ALL, ids=repr)
-@given(batch_size=st.integers(1, 300), steps=st.integers(1, 300), seed=st.integers(0, 99))
-def test_widths_lie_in_range_and_equal_ones_side_by_side(sampler, batch_size, steps, seed):
+@pytest.mark.parametrize(("sampler", "least"), ALL.items(), ids=repr)
+@given(batch_size=st.integers(1, 300), more=st.integers(0, 300), seed=st.integers(0, 99))
+def test_widths_lie_in_range_and_equal_ones_side_by_side(sampler, least, batch_size, more, seed):
+    steps = least + more
     widths = sampler(batch_size, steps, torch.Generator().manual_seed(seed))
     assert widths.dtype == torch.long
     assert widths.shape == (batch_size,)
@@ -44,6 +79,88 @@ def test_a_generator_repeats_the_draw_and_none_leaves_the_global_one_alone(sampl
     sampler(37, 50)
 
 
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_a_draw_changes_neither_the_sampler_nor_its_identity(sampler):
+    before = describe(sampler), repr(sampler), dict(vars(sampler))
+    first = sampler(37, 50, torch.Generator().manual_seed(3))
+    assert (describe(sampler), repr(sampler), vars(sampler)) == before
+    for other in (copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
+        assert other == sampler
+        assert describe(other) == describe(sampler)
+        assert torch.equal(other(37, 50, torch.Generator().manual_seed(3)), first)
+
+
+def test_every_sampler_is_a_setting_of_its_own():
+    assert len({repr(describe(sampler)) for sampler in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_every_sampler_is_frozen_and_refuses_an_empty_batch_and_an_empty_knob(sampler):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sampler.runs = 3
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        sampler(0, 50)
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        sampler(4, 0)
+
+
+@pytest.mark.parametrize("sampler", [s for s in ALL if hasattr(s, "probabilities")], ids=repr)
+@given(batch_size=st.integers(1, 200), seed=st.integers(0, 99))
+def test_every_batch_holds_each_width_about_as_often_as_its_probability(sampler, batch_size, seed):
+    if sampler.runs is not None:
+        sampler = dataclasses.replace(sampler, runs=batch_size)
+    widths = sampler(batch_size, 12, torch.Generator().manual_seed(seed))
+    counts = torch.bincount(widths, minlength=13)[1:]
+    # A width covers an interval of the slices; at each of its two ends one may go either way.
+    assert ((counts - batch_size * sampler.probabilities(12)).abs() < 2 + 1e-9).all()
+
+
+def test_a_function_is_asked_once_for_each_number_of_steps():
+    asked = []
+    sampler = Weighted(lambda fraction: asked.append(fraction) or 1.0)
+    for steps in (4, 8, 4, 8, 4):
+        sampler(3, steps)
+    assert asked == [1 / 4, 2 / 4, 3 / 4, 1, *(width / 8 for width in range(1, 9))]
+
+
+def test_another_sampler_asks_the_function_again():
+    keep = {"narrow": True}
+
+    def weight(fraction):
+        return float((fraction <= 0.5) == keep["narrow"])
+
+    first = Weighted(weight)
+    assert set(first(50, 2).tolist()) == {1}
+    keep["narrow"] = False
+    assert Weighted(weight) == first
+    assert set(Weighted(weight)(50, 2).tolist()) == {2}
+
+
+def test_a_function_that_cannot_be_hashed_will_do():
+    @dataclasses.dataclass
+    class Above:
+        limit: float
+
+        def __call__(self, fraction):
+            return float(fraction > self.limit)
+
+    assert set(Weighted(Above(0.5))(50, 2).tolist()) == {2}
+
+
+def test_a_sampler_lives_no_longer_than_its_owner():
+    sampler = LogUniform()
+    sampler(4, 4)
+    alive = weakref.ref(sampler)
+    del sampler
+    assert alive() is None
+
+
+def test_probabilities_that_someone_changes_are_theirs_alone():
+    sampler = LogUniform()
+    sampler.probabilities(4).zero_()
+    assert sampler.probabilities(4).sum() == pytest.approx(1)
+
+
 def test_draws_without_a_generator_differ():
     assert len({tuple(Uniform()(8, 1000).tolist()) for _ in range(5)}) == 5
 
@@ -53,85 +170,6 @@ def test_global_draws_are_there_for_who_asks():
     first = Uniform()(8, 1000, torch.default_generator)
     torch.manual_seed(5)
     assert torch.equal(first, Uniform()(8, 1000, torch.default_generator))
-
-
-# The batch of 1 shows each draw's own distribution; 100 shows that of the joint draw.
-@pytest.mark.parametrize("batch_size", [1, 7, 100])
-@pytest.mark.parametrize(
-    ("sampler", "weight"),
-    [
-        (Uniform(), lambda width: 1),
-        (Stratified(4), lambda width: 1),
-        (Stratified(7), lambda width: 1),
-        (Weighted(inverse), lambda width: 1 / width),
-        (Weighted(inverse, runs=3), lambda width: 1 / width),
-        (Weighted(lambda fraction: fraction**2, runs=2), lambda width: width**2),
-    ],
-)
-def test_the_distribution_is_the_one_it_states(sampler, weight, batch_size, generator):
-    steps, draws = 16, 100_000
-    counts = torch.zeros(steps + 1)
-    for _ in range(draws // batch_size // 10 if batch_size == 1 else draws // batch_size):
-        counts += torch.bincount(sampler(batch_size, steps, generator), minlength=steps + 1)
-    total = sum(weight(width) for width in range(1, steps + 1))
-    expected = [counts.sum() * weight(width) / total for width in range(1, steps + 1)]
-    # Samples of one run share a width, so the number of independent draws is that of the runs.
-    runs = min(getattr(sampler, "runs", None) or batch_size, batch_size)
-    shrink = runs / batch_size
-    assert chisquare(counts[1:] * shrink, [e * shrink for e in expected]).pvalue > 1e-3
-
-
-@given(st.integers(1, 200), st.integers(1, 60))
-def test_uniform_is_balanced(batch_size, steps):
-    counts = Counter(Uniform()(batch_size, steps).tolist())
-    per_width = [counts[width] for width in range(1, steps + 1)]
-    assert max(per_width) - min(per_width) <= 1
-
-
-@given(st.integers(1, 40), st.integers(1, 5))
-def test_the_triangle_repeats_each_width_equally_often_in_a_multiple_of_it(steps, times):
-    expected = [width for width in range(1, steps + 1) for _ in range(times)]
-    assert Triangular()(steps * times, steps).tolist() == expected
-
-
-@given(st.integers(1, 100), st.integers(1, 100))
-def test_the_triangle_rises_evenly_to_full_width_for_any_batch(batch_size, steps):
-    expected = [math.ceil((row + 1) * steps / batch_size) for row in range(batch_size)]
-    assert Triangular()(batch_size, steps).tolist() == expected
-
-
-@given(st.integers(1, 8), st.integers(8, 200), st.integers(8, 64))
-def test_stratified_takes_one_width_from_each_slice(runs, batch_size, steps):
-    widths = Stratified(runs)(batch_size, steps).tolist()
-    values = sorted(set(widths))
-    assert len(values) <= runs
-    for index in range(runs):
-        low, high = steps * index / runs, steps * (index + 1) / runs
-        assert any(low < width < high + 1 for width in values)
-    if len(values) == runs:
-        sizes = Counter(widths).values()
-        assert max(sizes) - min(sizes) <= 1
-
-
-@given(st.integers(1, 200), st.floats(0, 1))
-def test_interpolated_runs_its_share_at_full_width(batch_size, share):
-    # A sampler that never draws full width shows which samples the share moved.
-    never_full = Weighted(lambda fraction: float(fraction < 1))
-    full = int((Interpolated(never_full, share)(batch_size, 10) == 10).sum())
-    assert math.floor(batch_size * share) <= full <= math.ceil(batch_size * share)
-
-
-def test_an_uneven_share_holds_on_average(generator):
-    sampler = Interpolated(Triangular(), 0.25)
-    full = [int((sampler(2, 1000, generator) == 1000).sum()) - 1 for _ in range(4000)]
-    # Of two samples 0.5 on average run full; the triangle's own last row makes it one more
-    # unless both were replaced, which at a quarter never happens.
-    assert sum(full) / len(full) == pytest.approx(0.5, abs=0.03)
-
-
-def test_a_width_of_weight_zero_is_never_drawn(generator):
-    sampler = Weighted(lambda fraction: float(0.25 < fraction <= 0.75))
-    assert set(sampler(5000, 8, generator).tolist()) == {3, 4, 5, 6}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +187,44 @@ def test_a_width_of_weight_zero_is_never_drawn(generator):
         (lambda: Interpolated(Uniform(), 1.5), ValueError, r"full_fraction must lie in \[0, 1\]"),
         (lambda: Interpolated(Uniform(), "1"), TypeError, "full_fraction must be a number"),
         (lambda: Interpolated(4, 0.5), TypeError, "sampler must be a sampler, got 4"),
+        (lambda: LogUniform(runs=0), ValueError, "runs must be at least 1, got 0"),
+        (lambda: TailExponential(1.5), ValueError, r"p must lie in \[0, 1\], got 1.5"),
+        (lambda: TailExponential("1"), TypeError, "p must be a number"),
+        (lambda: TailExponential(0.5, runs=0), ValueError, "runs must be at least 1, got 0"),
+        (
+            lambda: TailExponential(0.95)(4, 10),
+            ValueError,
+            r"p must lie in \[0, 1 - 1/10\] \(up to 0.9\) at 10 steps, got 0.95; even width 1",
+        ),
+        (lambda: TailExponential(1)(4, 99), ValueError, r"p must lie in \[0, 1 - 1/99\]"),
+        (lambda: TailExponential(0.1)(4, 1), ValueError, r"up to 0\) at 1 steps, got 0.1"),
+        (lambda: Geometric(0), ValueError, r"p must lie in \(0, 1\], got 0; Uniform draws"),
+        (lambda: Geometric(1.5), ValueError, r"p must lie in \[0, 1\], got 1.5"),
+        (lambda: Geometric(0.5, runs=0), ValueError, "runs must be at least 1, got 0"),
+        (lambda: Listed(4), TypeError, "widths must be a sequence of integers, got 4"),
+        (lambda: Listed([]), ValueError, "widths must hold at least one width, got none"),
+        (lambda: Listed([4, 0]), ValueError, r"widths\[1\] must be at least 1, got 0"),
+        (lambda: Listed([0.5]), TypeError, r"widths\[0\] must be an integer at least 1, got 0.5"),
+        (lambda: Listed([4, 8, 4]), ValueError, "widths must differ, got 4 2 times; weights set"),
+        (lambda: Listed([4, 32, 64])(8, 16), ValueError, r"widths must lie in 1..16, got 32; the"),
+        (lambda: Listed([4], 2), TypeError, "weights must be a sequence of numbers, got 2"),
+        (lambda: Listed([4, 8], [1]), ValueError, "one for each of the 2 widths, got 1"),
+        (lambda: Listed([4], ["1"]), TypeError, r"weights\[0\] must be a number, got '1'"),
+        (lambda: Listed([4, 8], [1, -1]), ValueError, r"weights\[1\] must be .* negative, got -1"),
+        (lambda: Listed([4], [math.nan]), ValueError, r"weights\[0\] must be finite .* got nan"),
+        (lambda: Listed([4, 8], [0, 0]), ValueError, "weights must have one above 0, got none"),
+        (lambda: Listed([4], runs=0), ValueError, "runs must be at least 1, got 0"),
+        (lambda: Sandwich(-1), ValueError, "inner must be at least 0, got -1"),
+        (lambda: Sandwich(2.0), TypeError, "inner must be an integer at least 0, got 2.0"),
+        (lambda: Fixed(0), ValueError, "width must be at least 1, got 0; FixedFraction takes"),
+        (lambda: Fixed(1.0), TypeError, "width must be an integer .* got 1.0 .* FixedFraction"),
+        (lambda: Fixed(32)(4, 16), ValueError, r"width must lie in 1..16, got 32; FixedFraction"),
+        (
+            lambda: FixedFraction(8),
+            ValueError,
+            r"fraction must lie in \[0, 1\], got 8; Fixed takes",
+        ),
+        (lambda: FixedFraction("1"), TypeError, "fraction must be a number"),
     ],
 )
 def test_a_bad_sampler_is_refused(call, error, message):

@@ -8,44 +8,131 @@ from typing import TYPE_CHECKING
 
 from vsnn_lab.extract import extract
 from vsnn_lab.forward import forward_at_widths
-from vsnn_lab.layers import VariableLinear
+from vsnn_lab.layers import (
+    TriangularDropout,
+    VariableBatchNorm1d,
+    VariableBatchNorm2d,
+    VariableBatchNorm3d,
+    VariableConv1d,
+    VariableConv2d,
+    VariableConv3d,
+    VariableConvTranspose1d,
+    VariableConvTranspose2d,
+    VariableConvTranspose3d,
+    VariableEmbedding,
+    VariableGroupNorm,
+    VariableLayerNorm,
+    VariableLinear,
+    VariableRMSNorm,
+)
 from vsnn_lab.masks import prefix_mask
 from vsnn_lab.models import MLP, Autoencoder
-from vsnn_lab.samplers import Interpolated, Stratified, Triangular, Uniform, Weighted
+from vsnn_lab.samplers import (
+    Fixed,
+    FixedFraction,
+    Full,
+    Geometric,
+    Interpolated,
+    Listed,
+    LogUniform,
+    Sandwich,
+    Stratified,
+    TailExponential,
+    Triangular,
+    Uniform,
+    Weighted,
+)
 from vsnn_lab.widths import Width, WidthControl, at_width
 
 if TYPE_CHECKING:
-    from vsnn_lab.ablation import count_parameters, width_sweep
+    from vsnn_lab.ablation import width_sweep
+    from vsnn_lab.budgets import (
+        Latency,
+        choose_width,
+        choose_widths,
+        count_macs,
+        count_parameters,
+        measure_latency,
+    )
+    from vsnn_lab.convert import make_variable
+    from vsnn_lab.export import export_onnx, verify_extraction
+    from vsnn_lab.recalibration import recalibrate
     from vsnn_lab.training import fit
+    from vsnn_lab.weights import load_weights, save_weights
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MLP",
     "Autoencoder",
+    "Fixed",
+    "FixedFraction",
+    "Full",
+    "Geometric",
     "Interpolated",
+    "Latency",
+    "Listed",
+    "LogUniform",
+    "Sandwich",
     "Stratified",
+    "TailExponential",
     "Triangular",
+    "TriangularDropout",
     "Uniform",
+    "VariableBatchNorm1d",
+    "VariableBatchNorm2d",
+    "VariableBatchNorm3d",
+    "VariableConv1d",
+    "VariableConv2d",
+    "VariableConv3d",
+    "VariableConvTranspose1d",
+    "VariableConvTranspose2d",
+    "VariableConvTranspose3d",
+    "VariableEmbedding",
+    "VariableGroupNorm",
+    "VariableLayerNorm",
     "VariableLinear",
+    "VariableRMSNorm",
     "Weighted",
     "Width",
     "WidthControl",
     "at_width",
+    "choose_width",
+    "choose_widths",
+    "count_macs",
     "count_parameters",
+    "export_onnx",
     "extract",
     "fit",
     "forward_at_widths",
+    "load_weights",
+    "make_variable",
+    "measure_latency",
     "prefix_mask",
+    "recalibrate",
+    "save_weights",
+    "verify_extraction",
     "width_sweep",
 ]
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
 _LATE = {
-    "count_parameters": "ablation",
+    "Latency": "budgets",
+    "choose_width": "budgets",
+    "choose_widths": "budgets",
+    "count_macs": "budgets",
+    "count_parameters": "budgets",
+    "export_onnx": "export",
     "fit": "training",
+    "load_weights": "weights",
+    "make_variable": "convert",
+    "measure_latency": "budgets",
+    "recalibrate": "recalibration",
+    "save_weights": "weights",
+    "verify_extraction": "export",
     "width_sweep": "ablation",
     "ablation": None,
+    "budgets": None,
     "data": None,
     "explore": None,
     "figures": None,

@@ -1,7 +1,6 @@
 """Ablate: evaluate one trained network at reduced widths, weights unchanged."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab._checks import check_int
-from vsnn_lab.extract import cut_positions
-from vsnn_lab.layers import VariableLayer
-from vsnn_lab.widths import WidthControl, at_width, kept_size, single_control
+from vsnn_lab.widths import WidthControl, at_width, single_control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,35 +168,6 @@ def geometric_widths(steps: int) -> list[int]:
     """
     steps = check_int("steps", steps)
     return sorted({2**power for power in range(steps.bit_length())} | {steps})
-
-
-def count_parameters(
-    model: nn.Module, width: int | Mapping[WidthControl, int] | None = None
-) -> int:
-    """Count the parameters of the submodel of one width, without cutting it.
-
-    Args:
-        model: Any module.
-        width: As in `extract`; by default full width.
-
-    Raises:
-        TypeError: If ``width`` is not an integer.
-        ValueError: If it lies outside the range.
-
-    Example:
-        >>> from vsnn_lab import MLP, Width
-        >>> count_parameters(MLP(784, (Width(256),), 10), 64)
-        50890
-    """
-    positions = cut_positions(model, {} if width is None else width)
-    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
-    for module in model.modules():
-        if isinstance(module, VariableLayer):
-            for name, axes in module.parameter_axes.items():
-                kept = math.prod(kept_size(axis, positions) for axis in axes)
-                if (parameter := getattr(module, name)) is not None:
-                    sizes[id(parameter)] = kept
-    return sum(sizes.values())
 
 
 def _positions(control: WidthControl, widths: Any) -> list[int]:

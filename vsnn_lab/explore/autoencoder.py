@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab import checkpoints, data
+from vsnn_lab import data
 from vsnn_lab._checks import check_int
-from vsnn_lab.ablation import WidthSweep, count_parameters, width_sweep
+from vsnn_lab.ablation import WidthSweep, width_sweep
+from vsnn_lab.budgets import count_parameters
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
-from vsnn_lab.extract import extract
 from vsnn_lab.figures.autoencoder import MSE_SCALE, autoencoder_figure, move
 from vsnn_lab.figures.images import mosaic, png, to_bytes
+from vsnn_lab.weights import save_weights
 from vsnn_lab.widths import at_width, single_control
 
 
@@ -122,9 +123,7 @@ class AutoencoderExplorer(widgets.VBox):
         width = self.width
         path = self.folder / f"autoencoder-width-{width}.safetensors"
         try:
-            cut = extract(self.model, width)
-            header = {"width": width, "architecture": repr(cut)}
-            checkpoints.write(path, cut.state_dict(), header)
+            save_weights(self.model, path, width=width)
         except OSError as error:
             self.status.value = f"not saved: {error}"
             raise

@@ -5,6 +5,11 @@ state_dict of plain layers loads straight in.
 """
 
 from vsnn_lab.layers.base import VariableLayer
+from vsnn_lab.layers.batch_norm import (
+    VariableBatchNorm1d,
+    VariableBatchNorm2d,
+    VariableBatchNorm3d,
+)
 from vsnn_lab.layers.conv import (
     VariableConv1d,
     VariableConv2d,
@@ -16,14 +21,7 @@ from vsnn_lab.layers.conv import (
 from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
 from vsnn_lab.layers.linear import VariableLinear
-from vsnn_lab.layers.norm import (
-    VariableBatchNorm1d,
-    VariableBatchNorm2d,
-    VariableBatchNorm3d,
-    VariableGroupNorm,
-    VariableLayerNorm,
-    VariableRMSNorm,
-)
+from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
 
 __all__ = [
     "TriangularDropout",

@@ -130,36 +130,66 @@ class _Transposed(_Convolution):
 
 
 class VariableConv1d(_Forward, nn.Conv1d):
-    """`torch.nn.Conv1d` with variable channels, as this module describes."""
+    """`torch.nn.Conv1d` with variable channels, as this module describes.
+
+    Example:
+        >>> VariableConv1d(3, Width(8), kernel_size=3)
+        VariableConv1d(3, Width(8), kernel_size=(3,), stride=(1,))
+    """
 
     _convolve = staticmethod(F.conv1d)
 
 
 class VariableConv2d(_Forward, nn.Conv2d):
-    """`torch.nn.Conv2d` with variable channels, as this module describes."""
+    """`torch.nn.Conv2d` with variable channels, as this module describes.
+
+    Example:
+        >>> VariableConv2d(3, Width(8), kernel_size=3)
+        VariableConv2d(3, Width(8), kernel_size=(3, 3), stride=(1, 1))
+    """
 
     _convolve = staticmethod(F.conv2d)
 
 
 class VariableConv3d(_Forward, nn.Conv3d):
-    """`torch.nn.Conv3d` with variable channels, as this module describes."""
+    """`torch.nn.Conv3d` with variable channels, as this module describes.
+
+    Example:
+        >>> VariableConv3d(3, Width(8), kernel_size=3)
+        VariableConv3d(3, Width(8), kernel_size=(3, 3, 3), stride=(1, 1, 1))
+    """
 
     _convolve = staticmethod(F.conv3d)
 
 
 class VariableConvTranspose1d(_Transposed, nn.ConvTranspose1d):
-    """`torch.nn.ConvTranspose1d` with variable channels, as this module describes."""
+    """`torch.nn.ConvTranspose1d` with variable channels, as this module describes.
+
+    Example:
+        >>> VariableConvTranspose1d(3, Width(8), kernel_size=3)
+        VariableConvTranspose1d(3, Width(8), kernel_size=(3,), stride=(1,))
+    """
 
     _convolve = staticmethod(F.conv_transpose1d)
 
 
 class VariableConvTranspose2d(_Transposed, nn.ConvTranspose2d):
-    """`torch.nn.ConvTranspose2d` with variable channels, as this module describes."""
+    """`torch.nn.ConvTranspose2d` with variable channels, as this module describes.
+
+    Example:
+        >>> VariableConvTranspose2d(3, Width(8), kernel_size=3)
+        VariableConvTranspose2d(3, Width(8), kernel_size=(3, 3), stride=(1, 1))
+    """
 
     _convolve = staticmethod(F.conv_transpose2d)
 
 
 class VariableConvTranspose3d(_Transposed, nn.ConvTranspose3d):
-    """`torch.nn.ConvTranspose3d` with variable channels, as this module describes."""
+    """`torch.nn.ConvTranspose3d` with variable channels, as this module describes.
+
+    Example:
+        >>> VariableConvTranspose3d(3, Width(8), kernel_size=3)
+        VariableConvTranspose3d(3, Width(8), kernel_size=(3, 3, 3), stride=(1, 1, 1))
+    """
 
     _convolve = staticmethod(F.conv_transpose3d)

@@ -1,0 +1,264 @@
+"""An ordinary network made variable: the same weights, and at every width the network cut there."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vsnn_lab import MLP, Width, at_width, extract
+from vsnn_lab._torchvision import models
+from vsnn_lab.convert import make_variable
+from vsnn_lab.widths import width_controls
+
+
+def lively(model: nn.Module) -> nn.Module:
+    """Give batch norms statistics and scales that are not trivial."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.running_mean, 0, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model.double().eval()
+
+
+class Residual(nn.Module):
+    """Sums, a gate, functional pooling and flattening, and a layer that is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 6, 3, padding=1)
+        self.norm = nn.GroupNorm(3, 6)
+        self.twice = nn.Conv2d(6, 6, 3, padding=1)
+        self.gate = nn.Conv2d(6, 6, 1)
+        self.wide = nn.Conv2d(6, 12, 1, groups=3)
+        self.scale = nn.Parameter(torch.tensor(0.7))
+        self.head = nn.Linear(48, 9)
+        self.out = nn.Linear(9, 4)
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.stem(x)))
+        x = x + self.twice(self.twice(x).sigmoid())
+        x = x * self.gate(x.mean([2, 3], keepdim=True)).sigmoid() * self.scale + 1
+        x = F.max_pool2d(self.wide(x), 2)
+        x = x.view(x.size(0), -1)
+        return F.log_softmax(self.out(self.head(x).tanh()), dim=1)
+
+
+NETWORKS = {
+    "mlp": (
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 9), nn.Linear(9, 2)),
+        (5,),
+    ),
+    "convolutional": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.PReLU(), nn.MaxPool2d(2), nn.Dropout2d(),
+            nn.ConvTranspose2d(6, 3, 2), nn.Flatten(), nn.Linear(48, 8), nn.LayerNorm(8),
+            nn.Linear(8, 2),
+        ),
+        (2, 8, 8),
+    ),
+    "residual": (Residual, (2, 4, 4)),
+    "tokens": (
+        lambda: nn.Sequential(nn.Embedding(9, 6), nn.RMSNorm(6), nn.Linear(6, 8), nn.Linear(8, 9)),
+        (7,),
+    ),
+}  # fmt: skip
+
+
+def case(name: str) -> tuple[nn.Module, torch.Tensor]:
+    build, shape = NETWORKS[name]
+    x = torch.randint(0, 9, (3, *shape)) if name == "tokens" else torch.randn(3, *shape).double()
+    return lively(build()), x
+
+
+def agree_at(net: nn.Module, position, x: torch.Tensor) -> None:
+    """Check that sliced and extracted agree, and masked too where one knob allows it."""
+    cut = extract(net, position)
+    with torch.no_grad():
+        expected = cut(x)
+        with at_width(net, position):
+            torch.testing.assert_close(net(x), expected, rtol=1e-10, atol=1e-12)
+        if isinstance(position, int):
+            with at_width(net, torch.full((len(x),), position)):
+                torch.testing.assert_close(net(x), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_converted_network_is_the_original_at_full_width_and_agrees_with_its_cuts(name):
+    model, x = case(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    net = make_variable(model)
+    assert torch.equal(net(x), model(x))
+    assert list(net.state_dict()) == list(before)
+    assert not width_controls(model)
+    (control,) = width_controls(net)
+    for position in range(1, control.steps + 1):
+        agree_at(net, position, x)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_cut_is_the_network_built_by_hand_from_the_first_units():
+    hand = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 6), nn.Linear(6, 2)).double()
+    mlp, x = case("mlp")
+    net = make_variable(mlp)
+    state = mlp.state_dict()
+    hand.load_state_dict(
+        {
+            key: state[key][tuple(map(slice, value.shape))]
+            for key, value in hand.state_dict().items()
+        }
+    )
+    with at_width(net, 2):  # of 3 positions, the greatest common divisor of 6 and 9
+        torch.testing.assert_close(net(x), hand(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "size"), [("vgg11_bn", 32), ("resnet18", 48)])
+def test_torchvision_networks_agree_with_their_cuts(name, size):
+    model = lively(getattr(models, name)(num_classes=7))
+    net = make_variable(model)
+    x = torch.randn(2, 3, size, size).double()
+    with torch.no_grad():
+        assert torch.equal(net(x), model(x))
+    (control,) = width_controls(net)
+    assert control.steps == 64
+    for position in (1, 40):
+        agree_at(net, position, x)
+    assert type(net) is type(model)
+
+
+def test_vgg19_weights_load_unchanged_into_its_variable_form():
+    with torch.device("meta"):
+        state = models.vgg19().state_dict()
+        net = make_variable(models.vgg19())
+    net.load_state_dict(state, strict=True, assign=True)
+    assert sum(isinstance(v, Width) for m in net.modules() for v in vars(m).values()) == 36
+
+
+def test_one_knob_per_layer_turns_each_set_of_tied_axes_alone():
+    model, x = case("residual")
+    net = make_variable(model, knobs="per_layer")
+    controls = width_controls(net)
+    # The residual stream with the convolution that its groups tie to it, and the hidden layer.
+    assert len(controls) == 2
+    assert torch.equal(net(x), model(x))
+    for positions in ((1, 3), (controls[0].steps, 1), (2, 9)):
+        agree_at(net, dict(zip(controls, positions, strict=True)), x)
+
+
+def test_residual_sums_tie_their_axes_and_the_input_stays_fixed():
+    class FromInput(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 6)
+
+        def forward(self, x):
+            return x + self.second(self.first(x))
+
+    net = make_variable(FromInput())
+    assert net.first.in_axis == net.second.out_axis == 6
+    assert net.first.out_axis is not None
+    assert net.first.out_axis.control is net.second.in_axis.control
+
+
+def test_steps_are_taken_as_given_or_the_greatest_common_divisor():
+    model, _ = case("mlp")
+    assert width_controls(make_variable(model))[0].steps == 3
+    assert width_controls(make_variable(model, steps=1))[0].steps == 1
+    with pytest.raises(ValueError, match="got max_width=6 and steps=4"):
+        make_variable(model, steps=4)
+
+
+def test_an_excluded_module_and_what_feeds_it_keep_their_sizes():
+    model = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 6), nn.Linear(6, 8), nn.Linear(8, 2))
+    net = make_variable(model, exclude=["3"])
+    assert (net[1].in_axis.max_width, net[1].out_axis.max_width) == (4, 6)
+    assert net[2].out_axis == 8
+    assert type(net[3]) is nn.Linear
+    nested = make_variable(nn.Sequential(model, nn.Linear(2, 4), nn.Linear(4, 1)), exclude=["0"])
+    assert all(type(layer) is nn.Linear for layer in nested[0])
+    with pytest.raises(ValueError, match="must name modules of the model, got 'head'"):
+        make_variable(model, exclude=["head"])
+
+
+class Applied(nn.Module):
+    """Two layers with an operation between them."""
+
+    def __init__(self, operation, hidden=6, between=None):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(hidden, 2)
+        self.between = between or nn.Identity()
+        self.operation = operation
+        self.vector = nn.Parameter(torch.ones(6))
+
+    def forward(self, x):
+        return self.second(self.between(self.operation(self, self.first(x), x)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Applied(lambda m, h, x: torch.cat([h, h], 1), 12), "cat at 'cat'"),
+        (Applied(lambda m, h, x: h.softmax(-1)), "softmax at 'softmax'"),
+        (Applied(lambda m, h, x: h[:, :3], 3), "getitem at 'getitem'"),
+        (Applied(lambda m, h, x: h.flip(1)), "flip at 'flip'"),
+        (Applied(lambda m, h, x: h.view(-1, 2, 3).transpose(1, 2).flatten(1)), "view at 'view'"),
+        (Applied(lambda m, h, x: h @ torch.ones(6, 6)), "matmul at 'matmul'"),
+        (Applied(lambda m, h, x: h, between=nn.Softmax(1)), "Softmax at 'between'"),
+        (Applied(lambda m, h, x: h, between=nn.PReLU(6)), "PReLU at 'between'"),
+        (Applied(lambda m, h, x: h, between=nn.MaxPool1d(1)), "MaxPool1d at 'between'"),
+        (nn.Sequential(nn.Conv2d(1, 4, 1), nn.Linear(4, 2)), "Linear of 4, where 4 units"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Flatten(), nn.Linear(8, 2)), "Linear of 8"),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 1), nn.LayerNorm([4, 5, 5]), nn.Conv2d(4, 1, 1)),
+            "LayerNorm at '1'|LayerNorm of",
+        ),
+        (
+            nn.Sequential(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 2, 8), nn.Linear(4, 2)),
+            "TransformerEncoderLayer at '1'",
+        ),
+    ],
+)
+def test_what_mixes_units_is_refused_by_name(model, message):
+    with pytest.raises(ValueError, match=message):
+        make_variable(model)
+
+
+def test_what_mixes_the_networks_own_output_or_excluded_units_is_allowed():
+    model = Applied(lambda m, h, x: torch.cat([h, h], 1), 12)
+    with pytest.raises(ValueError, match="an axis between two layers that can vary, got none"):
+        make_variable(model, exclude=["first"])
+    ends = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Softmax(1))
+    assert isinstance(make_variable(ends)[0].out_axis, Width)
+
+
+def test_a_vector_of_parameters_keeps_what_it_scales_fixed():
+    deep = nn.Sequential(Applied(lambda m, h, x: h * m.vector), nn.Linear(2, 4), nn.Linear(4, 1))
+    net = make_variable(deep)
+    assert type(net[0].first) is nn.Linear
+    assert isinstance(net[1].out_axis, Width)
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.layer(x) if x.sum() > 0 else x
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: make_variable("vgg"), TypeError, r"model must be a torch\.nn\.Module, got 'vgg'"),
+        (lambda: make_variable(nn.Linear(2, 2)), ValueError, "axis between two layers"),
+        (lambda: make_variable(MLP(2, (Width(3),), 2)), ValueError, "plain, got VariableLinear"),
+        (lambda: make_variable(Branching()), ValueError, r"traceable by torch\.fx, got"),
+        (lambda: make_variable(MLP(2, (3,), 2), steps=0), ValueError, "steps must be at least 1"),
+        (lambda: make_variable(MLP(2, (3,), 2), knobs="two"), ValueError, "'per_layer', got 'two'"),
+        (lambda: make_variable(MLP(2, (3,), 2), exclude="0"), TypeError, "collection of module"),
+    ],
+)
+def test_bad_arguments_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

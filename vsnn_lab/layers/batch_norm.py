@@ -1,0 +1,121 @@
+"""Variable batch norms: each channel's statistics are those of the samples that keep it.
+
+In training these are, with an int, the whole batch, and under a width vector the wide enough ones.
+Evaluated, a norm uses its running statistics: those of all widths together, which `recalibrate`
+measures again for the width that one takes home, as slimmable networks do (Yu & Huang 2019, arXiv
+1903.05134).
+
+The arguments are those of the torch layer, with ``num_features`` an int or a `Width`.
+
+Shape:
+    (batch, channels, *size), cut to the channels that are kept; whole under a width vector.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsnn_lab.layers.base import Axis, first_units, is_masked
+from vsnn_lab.layers.norm import Norm, moments, scaled
+from vsnn_lab.masks import keep_prefix, mask_like
+from vsnn_lab.widths import check_axis, full_size
+
+
+class _BatchNorm(Norm):
+    """What batch norms of any dimension share."""
+
+    unit_dim = 1
+
+    def __init__(self, num_features: Axis, *args, **options) -> None:
+        axis = check_axis("num_features", num_features)
+        super().__init__(full_size(axis), *args, **options)
+        self.axis = axis
+
+    @property
+    def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes along the first dimensions of each buffer."""
+        return dict.fromkeys(("running_mean", "running_var"), (self.axis,))
+
+    @property
+    def plain_sizes(self) -> dict[str, object]:
+        """The plain layer's size attributes, from axes that are ints."""
+        return {"num_features": self.axis}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the channels kept at the width the knob stands at."""
+        self._check_input_dim(x)
+        from_batch = self.training or self.running_mean is None
+        share = self._share_of_this_batch()
+        if from_batch and is_masked(self.axis):
+            return self._masked(x, share)
+        x = keep_prefix(x, self.axis, 1)
+        track = not self.training or self.track_running_stats
+        return F.batch_norm(
+            x,
+            first_units(self.running_mean, self.axis) if track else None,
+            first_units(self.running_var, self.axis) if track else None,
+            first_units(self.weight, self.axis),
+            first_units(self.bias, self.axis),
+            from_batch,
+            share,
+            self.eps,
+        )
+
+    def _share_of_this_batch(self) -> float:
+        """Count the batch, and return its weight in the running statistics, as torch does."""
+        counts = self.training and self.track_running_stats
+        if counts and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                return 1.0 / float(self.num_batches_tracked)
+        return 0.0 if self.momentum is None else self.momentum
+
+    def _masked(self, x: Tensor, share: float) -> Tensor:
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        mean, variance, count = moments(x, mask_like(x, self.axis, 1), dims)
+        if self.training and self.track_running_stats:
+            self._track(mean.flatten(), variance.flatten(), count.flatten(), share)
+        return scaled(x, mean, variance, self.eps, self.weight, self.bias, 1)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor, share: float) -> None:
+        """Move the running statistics of the channels that some sample keeps."""
+        unbiased = variance * count / (count - 1).clamp(min=1)
+        for running, value in ((self.running_mean, mean), (self.running_var, unbiased)):
+            running.copy_(torch.where(count > 0, running.lerp(value.to(running), share), running))
+
+
+class VariableBatchNorm1d(_BatchNorm, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` over a variable axis, as this module describes.
+
+    Example:
+        >>> from vsnn_lab import Width, at_width
+        >>> norm = VariableBatchNorm1d(Width(8))
+        >>> with at_width(norm, 3):
+        ...     norm(torch.ones(2, 8, 5)).shape
+        torch.Size([2, 3, 5])
+    """
+
+
+class VariableBatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` over a variable axis, as this module describes.
+
+    Example:
+        >>> from vsnn_lab import Width, at_width
+        >>> norm = VariableBatchNorm2d(Width(8))
+        >>> with at_width(norm, 3):
+        ...     norm(torch.ones(2, 8, 5, 5)).shape
+        torch.Size([2, 3, 5, 5])
+    """
+
+
+class VariableBatchNorm3d(_BatchNorm, nn.BatchNorm3d):
+    """`torch.nn.BatchNorm3d` over a variable axis, as this module describes.
+
+    Example:
+        >>> from vsnn_lab import Width, at_width
+        >>> norm = VariableBatchNorm3d(Width(8))
+        >>> with at_width(norm, 3):
+        ...     norm(torch.ones(2, 8, 5, 5, 5)).shape
+        torch.Size([2, 3, 5, 5, 5])
+    """

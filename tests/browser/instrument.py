@@ -1,6 +1,6 @@
 """Read and move the autoencoder instrument in a JupyterLab page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from tests.notebooks import FOLDER, data_beside, quick_copy
 # Milliseconds between two key presses of a hand; without a pause each press waits for the kernel's
 # last word on the one before.
 _PACE = 150
+
+_PATIENCE = 100  # tenths of a second that a change may take on a busy machine
 
 HANDLE = ".jp-OutputArea .noUi-handle"
 _PICTURE = ".jp-OutputArea .js-plotly-plot .imagelayer image"
@@ -77,6 +79,16 @@ def read(page) -> Reading:
     source = picture.get_attribute("href") or picture.get_attribute("xlink:href")
     slider = page.locator(".widget-readout").first.inner_text()
     return Reading(slider, numbers, source)
+
+
+def until(page, condition: Callable[[Reading], bool]) -> Reading:
+    """Return the first reading that meets a condition; fail with the last one after a while."""
+    for _ in range(_PATIENCE):
+        reading = read(page)
+        if condition(reading):
+            return reading
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the instrument still shows {reading.slider}: {reading.numbers}")
 
 
 def press(page, key: str) -> None:

@@ -13,6 +13,7 @@ PACKAGE = Path(vsnn_lab.__file__).parent
 # A room may import from the rooms above it. A room that is not in the list has no place yet.
 ROOMS = [
     "_checks",
+    "files",
     "widths",
     "masks",
     "samplers",

@@ -8,23 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsnn_lab import MLP, Width, fit
+from tests.small import ROWS, network, regression
+from vsnn_lab import fit
 from vsnn_lab.checkpoints import read, read_header, write
 
 EPOCHS = 4
-ROWS, BATCH = 48, 16
+BATCH = 16
 STEPS = ROWS // BATCH
-
-
-def regression(shift: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    x = torch.randn(ROWS, 4, generator=torch.Generator().manual_seed(1))
-    return x, x[:, :2].sin() + shift
-
-
-def network(seed: int = 3) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(MLP(4, (Width(8),), 6), nn.Dropout(0.2), nn.Linear(6, 2))
 
 
 def held_out() -> tuple[torch.Tensor, torch.Tensor]:

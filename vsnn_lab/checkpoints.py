@@ -1,9 +1,7 @@
 """Tensors and a JSON header in safetensors files, written whole or not at all."""
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from vsnn_lab.files import replacing
 
 # safetensors keeps strings only, so the whole header is one JSON string under the first key; under
 # the second is the `digest` of the tensors, because safetensors itself has no checksum.
@@ -33,56 +33,19 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         OSError: If the folder cannot be written, a full disk included.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename is atomic only within one file system.
-    name = path.with_name(f"{_started(path)}{os.getpid()}")
-    _clear(path)
-    try:
-        own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        # safetensors makes files that only their owner can read; this one gets the usual rights.
-        name.touch()
-        rights = name.stat().st_mode
-        save_file(own, name, metadata={_KEY: json.dumps(header), _DIGEST: digest(own)})
-        name.chmod(rights)
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(name, path)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {error}") from error
-    except KeyError as error:
-        raise TypeError(f"cannot write {path}: safetensors has no dtype {error}") from error
-    finally:
-        name.unlink(missing_ok=True)
+    with replacing(path) as part:
+        try:
+            own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+            # safetensors makes files that only their owner can read; this gets the usual rights.
+            part.touch()
+            rights = part.stat().st_mode
+            save_file(own, part, metadata={_KEY: json.dumps(header), _DIGEST: digest(own)})
+            part.chmod(rights)
+        except SafetensorError as error:
+            raise OSError(f"cannot write {path}: {error}") from error
+        except KeyError as error:
+            raise TypeError(f"cannot write {path}: safetensors has no dtype {error}") from error
     return path
-
-
-def _started(path: Path) -> str:
-    """Return how the names of a file's half-written versions begin; the writer's id follows."""
-    return f".{path.name}-"
-
-
-def _clear(path: Path) -> None:
-    """Remove the half-written versions of processes that no longer exist."""
-    start = _started(path)
-    for found in path.parent.iterdir():
-        writer = found.name.removeprefix(start)
-        if found.name.startswith(start) and writer.isdecimal() and not _exists(int(writer)):
-            # Not worth failing for.
-            with contextlib.suppress(OSError):
-                found.unlink()
-
-
-def _exists(process: int) -> bool:
-    # Elsewhere than on POSIX, os.kill ends a process instead of asking for it.
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another person's
-        return True
-    return True
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Take a width home: verified against the variable network, and as ONNX."""
 
-import os
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import chain
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.extract import cut_positions, extract
+from vsnn_lab.files import replacing
 from vsnn_lab.widths import WidthControl, at_width
 
 _ONNX_BYTES = 2**31 - 1  # most that one protobuf file holds
@@ -123,7 +123,8 @@ def export_onnx(
             f"tolerance must cover what onnxruntime deviates by, got {tolerance} and a deviation "
             f"of {deviation:.3g}; nothing was written to {path}"
         )
-    _write(Path(path), data)
+    with replacing(Path(path)) as part:
+        part.write_bytes(data)
     return deviation
 
 
@@ -216,18 +217,3 @@ def _onnx_deviation(session: Any, cut: nn.Module, arguments: tuple[Tensor, ...])
         expected = _tensors(cut(*_copied(arguments, None)))
     tensors = map(torch.from_numpy, found)
     return _deviation(dict(zip(expected, tensors, strict=True)), expected)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename is atomic only within one file system.
-    part = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -97,7 +97,12 @@ def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
     Returns:
         Boolean, batch and units in their places and 1 everywhere else.
     """
-    mask = _prefix(axis.control.position.to(x.device) * axis.per_step, axis.max_width)
+    units = axis.control.position.to(x.device) * axis.per_step
+    return spread(_prefix(units, axis.max_width), x, dim)
+
+
+def spread(mask: Tensor, x: Tensor, dim: int) -> Tensor:
+    """Shape a mask (batch, units) to act on ``x``, whose units lie along ``dim``."""
     shape = [1] * x.dim()
     shape[0], shape[dim] = mask.shape
     return mask.view(shape)

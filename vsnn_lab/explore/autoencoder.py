@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from vsnn_lab import data
 from vsnn_lab._checks import check_int
-from vsnn_lab.ablation import WidthSweep, width_sweep
+from vsnn_lab.ablation import WidthSweep, kept_mode, width_sweep
 from vsnn_lab.budgets import count_parameters
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
-from vsnn_lab.figures.autoencoder import MSE_SCALE, autoencoder_figure, move
+from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
 from vsnn_lab.figures.images import mosaic, png, to_bytes
 from vsnn_lab.weights import save_weights
 from vsnn_lab.widths import at_width, single_control
@@ -143,18 +143,14 @@ class AutoencoderExplorer(widgets.VBox):
         chosen = torch.randperm(len(self.images), generator=self._generator)[: self.shown]
         originals = self.images[chosen]
         device = next(self.model.parameters()).device
-        training = self.model.training
         rebuilt = []
-        try:
+        with kept_mode(self.model), torch.no_grad():
             self.model.eval()
-            with torch.no_grad():
-                for width in range(1, self.steps + 1):
-                    with at_width(self.model, width):
-                        rebuilt.append(to_bytes(self.model(originals.to(device))))
-        finally:
-            self.model.train(training)
+            for width in range(1, self.steps + 1):
+                with at_width(self.model, width):
+                    rebuilt.append(to_bytes(self.model(originals.to(device))))
         self._bytes = to_bytes(originals), np.stack(rebuilt)
-        self._pictures = [png(mosaic(self._bytes[0], pictures, 5)) for pictures in rebuilt]
+        self._pictures = [png(mosaic(self._bytes[0], pictures, COLUMNS)) for pictures in rebuilt]
 
 
 def _check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:

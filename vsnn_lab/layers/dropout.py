@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab.layers.base import VariableLayer
-from vsnn_lab.masks import prefix_mask
+from vsnn_lab.masks import prefix_mask, spread
 from vsnn_lab.samplers import Sampler, Triangular
 
 
@@ -62,9 +62,7 @@ class TriangularDropout(VariableLayer, nn.Identity):
             )
         units = x.shape[self.dim]
         mask = prefix_mask(self.sampler(len(x), units, self.generator), units).to(x.device)
-        shape = [1] * x.dim()
-        shape[0], shape[self.dim] = mask.shape
-        return torch.where(mask.view(shape), x, 0.0)
+        return torch.where(spread(mask, x, self.dim), x, 0.0)
 
     def extra_repr(self) -> str:
         """Show the sampler."""

@@ -119,12 +119,32 @@ def test_widths_are_knob_positions_where_a_step_is_several_units(batches):
 
 def test_the_frame_has_one_row_a_width_and_the_metric_under_its_name(net, batches):
     frame = width_sweep(net, accuracy, batches, [3, 6]).to_frame()
-    assert list(frame.columns) == ["width", "fraction", "accuracy"]
+    assert list(frame.columns) == ["width", "fraction", "accuracy", "parameters", "macs"]
     assert frame["width"].tolist() == [3, 6]
     assert frame["fraction"].tolist() == [0.5, 1.0]
     assert frame["accuracy"].tolist() == pytest.approx(
         swept_by_hand(net, accuracy, batches, [3, 6])
     )
+
+
+def test_what_a_width_costs_is_what_its_extracted_network_has(net, batches):
+    sweep = width_sweep(net, accuracy, iter(batches), timed=batches[0][0], progress=False)
+    for width, parameters, macs in zip(sweep.widths, sweep.parameters, sweep.macs, strict=True):
+        assert parameters == sum(p.numel() for p in extract(net, int(width)).parameters())
+        assert macs == 4 * width + width * width + width * 3
+        assert sweep.cost("macs", width) == macs
+    assert (sweep.latency_ms > 0).all()
+    assert sweep.to_frame()["latency_ms"].tolist() == sweep.latency_ms.tolist()
+    with pytest.raises(ValueError, match="kind must be one of parameters, macs, latency_ms, got"):
+        sweep.cost("flops", 1)
+    with pytest.raises(ValueError, match="width must be one of those swept, got 9"):
+        sweep.cost("macs", 9)
+
+
+def test_a_compiled_network_is_swept_like_its_original(net, batches):
+    compiled = torch.compile(net, backend="eager")
+    first, second = (width_sweep(m, accuracy, batches, [2, 6]) for m in (compiled, net))
+    assert first.to_frame().equals(second.to_frame())
 
 
 def test_a_metric_without_a_name_of_its_own_goes_by_its_class(net, batches):

@@ -23,6 +23,7 @@ ROOMS = [
     "forward",
     "models",
     "extract",
+    "costs",
     "ablation",
     "budgets",
     "recalibration",

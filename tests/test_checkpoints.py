@@ -146,7 +146,7 @@ def with_a_flipped_bit(whole: bytes) -> bytes:
 def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     path = checkpoints.write(tmp_path / "last.safetensors", {"x": torch.ones(9)}, {"epochs": 3})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"last\.safetensors is damaged or no .*; delete it to"):
+    with pytest.raises(ValueError, match=r"last\.safetensors is damaged or no .*, or delete it to"):
         checkpoints.read(path)
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
 @pytest.mark.parametrize("read", [checkpoints.read, checkpoints.read_header])
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path, metadata, read):
     save_file({"x": torch.ones(2)}, tmp_path / "a", metadata=metadata)
-    with pytest.raises(ValueError, match="a is damaged or no checkpoint of this package"):
+    with pytest.raises(ValueError, match="a is damaged or no file of this package"):
         read(tmp_path / "a")
 
 
@@ -176,7 +176,7 @@ class Bomb:
 def test_nothing_in_a_file_is_ever_run(tmp_path, save, read):
     Bomb.folder = str(tmp_path / "exploded")
     save(Bomb(), tmp_path / "a")
-    with pytest.raises(ValueError, match="a is damaged or no checkpoint of this package"):
+    with pytest.raises(ValueError, match="a is damaged or no file of this package"):
         read(tmp_path / "a")
     assert os.listdir(tmp_path) == ["a"]
 

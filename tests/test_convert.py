@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from vsnn_lab import MLP, Width, at_width, extract
+from vsnn_lab import MLP, Width, at_width, count_macs, count_parameters, extract
 from vsnn_lab._torchvision import models
 from vsnn_lab.convert import make_variable
 from vsnn_lab.widths import width_controls
@@ -71,16 +72,17 @@ def case(name: str) -> tuple[nn.Module, torch.Tensor]:
     return lively(build()), x
 
 
-def agree_at(net: nn.Module, position, x: torch.Tensor) -> None:
+def agree_at(net: nn.Module, position, x: torch.Tensor, rtol: float = 1e-10) -> None:
     """Check that sliced and extracted agree, and masked too where one knob allows it."""
+    near = {"rtol": rtol, "atol": rtol / 100}
     cut = extract(net, position)
     with torch.no_grad():
         expected = cut(x)
         with at_width(net, position):
-            torch.testing.assert_close(net(x), expected, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(net(x), expected, **near)
         if isinstance(position, int):
             with at_width(net, torch.full((len(x),), position)):
-                torch.testing.assert_close(net(x), expected, rtol=1e-10, atol=1e-12)
+                torch.testing.assert_close(net(x), expected, **near)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -112,18 +114,80 @@ def test_a_cut_is_the_network_built_by_hand_from_the_first_units():
         torch.testing.assert_close(net(x), hand(x), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "size"), [("vgg11_bn", 32), ("resnet18", 48)])
-def test_torchvision_networks_agree_with_their_cuts(name, size):
+def vgg_by_hand(share):
+    """Write VGG11 with batch norm at a share of its width, as one would without this package."""
+    sizes = [
+        size if size == "M" else int(size * share)
+        for size in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+    ]
+    hidden = int(4096 * share)
+    return nn.Sequential(
+        models.vgg.make_layers(sizes, batch_norm=True),
+        nn.AdaptiveAvgPool2d(7), nn.Flatten(),
+        nn.Linear(sizes[-2] * 49, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+        nn.Linear(hidden, 7),
+    )  # fmt: skip
+
+
+def resnet_by_hand(share):
+    """Write ResNet18 at a share of its width."""
+    first, *later = [int(size * share) for size in (64, 128, 256, 512)]
+    stem = nn.Conv2d(3, first, 7, 2, 3, bias=False), nn.BatchNorm2d(first)
+    blocks = [models.resnet.BasicBlock(first, first) for _ in range(2)]
+    before = first
+    for size in later:
+        down = nn.Sequential(nn.Conv2d(before, size, 1, 2, bias=False), nn.BatchNorm2d(size))
+        blocks += [models.resnet.BasicBlock(before, size, 2, down)]
+        blocks += [models.resnet.BasicBlock(size, size)]
+        before = size
+    pools = nn.MaxPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(
+        *stem, nn.ReLU(), pools[0], *blocks, pools[1], nn.Flatten(), nn.Linear(before, 7)
+    )
+
+
+def macs(model: nn.Module, x: torch.Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        model(x)
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"), [("vgg11_bn", vgg_by_hand), ("resnet18", resnet_by_hand)]
+)
+@torch.no_grad()
+def test_torchvision_networks_agree_with_their_cuts_and_with_hand_written_ones(name, by_hand):
     model = lively(getattr(models, name)(num_classes=7))
     net = make_variable(model)
-    x = torch.randn(2, 3, size, size).double()
-    with torch.no_grad():
-        assert torch.equal(net(x), model(x))
+    assert type(net) is type(model)
     (control,) = width_controls(net)
     assert control.steps == 64
-    for position in (1, 40):
+    x = torch.randn(2, 3, 48, 48).double()
+    assert torch.equal(net(x), model(x))
+    for position in (1, 24):
         agree_at(net, position, x)
-    assert type(net) is type(model)
+        cut, hand = extract(net, position), by_hand(position / 64).double().eval()
+        tensors = zip(hand.state_dict().values(), net.state_dict().values(), strict=True)
+        for kept, whole in tensors:
+            # Pixels of a channel are neighbours, so a prefix of the flat features is one, too.
+            kept.copy_(whole[tuple(slice(size) for size in kept.shape)])
+        torch.testing.assert_close(cut(x), hand(x), rtol=1e-10, atol=1e-12)
+        sizes = [sum(p.numel() for p in m.parameters()) for m in (cut, hand)]
+        assert sizes[0] == sizes[1] == count_parameters(net, position)
+        assert macs(cut, x[:1]) == macs(hand, x[:1]) == count_macs(net, position, x)
+    for network in (net, model):
+        network.float()
+    x = x.float()
+    assert torch.equal(net(x), model(x))
+    agree_at(net, 24, x, rtol=1e-4)
+
+
+def test_dropped_branches_keep_their_channels():
+    model = lively(models.efficientnet_b0(num_classes=3))
+    net = make_variable(model)
+    x = torch.randn(1, 3, 32, 32).double()
+    assert torch.equal(net(x), model(x))
+    agree_at(net, 1, x)
 
 
 def test_vgg19_weights_load_unchanged_into_its_variable_form():

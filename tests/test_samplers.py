@@ -19,6 +19,7 @@ from vsnn_lab.samplers import (
     Listed,
     LogUniform,
     Sandwich,
+    Shifted,
     Stratified,
     TailExponential,
     Triangular,
@@ -56,6 +57,8 @@ ALL = {
     Interpolated(Uniform(), 0.3): 1,
     Interpolated(Stratified(2), 1.0): 1,
     Interpolated(Sandwich(), 0.5): 1,
+    Shifted(Triangular(), 3): 1,
+    Shifted(Uniform(), -2): 1,
 }
 
 
@@ -187,6 +190,8 @@ def test_global_draws_are_there_for_who_asks():
         (lambda: Interpolated(Uniform(), 1.5), ValueError, r"full_fraction must lie in \[0, 1\]"),
         (lambda: Interpolated(Uniform(), "1"), TypeError, "full_fraction must be a number"),
         (lambda: Interpolated(4, 0.5), TypeError, "sampler must be a sampler, got 4"),
+        (lambda: Shifted(4, 1), TypeError, "sampler must be a sampler, got 4"),
+        (lambda: Shifted(Uniform(), 0.5), TypeError, "diagonal must be an integer, got 0.5"),
         (lambda: LogUniform(runs=0), ValueError, "runs must be at least 1, got 0"),
         (lambda: TailExponential(1.5), ValueError, r"p must lie in \[0, 1\], got 1.5"),
         (lambda: TailExponential("1"), TypeError, "p must be a number"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import chisquare, geom
 
+from vsnn_lab.masks import prefix_mask
 from vsnn_lab.samplers import (
     Fixed,
     FixedFraction,
@@ -20,6 +21,7 @@ from vsnn_lab.samplers import (
     Listed,
     LogUniform,
     Sandwich,
+    Shifted,
     Stratified,
     TailExponential,
     Triangular,
@@ -245,6 +247,16 @@ def test_an_uneven_share_holds_on_average(generator):
     # Of two samples 0.5 on average run full; the triangle's own last row makes it one more
     # unless both were replaced, which at a quarter never happens.
     assert sum(full) / len(full) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("diagonal", [-20, -3, -1, 0, 1, 5, 20, 2**70])
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_shifted_triangle_is_the_lower_triangle_off_its_diagonal(diagonal, repeats):
+    # What `tril` calls a diagonal, but for rows without any unit, which keep their first.
+    triangle = torch.ones(7, 7).tril(max(-7, min(diagonal, 7))).repeat_interleave(repeats, 0)
+    triangle[:, 0] = 1
+    widths = Shifted(Triangular(), diagonal)(7 * repeats, 7)
+    assert torch.equal(prefix_mask(widths, 7), triangle.bool())
 
 
 def test_a_width_of_weight_zero_is_never_drawn(generator):

@@ -130,6 +130,22 @@ def test_buffers_and_dtypes_come_back(tmp_path):
         assert torch.equal(other.state_dict()[key], value), key
 
 
+def test_positions_of_another_knob_are_not_taken_for_this_ones(tmp_path):
+    def network(steps):
+        return MLP(5, (WidthControl(steps).axis(8),), 2)
+
+    path = save(network(4), tmp_path / "a")
+    other = network(8)
+    before = other[0].weight.clone()
+    with pytest.raises(ValueError, match=r"knobs of \[4\] steps, as .*a says, got \[8\]"):
+        load(other, path)
+    assert torch.equal(other[0].weight, before)
+    plain = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+    load(plain, path)
+    load(other, save(plain, tmp_path / "b"))
+    assert torch.equal(other[0].weight, plain[0].weight)
+
+
 def test_the_best_weights_of_a_run_load_too(tmp_path):
     net, other = variable(), variable()
     path = checkpoints.write(tmp_path / "best.safetensors", net.state_dict(), {"epochs": []})

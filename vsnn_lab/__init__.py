@@ -36,6 +36,7 @@ from vsnn_lab.samplers import (
     Listed,
     LogUniform,
     Sandwich,
+    Shifted,
     Stratified,
     TailExponential,
     Triangular,
@@ -46,15 +47,9 @@ from vsnn_lab.widths import Width, WidthControl, at_width
 
 if TYPE_CHECKING:
     from vsnn_lab.ablation import width_sweep
-    from vsnn_lab.budgets import (
-        Latency,
-        choose_width,
-        choose_widths,
-        count_macs,
-        count_parameters,
-        measure_latency,
-    )
+    from vsnn_lab.budgets import choose_width, choose_widths
     from vsnn_lab.convert import make_variable
+    from vsnn_lab.costs import Latency, count_macs, count_parameters, measure_latency
     from vsnn_lab.export import export_onnx, verify_extraction
     from vsnn_lab.recalibration import recalibrate
     from vsnn_lab.training import fit
@@ -74,6 +69,7 @@ __all__ = [
     "Listed",
     "LogUniform",
     "Sandwich",
+    "Shifted",
     "Stratified",
     "TailExponential",
     "Triangular",
@@ -117,22 +113,23 @@ __all__ = [
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
 _LATE = {
-    "Latency": "budgets",
+    "Latency": "costs",
     "choose_width": "budgets",
     "choose_widths": "budgets",
-    "count_macs": "budgets",
-    "count_parameters": "budgets",
+    "count_macs": "costs",
+    "count_parameters": "costs",
     "export_onnx": "export",
     "fit": "training",
     "load_weights": "weights",
     "make_variable": "convert",
-    "measure_latency": "budgets",
+    "measure_latency": "costs",
     "recalibrate": "recalibration",
     "save_weights": "weights",
     "verify_extraction": "export",
     "width_sweep": "ablation",
     "ablation": None,
     "budgets": None,
+    "costs": None,
     "data": None,
     "explore": None,
     "figures": None,

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def check_int(
-    name: str, value: Any, low: int = 1, high: int | None = None, *, hint: str = ""
+    name: str, value: Any, low: int | None = 1, high: int | None = None, *, hint: str = ""
 ) -> int:
     """Return ``value`` as an int within ``low..high``, or say what is wrong with it.
 
@@ -16,19 +16,21 @@ def check_int(
         TypeError: If ``value`` is not an integer.
         ValueError: If it lies outside the range.
     """
-    rule = f"at least {low}" if high is None else f"in {low}..{high}"
+    rule = "" if low is None else f" at least {low}" if high is None else f" in {low}..{high}"
     tail = f"; {hint}" if hint else ""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(
-            f"{name} must be an integer {rule}, got {value!r} of type {type(value).__name__}{tail}"
+            f"{name} must be an integer{rule}, got {value!r} of type {type(value).__name__}{tail}"
         )
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer {rule}, got {value!r}{tail}") from None
+        raise TypeError(f"{name} must be an integer{rule}, got {value!r}{tail}") from None
+    if low is None:
+        return number
     if number < low or (high is not None and number > high):
         verb = "be" if high is None else "lie"
-        raise ValueError(f"{name} must {verb} {rule}, got {number}{tail}")
+        raise ValueError(f"{name} must {verb}{rule}, got {number}{tail}")
     return number
 
 

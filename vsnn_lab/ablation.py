@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab._checks import check_int
+from vsnn_lab.costs import check_inputs, count_macs, count_parameters, measure_latency
 from vsnn_lab.widths import WidthControl, at_width, single_control
 
 if TYPE_CHECKING:
@@ -22,23 +23,35 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 # Samples per forward when a whole set is given: large enough that starting operations costs
 # nothing, small enough that activations stay in the cache.
 _CHUNK = 1024
+# Each kind of cost, and how a sweep comes to hold it.
+_COSTS = {
+    "parameters": "counts them",
+    "macs": "counts them",
+    "latency_ms": "measures it with timed=a batch of inputs",
+}
 
 
 @dataclass(frozen=True)
 class WidthSweep:
-    """A metric at each width.
+    """A metric at each width, and what each width costs.
 
     Attributes:
         metric: The metric's name.
         widths: Knob positions, shape (n,), ascending.
         values: Mean of the metric over all samples, shape (n,), float64.
         steps: Positions of the knob; a width over it is the share of the network.
+        parameters: Of each submodel, shape (n,), or None where nobody counted; so for the others.
+        macs: Multiply-accumulates per sample.
+        latency_ms: Median time of a forward, in milliseconds.
     """
 
     metric: str
     widths: np.ndarray
     values: np.ndarray
     steps: int
+    parameters: np.ndarray | None = None
+    macs: np.ndarray | None = None
+    latency_ms: np.ndarray | None = None
 
     @property
     def fractions(self) -> np.ndarray:
@@ -51,18 +64,38 @@ class WidthSweep:
         Raises:
             ValueError: If that width was not swept.
         """
+        return float(self.values[self._row(width)])
+
+    def cost(self, kind: str, width: int) -> float:
+        """Return what one of the widths swept costs.
+
+        Args:
+            kind: "parameters", "macs" or "latency_ms".
+            width: Knob position.
+
+        Raises:
+            ValueError: If that width was not swept, or that cost not measured.
+        """
+        if kind not in _COSTS:
+            raise ValueError(f"kind must be one of {', '.join(_COSTS)}, got {kind!r}")
+        costs = getattr(self, kind)
+        if costs is None:
+            raise ValueError(f"sweep must hold {kind}, got none; width_sweep {_COSTS[kind]}")
+        return costs[self._row(width)].item()
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas frame with one row a width: width, fraction, metric and known costs."""
+        import pandas as pd
+
+        costs = {kind: costs for kind in _COSTS if (costs := getattr(self, kind)) is not None}
+        columns = {"width": self.widths, "fraction": self.fractions, self.metric: self.values}
+        return pd.DataFrame(columns | costs)
+
+    def _row(self, width: int) -> int:
         found = np.flatnonzero(self.widths == width)
         if not len(found):
             raise ValueError(f"width must be one of those swept, got {width!r}: {self.widths}")
-        return float(self.values[found[0]])
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return a pandas frame with one row a width: width, fraction and the metric."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {"width": self.widths, "fraction": self.fractions, self.metric: self.values}
-        )
+        return found[0]
 
 
 def width_sweep(
@@ -71,9 +104,10 @@ def width_sweep(
     batches: Batches | tuple[Tensor, Tensor],
     widths: Iterable[int] | Tensor | np.ndarray | None = None,
     *,
+    timed: Tensor | None = None,
     progress: bool = True,
 ) -> WidthSweep:
-    """Measure a network at each width, with its weights as they are.
+    """Measure a network at each width, with its weights as they are, and count what it costs.
 
     The model runs in evaluation mode and without gradients, and is put back as it was.
 
@@ -83,6 +117,8 @@ def width_sweep(
         batches: A pair of tensors (inputs, targets) of equal length, or an iterable of such
             pairs; it is read once.
         widths: Knob positions to measure: integers, a vector of them too; by default all.
+        timed: Inputs, shape (batch, ...), whose forward is timed at each width by
+            `measure_latency`; by default nothing is timed.
         progress: Show a bar if it takes more than two seconds.
 
     Raises:
@@ -101,10 +137,21 @@ def width_sweep(
     wanted = _positions(control, range(1, control.steps + 1) if widths is None else widths)
     if not callable(metric):
         raise TypeError(f"metric must be callable on (output, target), got {metric!r}")
+    if timed is not None:
+        check_inputs(timed, "timed")
+    chunks = _Remembering(_chunks(batches))
     settings = [at_width(control, width) for width in wanted]
-    values = mean_metric(model, metric, batches, settings, progress=progress)
+    values = mean_metric(model, metric, chunks, settings, progress=progress)
     name = getattr(metric, "__name__", type(metric).__name__)
-    return WidthSweep(name, np.array(wanted), values, control.steps)
+    costs = {
+        "parameters": [count_parameters(model, width) for width in wanted],
+        "macs": [count_macs(model, width, chunks.sample) for width in wanted],
+    }
+    if timed is not None:
+        bar = tqdm(wanted, desc="latency", delay=2, disable=not progress)
+        costs["latency_ms"] = [measure_latency(model, width, timed).median_ms for width in bar]
+    arrays = {kind: np.array(cost) for kind, cost in costs.items()}
+    return WidthSweep(name, np.array(wanted), values, control.steps, **arrays)
 
 
 def mean_metric(
@@ -201,6 +248,24 @@ def _chunks(batches: Batches | tuple[Tensor, Tensor]) -> Batches:
             f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
         )
     return list(zip(inputs.split(_CHUNK), targets.split(_CHUNK), strict=True))
+
+
+class _Remembering:
+    """Batches that keep the first sample that was read of them."""
+
+    sample: Tensor | None = None
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in self._batches:
+            if self.sample is None:
+                self.sample = x[:1]
+            yield x, y
+
+    def __len__(self) -> int:
+        return len(self._batches)
 
 
 def _length(chunks: Batches, settings: int) -> int | None:

@@ -76,7 +76,8 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, An
             raise SafetensorError("its tensors are not those that were written")
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"{path} is damaged or no checkpoint of this package ({error}); delete it to start over"
+            f"{path} is damaged or no file of this package ({error}); "
+            "restore it, or delete it to start over"
         ) from error
     return found, header
 

@@ -17,7 +17,8 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     Variable layers become the torch layers they derive from, with the first units of their
     parameters; this package's models become the ``nn.Sequential`` that they are; a user's module
     keeps its class, and its `Width` attributes become ints. Training mode, device and dtype stay,
-    torch's random state is left alone, and ``model`` is not changed.
+    torch's random state is left alone, and ``model`` is not changed. Of a network that
+    ``torch.compile`` made the original is cut.
 
     Args:
         model: A module with variable axes; one without any is copied.
@@ -33,6 +34,8 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
         >>> extract(MLP(784, (Width(256),), 10), 64)[0]
         Linear(in_features=784, out_features=64, bias=True)
     """
+    # What torch.compile made holds the network; its cut is compiled anew if one wants that.
+    model = getattr(model, "_orig_mod", model)
     positions = cut_positions(model, width)
     # Whatever the copy meets it looks up in the memo first, so what is put there takes its place:
     # cut parameters for whole ones, and numbers for knobs (`Width` does the rest).

@@ -36,7 +36,7 @@ _EACH = {
     *("abs", "clamp", "clone", "contiguous", "detach", "exp", "float", "half", "neg", "sqrt"),
     *("square", "dropout", "dropout2d", "celu", "elu", "gelu", "hardsigmoid", "hardswish"),
     *("hardtanh", "leaky_relu", "logsigmoid", "mish", "relu", "relu6", "relu_", "selu", "sigmoid"),
-    *("silu", "softplus", "tanh"),
+    *("silu", "softplus", "stochastic_depth", "tanh"),
 }
 _POOLS = {
     f"{name}_pool{dims}d"

@@ -77,22 +77,23 @@ def save_weights(
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """Load what `save_weights` wrote into a network of the same architecture.
 
-    All or nothing: names and shapes are checked before anything changes. Values are cast to the
-    dtypes of ``model``, and parameters that it ties together stay tied.
+    All or nothing: names, shapes and steps of the knobs are checked before anything changes. Values
+    are cast to the dtypes of ``model``, and parameters that it ties together stay tied. A plain
+    network takes the file of a variable one, and the other way round.
 
     Args:
         model: The network to fill; on its device.
         path: The file.
 
     Returns:
-        The header: what the file says about itself.
+        The header, what the file says about itself.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, of another kind, or does not fit; the message says which
             key differs.
     """
-    width_controls(model)  # a module, or refused
+    steps = [control.steps for control in width_controls(model)]
     path = Path(path)
     found, header = checkpoints.read(path)
     written = header.get("format", _FORMAT)
@@ -100,6 +101,12 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"path must be a file of format {_FORMAT}, got {path} of format {written!r}; "
             f"{header.get('package', 'another version of the package')} wrote it"
+        )
+    kept = header.get("steps") if header.get("width") is None else None
+    if kept and steps and kept != steps:
+        raise ValueError(
+            f"model must have knobs of {kept} steps, as {path} says, got {steps}; "
+            "positions of other knobs mean other widths"
         )
     own = model.state_dict(keep_vars=True)
     differing = _differences(own, found) or _untied(own, found)

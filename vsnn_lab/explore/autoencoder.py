@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vsnn_lab import data
 from vsnn_lab._checks import check_int
 from vsnn_lab.ablation import WidthSweep, kept_mode, width_sweep
-from vsnn_lab.budgets import count_parameters
+from vsnn_lab.costs import count_parameters
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
 from vsnn_lab.figures.images import mosaic, png, to_bytes
@@ -30,7 +30,7 @@ class AutoencoderExplorer(widgets.VBox):
 
     Args:
         model: An autoencoder with one knob, such as `vsnn_lab.Autoencoder`.
-        images: Images to choose from, shape (n, *model.shape), pixels in [0, 1].
+        images: Images to choose from, shape ``(n, *model.shape)``, pixels in [0, 1].
         sweep: Mean square error at every width, if it is known; by default it is measured on
             ``images``.
         pca: Mean square error of principal components by their number, drawn beside it.

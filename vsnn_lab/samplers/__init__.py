@@ -11,7 +11,7 @@ entropy and leaves torch's global generator alone; whoever wants global draws pa
 from vsnn_lab.samplers.deterministic import Fixed, FixedFraction, Full, Triangular
 from vsnn_lab.samplers.draws import Sampler
 from vsnn_lab.samplers.listed import Listed
-from vsnn_lab.samplers.mixtures import Interpolated, Sandwich
+from vsnn_lab.samplers.mixtures import Interpolated, Sandwich, Shifted
 from vsnn_lab.samplers.random import (
     Geometric,
     LogUniform,
@@ -31,6 +31,7 @@ __all__ = [
     "LogUniform",
     "Sampler",
     "Sandwich",
+    "Shifted",
     "Stratified",
     "TailExponential",
     "Triangular",

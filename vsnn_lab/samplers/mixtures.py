@@ -1,4 +1,4 @@
-"""Samplers that give shares of the batch to different rules."""
+"""Samplers made of others: shares of the batch for different rules, and shifted widths."""
 
 from dataclasses import dataclass
 
@@ -89,3 +89,43 @@ class Interpolated:
         if full == batch_size:
             return widths
         return torch.cat([self.sampler(batch_size - full, steps, generator).to(widths), widths])
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Move every width of a sampler by the same number of positions: a triangle off its diagonal.
+
+    With a positive diagonal the first units are kept by every sample, so they train as an ordinary
+    layer does and only those behind them are ordered. What would leave 1..steps stays at its end.
+    In the paper's code it is ``diagonal``; there a negative one leaves samples without any unit.
+
+    Args:
+        sampler: Draws the widths.
+        diagonal: Positions that each sample keeps beyond, or with a minus sign short of, its own.
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235.
+
+    Example:
+        >>> from vsnn_lab.samplers import Triangular
+        >>> Shifted(Triangular(), diagonal=2)(6, 6)
+        tensor([3, 4, 5, 6, 6, 6])
+    """
+
+    sampler: Sampler
+    diagonal: int
+
+    def __post_init__(self) -> None:
+        if not callable(self.sampler):
+            raise TypeError(f"sampler must be a sampler, got {self.sampler!r}")
+        check_int("diagonal", self.diagonal, low=None)
+
+    def __call__(
+        self, batch_size: int, steps: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the sampler's positions, shifted and held within 1..steps."""
+        batch_size, steps = checked(batch_size, steps)
+        drawn = self.sampler(batch_size, steps, generator)
+        # Further than from one end to the other no position moves; int64 would not hold any shift.
+        shift = max(1 - steps, min(self.diagonal, steps - 1))
+        return (drawn + shift).clamp(1, steps)

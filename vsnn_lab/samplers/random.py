@@ -1,6 +1,7 @@
 """Samplers of random widths, each with the distribution that it states."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -198,14 +199,12 @@ def _falling(count: int, mean: float) -> Tensor:
         return (index == 0).double()
     # Not truncated, this rate would have the mean; truncated, its mean is lower, and it rises
     # with the rate. Every halving gains a bit, and a float64 has 53.
-    low, high = math.log(mean / (1 + mean)), 0.0
-    for _ in range(60):
-        rate = (low + high) / 2
-        if float(torch.softmax(rate * index, 0) @ index) < mean:
-            low = rate
-        else:
-            high = rate
-    return torch.softmax(high * index, 0)
+    lowest, parts = math.log(mean / (1 + mean)), 2**60
+
+    def chances(part: int) -> Tensor:
+        return torch.softmax(lowest * ((parts - part) / parts) * index, 0)
+
+    return chances(bisect_left(range(parts), mean, key=lambda part: float(chances(part) @ index)))
 
 
 @dataclass(frozen=True)

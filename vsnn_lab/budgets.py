@@ -1,6 +1,5 @@
 """Which width a budget affords, for one knob and for several."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from numbers import Real
 
@@ -9,15 +8,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab.ablation import Batches, Metric, WidthSweep, mean_metric
-from vsnn_lab.budgets.costs import (
-    Positions,
-    check_inputs,
-    check_repeats,
-    count_macs,
-    count_parameters,
-    measure_latency,
-)
-from vsnn_lab.widths import WidthControl, at_width, single_control, width_controls
+from vsnn_lab.costs import Positions, check_inputs, count_macs, count_parameters
+from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 # The first stride is a knob's steps over this: AutoSlim, too, removes channels in groups.
 _COARSE = 8
@@ -30,51 +22,43 @@ _UNITS = {
 
 def choose_width(
     sweep: WidthSweep,
-    model: nn.Module | None = None,
     *,
     max_parameters: float | None = None,
     max_macs: float | None = None,
     max_latency_ms: float | None = None,
     min_metric: float | None = None,
     max_metric: float | None = None,
-    inputs: Tensor | None = None,
-    repeats: int = 50,
-    threads: int | None = None,
 ) -> int:
     """Choose among the swept widths the one that a goal and budgets ask for.
 
     With a goal for the metric it is the smallest width that reaches it and meets all budgets; with
-    budgets alone, the largest that meets them. Parameters and multiply-accumulates grow with the
-    width and are searched by bisection; time need not, and is measured width by width, last.
+    budgets alone, the largest that meets them.
 
     Args:
-        sweep: The metric by width, from `width_sweep`.
-        model: The model that was swept; budgets need it.
+        sweep: The metric and the costs by width, from `width_sweep`.
         max_parameters: Most parameters of the submodel.
-        max_macs: Most multiply-accumulates per sample; needs ``inputs``.
-        max_latency_ms: Longest median time of a forward of ``inputs``, in milliseconds.
+        max_macs: Most multiply-accumulates per sample.
+        max_latency_ms: Longest median time of a forward, in milliseconds; needs a sweep that was
+            ``timed``.
         min_metric: Goal for a metric of which more is better, such as accuracy.
         max_metric: Goal for a metric of which less is better, such as a loss.
-        inputs: What the model takes, shape (batch, ...).
-        repeats: As in `measure_latency`.
-        threads: As in `measure_latency`.
 
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If no swept width will do (the message names the nearest one and what it
-            lacks), or the arguments do not say what to look for.
+            lacks), the arguments do not say what to look for, or the sweep does not hold a cost.
 
     Example:
-        >>> from vsnn_lab import MLP, Width
-        >>> sweep = WidthSweep("accuracy", np.array([1, 2, 4]), np.array([0.5, 0.8, 0.9]), 4)
-        >>> choose_width(sweep, min_metric=0.75)
-        2
-        >>> choose_width(sweep, MLP(5, (Width(4),), 1), max_parameters=28)  # 7 * width + 1
-        2
+        >>> import torch
+        >>> from vsnn_lab import MLP, Width, width_sweep
+        >>> net = MLP(5, (Width(4),), 1)  # 7 * width + 1 parameters
+        >>> data = torch.zeros(8, 5), torch.zeros(8, 1)
+        >>> choose_width(width_sweep(net, nn.functional.mse_loss, data), max_parameters=28)
+        3
     """
     if not isinstance(sweep, WidthSweep):
         raise TypeError(f"sweep must be a WidthSweep, got {sweep!r}; width_sweep makes one")
-    budgets = _numbers(
+    budgets = _budgets(
         max_parameters=max_parameters, max_macs=max_macs, max_latency_ms=max_latency_ms
     )
     goal = _numbers(min_metric=min_metric, max_metric=max_metric)
@@ -83,32 +67,17 @@ def choose_width(
             f"choose_width must get one goal, a budget or both, got {goal or 'none'}; pass "
             "min_metric or max_metric, and max_parameters, max_macs or max_latency_ms"
         )
-    check_repeats(repeats, threads)
-    if budgets:
-        _check_means(budgets, model, inputs)
-        if single_control(model).steps != sweep.steps:
-            raise ValueError(
-                f"sweep must be of the model's own knob, got {sweep.steps} steps and "
-                f"{single_control(model)}; sweep this model"
-            )
     wanted = _widths_at_goal(sweep, goal)
-    costs = {name: _cost(name, model, inputs) for name in budgets if name != "max_latency_ms"}
-    fitting = wanted
-    for name, cost in costs.items():
-        fitting = fitting[: bisect_right(fitting, budgets[name], key=cost)]
-    if not fitting:
-        spent = {name: cost(wanted[0]) for name, cost in costs.items()}
-        raise _refusal(f"width {wanted[0]}", spent, budgets, goal)
-    if max_latency_ms is None:
+    spent = {width: _spent(sweep, width, budgets) for width in wanted}
+    fitting = [width for width in wanted if not _over(spent[width], budgets)]
+    if fitting:
         return fitting[0] if goal else fitting[-1]
-    times = {}
-    for width in fitting if goal else reversed(fitting):
-        latency = measure_latency(model, width, inputs, repeats=repeats, threads=threads)
-        if latency.median_ms <= max_latency_ms:
-            return width
-        times[width] = latency.median_ms
-    nearest = min(times, key=times.__getitem__)
-    raise _refusal(f"width {nearest}", {"max_latency_ms": times[nearest]}, budgets, goal)
+
+    def excess(width: int) -> float:
+        return max(cost / budgets[name] for name, cost in spent[width].items())
+
+    nearest = min(wanted, key=excess)
+    raise _refusal(f"width {nearest}", spent[nearest], budgets, goal)
 
 
 def choose_widths(
@@ -163,10 +132,11 @@ def choose_widths(
         raise ValueError("model must have a variable axis, got none; build a layer with a Width")
     if not callable(metric):
         raise TypeError(f"metric must be callable on (output, target), got {metric!r}")
-    budgets = _numbers(max_parameters=max_parameters, max_macs=max_macs)
+    budgets = _budgets(max_parameters=max_parameters, max_macs=max_macs)
     if not budgets:
         raise ValueError("choose_widths must get a budget, got none; pass max_parameters, max_macs")
-    _check_means(budgets, model, inputs)
+    if max_macs is not None:
+        check_inputs(inputs)
     costs = {name: _cost(name, model, inputs) for name in budgets}
 
     def spend(positions: Mapping[WidthControl, int]) -> dict[str, int]:
@@ -215,18 +185,18 @@ def _numbers(**arguments: float | None) -> dict[str, float]:
     return given
 
 
-def _check_means(budgets: Mapping[str, float], model: nn.Module | None, inputs: object) -> None:
-    """Refuse budgets whose cost cannot be told from what was passed."""
-    if model is None:
-        raise ValueError(f"model must come with {', '.join(budgets)}, got None; a sweep has none")
-    measured = [name for name in budgets if name != "max_parameters"]
-    if measured and inputs is None:
-        raise ValueError(
-            f"inputs must come with {', '.join(measured)}, got None; "
-            "pass a batch of what the model takes"
-        )
-    if measured:
-        check_inputs(inputs)
+def _budgets(**arguments: float | None) -> dict[str, float]:
+    """Return the budgets that were given, each a positive number."""
+    given = _numbers(**arguments)
+    for name, value in given.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}; every network costs something")
+    return given
+
+
+def _spent(sweep: WidthSweep, width: int, budgets: Mapping[str, float]) -> dict[str, float]:
+    """Return what a swept width costs of each kind that has a budget."""
+    return {name: sweep.cost(name.removeprefix("max_"), width) for name in budgets}
 
 
 def _cost(name: str, model: nn.Module, inputs: Tensor | None) -> Callable[[Positions], int]:

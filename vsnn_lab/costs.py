@@ -144,7 +144,9 @@ def measure_latency(
         >>> measure_latency(net, 64, torch.zeros(8, 784), repeats=3).batch
         8
     """
-    check_repeats(repeats, threads)
+    check_int("repeats", repeats)
+    if threads is not None:
+        check_int("threads", threads, hint="None leaves torch's number as it is")
     before = torch.get_num_threads()
     threads = before if threads is None else int(threads)
     times = []
@@ -163,25 +165,18 @@ def measure_latency(
     return Latency(middle, low, high, threads, len(inputs), str(inputs.device))
 
 
-def check_inputs(inputs: object) -> None:
+def check_inputs(inputs: object, name: str = "inputs") -> None:
     """Refuse what is no batch of at least one sample."""
     if not isinstance(inputs, Tensor):
         raise TypeError(
-            f"inputs must be a tensor of shape (batch, ...), got {inputs!r}; "
+            f"{name} must be a tensor of shape (batch, ...), got {inputs!r}; "
             "pass a batch of what the model takes"
         )
     if inputs.dim() == 0 or len(inputs) == 0:
         raise ValueError(
-            f"inputs must hold at least one sample, got shape {tuple(inputs.shape)}; "
+            f"{name} must hold at least one sample, got shape {tuple(inputs.shape)}; "
             "the first dimension is the batch"
         )
-
-
-def check_repeats(repeats: int, threads: int | None) -> None:
-    """Refuse numbers of repeats or threads below 1."""
-    check_int("repeats", repeats)
-    if threads is not None:
-        check_int("threads", threads, hint="None leaves torch's number as it is")
 
 
 @contextmanager

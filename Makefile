@@ -17,7 +17,7 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 	cell.metadata.trusted cell.metadata.vscode"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab test bench picture quick lint format clean
+.PHONY: help setup data lab test bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,onnx,test]'
+	  --constraint constraints.txt --editable '.[lab,onnx,test,docs]'
 	@touch $@
 
 data: setup ## Download and verify MNIST and Fashion-MNIST
@@ -58,6 +58,10 @@ test: data lint ## Lint, then run every test
 bench: data ## Measure speed, each figure beside its target
 	$(RUN) benchmarks.slider
 
+docs: setup ## Build the documentation in docs/_build/html
+	@$(RUN) sphinx -M html docs docs/_build --fail-on-warning --keep-going --quiet $(ARGS)
+	@echo 'The first page is docs/_build/html/index.html'
+
 picture: data ## Renew the README's picture of the quickstart
 	VSNN_LAB_PICTURE=docs/quickstart.png $(RUN) pytest -q tests/browser $(ARGS)
 
@@ -75,8 +79,8 @@ format: setup ## Format code and notebooks, drop stray outputs
 	$(RUN) ruff format
 	@$(if $(NOTEBOOKS),$(RUN) $(STRIP) $(NOTEBOOKS))
 
-clean: ## Remove .venv and caches; data/ stays
-	rm -rf $(ENV) .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+clean: ## Remove .venv, caches and the built documentation; data/ stays
+	rm -rf $(ENV) docs/_build .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . \( -path ./data -o -path ./.git \) -prune -o -type d \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo 'data/ stays: downloads and results are yours to delete.'

@@ -1,0 +1,238 @@
+"""The documentation: what it shows runs, what it names exists, and the site builds."""
+
+import ast
+import doctest
+import inspect
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import vsnn_lab
+from vsnn_lab import samplers
+from vsnn_lab.widths import single_control
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+BLOCK = re.compile(r"^```(\S*).*\n(?::.*\n)*((?:.*\n)*?)```$", re.MULTILINE)
+# Fences of Sphinx, a shell, and the reference's code before it was changed.
+NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "sh", "Before")
+
+
+def named(paths: list[Path]) -> dict[str, object]:
+    return {"argvalues": paths, "ids": [str(path.relative_to(DOCS)) for path in paths]}
+
+
+def blocks(page: Path) -> list[tuple[str, int, str]]:
+    """List a page's fenced blocks: language, line of the first line of code, and code."""
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for block in BLOCK.finditer(text):
+        captions = re.findall(r"^:caption: (\w+)", block[0], re.MULTILINE)
+        line = text[: block.start(2)].count("\n") + 1
+        found.append(("Before" if "Before" in captions else block[1], line, block[2]))
+    return found
+
+
+def run_examples(code: str, scope: dict[str, object], page: Path, line: int) -> str:
+    """Run lines with prompts; return what doctest says is wrong."""
+    test = doctest.DocTestParser().get_doctest(code, scope, page.name, str(page), line - 1)
+    test.globs = scope  # a copy otherwise, and the next block would not know its names
+    complaints: list[str] = []
+    doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(
+        test, out=complaints.append, clear_globs=False
+    )
+    return "".join(complaints)
+
+
+def run_page(page: Path) -> None:
+    """Run every block of a page in one scope, in order."""
+    scope: dict[str, object] = {"__name__": page.stem}
+    for kind, line, code in blocks(page):
+        if ">>> " in code:
+            wrong = run_examples(code, scope, page, line)
+            assert not wrong, wrong
+        elif kind not in NOT_RUN:
+            exec(compile("\n" * (line - 1) + code, page, "exec"), scope)
+
+
+# Torch's own, while it exports to ONNX; tests/test_export.py says more.
+@pytest.mark.filterwarnings(
+    "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",
+    "ignore:# The axis name. batch will not be used:UserWarning",
+)
+@pytest.mark.parametrize(
+    "page", **named([page for page in PAGES if {"python", "pycon"} & {b[0] for b in blocks(page)}])
+)
+def test_every_block_of_code_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_page(page)
+
+
+@pytest.mark.parametrize("page", **named(PAGES))
+def test_every_block_is_code_that_runs_or_a_kind_that_cannot(page):
+    for kind, line, _ in blocks(page):
+        runs = ("python", "pycon", "{code-block}")
+        assert kind in (*runs, *NOT_RUN), f"line {line}: {kind!r} would not run"
+
+
+def test_a_wrong_output_and_a_failing_line_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\na = 1\n```\n\n```pycon\n>>> a\n2\n```\n")
+    with pytest.raises(AssertionError, match=r"line 6(.|\n)*Expected:\s+2\s+Got:\s+1"):
+        run_page(page)
+    page.write_text("```{code-block} python\n:caption: After\n\n1 / 0\n```\n")
+    with pytest.raises(ZeroDivisionError):
+        run_page(page)
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", **named(PAGES))
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
+    for target in re.findall(r"\]\(([^)]+)\)", BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        path, _, anchor = target.partition("#")
+        if not target.startswith("https://"):
+            found = (page.parent / path).resolve()
+            assert found.is_file(), target
+            assert not anchor or anchor in anchors(found.read_text(encoding="utf-8")), target
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table under a heading, without its head."""
+    text = (DOCS / page).read_text(encoding="utf-8").split(f"# {heading}\n")[1]
+    rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def expressions() -> list[str]:
+    """List our code in the right column of the table for users of the reference."""
+    cells = [row[1] for row in table("from_the_reference.md", "What is called what")]
+    found = [code for cell in cells for code in code_in(cell)]
+    return [code for code in found if not code.startswith("torch.")]
+
+
+def names_in(code: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+
+
+@pytest.mark.parametrize("code", expressions())
+def test_the_table_for_users_of_the_reference_names_what_exists(code):
+    own = names_in(code) - {"net", "n", "x", "fn", "knob"}
+    assert own <= set(vsnn_lab.__all__)
+    scope = {name: getattr(vsnn_lab, name) for name in own}
+    hidden = vsnn_lab.Width(16)
+    scope |= {"net": vsnn_lab.MLP(3, (hidden, hidden), 2), "x": torch.ones(2, 3)}
+    scope |= {"n": 4, "fn": lambda share: share, "knob": vsnn_lab.WidthControl(3)}
+    eval(code, scope)
+
+
+MODES = "mask_mode=-1 mask_mode=-2 mask_mode=-2.25 mask_mode=n mask_mode=0.5 mask_mode=None"
+OTHERS = (
+    "mask_mode=fn diagonal=2 axis=1 net.getStaticSubnet(n) examples/mlp/match_static_network.py"
+)
+
+
+@pytest.mark.parametrize("code", [*MODES.split(), *OTHERS.split(), "masker.base = 3"])
+def test_the_table_for_users_of_the_reference_covers_each_of_its_modes(code):
+    asked = [row[0] for row in table("from_the_reference.md", "What is called what")]
+    assert any(code in code_in(cell) for cell in asked)
+
+
+def test_the_table_of_samplers_lists_each_once_with_arguments_that_it_has():
+    cells = [row[0] for row in table("choosing_a_sampler.md", "Choosing a sampler")]
+    listed = [re.findall(r"\w+", cell) for cell in cells]
+    assert sorted(name for name, *_ in listed) == sorted(set(samplers.__all__) - {"Sampler"})
+    for name, *arguments in listed:
+        assert set(arguments) <= set(inspect.signature(getattr(samplers, name)).parameters)
+
+
+def torchvision_network(name: str) -> nn.Module:
+    from vsnn_lab._torchvision import models
+
+    if name.startswith("regnet"):
+        return models.regnet_x_400mf()  # the constructor reads values, which meta tensors lack
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    with torch.device("meta"):
+        return models.get_model(name, weights=None, **options)
+
+
+@pytest.mark.slow
+def test_the_lists_of_torchvision_networks_say_which_become_variable():
+    from vsnn_lab._torchvision import models
+
+    page = "reference/make-variable.md"
+    taken = {code: row[2] for row in table(page, "What it takes") for code in code_in(row[0])}
+    refused = (DOCS / page).read_text(encoding="utf-8").split("these are ")[1].split("\n[")[0]
+    refused = code_in(refused)
+    known = sorted(models.list_models(module=models))
+    for name in known:
+        assert any(fnmatch(name, pattern) for pattern in [*taken, *refused]), f"{name} is missing"
+    for pattern, positions in taken.items():
+        net = torchvision_network(next(name for name in known if fnmatch(name, pattern)))
+        knob = single_control(vsnn_lab.make_variable(net))
+        least, *most = map(int, re.findall(r"\d+", positions))
+        assert least <= knob.steps <= (most or [least])[0], pattern
+    for pattern in refused:
+        net = torchvision_network(next(name for name in known if fnmatch(name, pattern)))
+        with pytest.raises(ValueError, match="model must not mix units that vary"):
+            vsnn_lab.make_variable(net)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Build the site as `make docs` does."""
+    pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"]
+    done = subprocess.run(
+        [*command, "-d", folder / "doctrees", DOCS, folder / "html"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(site):
+    assert (site / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_every_public_name_has_a_place_in_the_reference(site):
+    from sphinx.util.inventory import InventoryFile
+
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    places = {
+        name: item.uri
+        for kind, items in inventory.data.items()
+        if kind.startswith("py:")
+        for name, item in items.items()
+    }
+    for name in vsnn_lab.__all__:
+        place = places[f"vsnn_lab.{name}"]
+        page, _, anchor = place.partition("#")
+        assert page.startswith("reference/"), place
+        html = (site / page).read_text(encoding="utf-8")
+        assert f'id="{anchor.replace("$", f"vsnn_lab.{name}")}"' in html, place
+
+
+@pytest.mark.slow
+def test_the_site_asks_no_other_site_for_what_it_shows(site):
+    for page in site.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]+)"', html)
+        assert not loaded, page.name

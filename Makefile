@@ -42,8 +42,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  --constraint constraints.txt --editable '.[lab,onnx,test,docs]'
 	@touch $@
 
-data: setup ## Download and verify MNIST and Fashion-MNIST
-	@$(RUN) vsnn_lab.data mnist fashion-mnist
+data: setup ## Download and verify MNIST, Fashion-MNIST and emoji
+	@$(RUN) vsnn_lab.data mnist fashion-mnist emoji
 
 lab: data ## Open the first notebook in JupyterLab
 	@set -- --LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb; \

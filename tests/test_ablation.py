@@ -135,7 +135,7 @@ def test_what_a_width_costs_is_what_its_extracted_network_has(net, batches):
         assert sweep.cost("macs", width) == macs
     assert (sweep.latency_ms > 0).all()
     assert sweep.to_frame()["latency_ms"].tolist() == sweep.latency_ms.tolist()
-    with pytest.raises(ValueError, match="kind must be one of parameters, macs, latency_ms, got"):
+    with pytest.raises(ValueError, match=r"kind must be one of 'parameters', 'macs', .*, got"):
         sweep.cost("flops", 1)
     with pytest.raises(ValueError, match="width must be one of those swept, got 9"):
         sweep.cost("macs", 9)
@@ -233,9 +233,9 @@ NO_WIDTHS = r"widths must be a vector or another iterable of integers in 1\.\.6,
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"widths": [0]}, ValueError, r"width must lie in 1\.\.6, got 0"),
-        ({"widths": [2, 7]}, ValueError, r"width must lie in 1\.\.6, got 7"),
-        ({"widths": [2.0]}, TypeError, r"width must be an integer in 1\.\.6, got 2\.0"),
+        ({"widths": [0]}, ValueError, r"widths must lie in 1\.\.6, got 0"),
+        ({"widths": [2, 7]}, ValueError, r"widths must lie in 1\.\.6, got 7"),
+        ({"widths": [2.0]}, TypeError, r"widths must be an integer in 1\.\.6, got 2\.0"),
         ({"widths": [torch.tensor([1])]}, TypeError, r"widths must be integers, got tensor"),
         ({"widths": 5}, TypeError, NO_WIDTHS + r"5; \[5\] measures a single width"),
         ({"widths": "12"}, TypeError, NO_WIDTHS + "'12'"),
@@ -244,7 +244,7 @@ NO_WIDTHS = r"widths must be a vector or another iterable of integers in 1\.\.6,
         ({"widths": np.array([[1, 2]])}, ValueError, NO_WIDTHS + r"shape \(1, 2\): array"),
         ({"widths": torch.tensor([1.0])}, TypeError, r"an integer in 1\.\.6, got 1\.0"),
         ({"widths": torch.tensor([True])}, TypeError, r"an integer in 1\.\.6, got True"),
-        ({"widths": np.array([7])}, ValueError, r"width must lie in 1\.\.6, got 7"),
+        ({"widths": np.array([7])}, ValueError, r"widths must lie in 1\.\.6, got 7"),
         ({"widths": []}, ValueError, r"widths must name at least one width, got \[\]"),
         ({"metric": "accuracy"}, TypeError, "metric must be callable on .*, got 'accuracy'"),
         ({"batches": []}, ValueError, "batches must hold at least one sample, got none"),

@@ -320,7 +320,7 @@ class Branching(nn.Module):
         (lambda: make_variable(Branching()), ValueError, r"traceable by torch\.fx, got"),
         (lambda: make_variable(MLP(2, (3,), 2), steps=0), ValueError, "steps must be at least 1"),
         (lambda: make_variable(MLP(2, (3,), 2), knobs="two"), ValueError, "'per_layer', got 'two'"),
-        (lambda: make_variable(MLP(2, (3,), 2), exclude="0"), TypeError, "collection of module"),
+        (lambda: make_variable(MLP(2, (3,), 2), exclude="0"), TypeError, "sequence of module"),
     ],
 )
 def test_bad_arguments_are_refused(call, error, message):

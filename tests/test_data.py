@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from vsnn_lab import _torchvision, data
+from vsnn_lab.data import __main__ as command_line
 from vsnn_lab.data import load
+from vsnn_lab.data.image_set import rows_of
 
-README = Path(data.__file__).resolve().parents[1] / "data" / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "data" / "README.md"
 
 
 def read_idx(path):
@@ -81,8 +84,66 @@ def test_digits_split_never_changes():
     assert digest[:16] == "4493b2052e7b4258"
 
 
+def test_faces_are_the_hundred_of_scikit_image_that_show_a_face():
+    from skimage.data import lfw_subset
+
+    train, test = load("faces", "train"), load("faces", "test")
+    assert train.images.shape == (80, 1, 25, 25)
+    assert test.images.shape == (20, 1, 25, 25)
+    assert train.images.dtype == torch.float32
+    assert (train.images.min(), train.images.max()) == (0, 1)
+    images = torch.cat([train.images, test.images]).flatten(1)
+    expected = lfw_subset()[:100].reshape(100, -1).astype(np.float32)
+    assert sorted(map(tuple, images.tolist())) == sorted(map(tuple, expected.tolist()))
+    assert train.labels.tolist() == [0] * 80
+    assert train.class_names == ("face",)
+
+
+def test_the_rows_that_are_left_out_of_the_faces_resemble_no_face():
+    from skimage.data import lfw_subset
+
+    rows = lfw_subset().reshape(200, -1)
+    mean_face = rows[:50].mean(0)
+    likeness = np.array([np.corrcoef(mean_face, row)[0, 1] for row in rows])
+    assert np.median(likeness[50:100]) > likeness[100:].max()
+
+
+def test_faces_split_never_changes():
+    tested = load("faces", "test").images.mul(255).round().to(torch.uint8)
+    assert hashlib.sha256(tested.numpy().tobytes()).hexdigest()[:16] == "805b98b87614ada0"
+
+
+def test_faces_without_scikit_image_name_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    rule = r"load\('faces'\) needs skimage\.data.*pip install vsnn-lab\[lab\] brings it"
+    with pytest.raises(ImportError, match=rule):
+        load("faces")
+
+
+def test_faces_that_cannot_be_had_say_so(monkeypatch):
+    import skimage.data
+
+    def offline():
+        raise ConnectionError("no internet connection")
+
+    monkeypatch.setattr(skimage.data, "lfw_subset", offline)
+    with pytest.raises(data.fetch.DataUnavailable, match=r"faces; .*lfw_subset\.npy: no internet"):
+        load("faces")
+
+
+def test_rows_are_split_by_key_whatever_the_order():
+    keys = [f"image {number}" for number in range(50)]
+    tested = {keys[row] for row in rows_of("test", keys)}
+    assert len(tested) == 10
+    assert sorted(rows_of("train", keys) + rows_of("test", keys)) == list(range(50))
+    turned = keys[::-1] + keys
+    assert {turned[row] for row in rows_of("test", turned)} == tested
+    assert len(rows_of("test", turned)) == 20
+
+
 def test_unknown_name_or_split_lists_the_known_ones():
-    rule = "name must be one of 'digits', 'fashion-mnist', 'mnist', got 'minst'"
+    names = "'digits', 'emoji', 'faces', 'fashion-mnist', 'mnist'"
+    rule = f"name must be one of {names}, got 'minst'"
     with pytest.raises(ValueError, match=re.escape(rule)):
         load("minst")
     with pytest.raises(ValueError, match=r"split must be one of 'train', 'test', got 'valid'"):
@@ -98,26 +159,26 @@ def test_load_reads_the_root_it_is_given(tmp_path):
 
 
 def test_data_root_is_the_variable_or_the_checkout_from_any_folder(tmp_path, monkeypatch):
-    checkout = Path(__file__).resolve().parents[1]
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VSNN_LAB_DATA", raising=False)
-    assert data.data_root() == checkout / "data"
+    assert data.data_root() == ROOT / "data"
     monkeypatch.setenv("VSNN_LAB_DATA", "elsewhere")
     assert data.data_root() == tmp_path / "elsewhere"
 
 
 def test_data_root_of_an_installed_package_is_a_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("VSNN_LAB_DATA", raising=False)
-    monkeypatch.setattr(data, "__file__", str(tmp_path / "site-packages" / "vsnn_lab" / "data.py"))
+    installed = tmp_path / "site-packages" / "vsnn_lab" / "data" / "__init__.py"
+    monkeypatch.setattr(data, "__file__", str(installed))
     assert data.data_root().name == "vsnn_lab"
     assert tmp_path not in data.data_root().parents
 
 
 def test_readme_lists_size_and_hash_of_every_file():
     text = README.read_text()
-    for idx_set in data.fetch.SETS.values():
-        for file in idx_set.files:
-            row = f"| `{idx_set.folder}/raw` | `{file.name}` | {file.size:,} | `{file.sha256}` |"
+    for pinned_set in data.fetch.SETS.values():
+        for file in pinned_set.files:
+            row = f"| `{pinned_set.folder}/raw` | `{file.name}` | {file.size:,} | `{file.sha256}` |"
             assert row in text
 
 
@@ -132,38 +193,45 @@ def test_global_random_state_is_left_alone():
 
 
 def test_command_line_says_where_each_set_is(tmp_path):
-    result = run_cli("mnist", "digits", cwd=tmp_path, env={**os.environ, "PYTHONPATH": repo()})
+    names = ("mnist", "digits", "faces", "emoji")
+    result = run_cli(*names, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    raw = data.data_root() / "MNIST" / "raw"
-    assert lines[0] == f"mnist: {raw}, 60000 + 10000 images, sha256 verified"
-    assert lines[1] == "digits: inside scikit-learn, 1437 + 360 images"
+    root = data.data_root()
+    assert lines == [
+        f"mnist: {root}/MNIST/raw, 60000 + 10000 images, sha256 verified",
+        "digits: inside scikit-learn, 1437 + 360 images",
+        "faces: inside scikit-image, 80 + 20 images",
+        f"emoji: {root}/NotoEmoji/raw, 3138 + 778 images, sha256 verified",
+    ]
     assert result.stderr == ""
-
-
-def repo():
-    return str(Path(data.__file__).resolve().parents[1])
 
 
 def test_command_line_refuses_an_unknown_set_and_lists_the_known(capsys):
     with pytest.raises(SystemExit, match="2"):
-        data.main(["minst"])
+        command_line.main(["minst"])
     message = capsys.readouterr().err
     assert "minst" in message
     assert all(name in message for name in data.NAMES)
 
 
 def test_command_line_reports_what_it_cannot_get_without_a_traceback(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data.fetch, "default_sources", lambda idx_set: [])
-    assert data.main(["mnist", "--root", str(tmp_path)]) == 1
+    monkeypatch.setattr(data.fetch, "default_sources", lambda pinned_set: [])
+    assert command_line.main(["mnist", "--root", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: could not get mnist")
 
 
+def test_command_line_names_a_missing_package_without_a_traceback(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    assert command_line.main(["faces"]) == 1
+    assert capsys.readouterr().err.startswith("error: load('faces') needs skimage.data")
+
+
 def test_command_line_names_a_folder_that_it_cannot_write(tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert data.main(["mnist", "--root", str(tmp_path / "file")]) == 1
+    assert command_line.main(["mnist", "--root", str(tmp_path / "file")]) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 
@@ -171,8 +239,8 @@ def test_command_line_shows_a_damaged_file_on_one_line(tmp_path, monkeypatch, ca
     damaged = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"x")
-    monkeypatch.setattr(data.fetch, "default_sources", lambda idx_set: [])
-    data.main(["mnist", "--root", str(tmp_path)])
+    monkeypatch.setattr(data.fetch, "default_sources", lambda pinned_set: [])
+    command_line.main(["mnist", "--root", str(tmp_path)])
     assert capsys.readouterr().err.startswith(f"warning: {damaged} is damaged")
 
 

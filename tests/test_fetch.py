@@ -1,6 +1,7 @@
 import errno
 import functools
 import hashlib
+import lzma
 import os
 import shutil
 import signal
@@ -12,14 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from vsnn_lab._sources import IdxFile, IdxSet, Source, SourceError
+from vsnn_lab._archives import PinnedFile
+from vsnn_lab._sources import PinnedSet, Source, SourceError
 from vsnn_lab.fetch import DamagedFileWarning, DataUnavailable, ensure
 
 CONTENT = {"one-ubyte": b"first" * 1000, "two-ubyte": b"second" * 1000}
-TINY = IdxSet(
+TINY = PinnedSet(
     "tiny",
     "Tiny",
-    tuple(IdxFile(k, len(v), hashlib.sha256(v).hexdigest()) for k, v in CONTENT.items()),
+    tuple(PinnedFile(k, len(v), hashlib.sha256(v).hexdigest()) for k, v in CONTENT.items()),
 )
 
 
@@ -92,19 +94,21 @@ def test_one_error_lists_every_source_its_reason_and_what_to_do(tmp_path):
         failing("package B", SourceError("npm is not installed")),
         source("forger C", **{"one-ubyte": b"forged", "two-ubyte": b"forged"}),
         Source("empty D", lambda wanted, folder: None),
+        failing("damaged E", lzma.LZMAError("Corrupt input data")),
     ]
     with pytest.raises(DataUnavailable, match="could not get tiny") as caught:
         ensure(TINY, tmp_path, sources)
     lines = str(caught.value).splitlines()
-    assert lines[1:5] == [
+    assert lines[1:6] == [
         "  mirror A: ConnectionError: no route",
         "  package B: npm is not installed",
         "  forger C: one-ubyte: not the pinned sha256",
         "  empty D: one-ubyte: not delivered",
+        "  damaged E: LZMAError: Corrupt input data",
     ]
     raw = tmp_path / "Tiny" / "raw"
-    assert f"python -m vsnn_lab.data tiny --root {tmp_path}`" in lines[5]
-    assert f"put one-ubyte, two-ubyte (uncompressed) in {raw}" in lines[5]
+    assert f"python -m vsnn_lab.data tiny --root {tmp_path}`" in lines[6]
+    assert f"put one-ubyte, two-ubyte (uncompressed) in {raw}" in lines[6]
     assert raw_files(tmp_path) == {}
     assert temporary(tmp_path) == []
 

@@ -363,6 +363,7 @@ class TestTriangularDropout:
             (lambda d: d(torch.ones(3)), ValueError, r"units in dimension -1, got shape \(3,\)"),
             (lambda d: type(d)(dim=0)(torch.ones(3, 3)), ValueError, "units in dimension 0"),
             (lambda d: type(d)(dim=2)(torch.ones(3, 3)), ValueError, "units in dimension 2"),
+            (lambda d: type(d)(dim=-2)(torch.ones(3, 3)), ValueError, "units in dimension -2"),
             (lambda d: type(d)(3), TypeError, "sampler must be a sampler or None, got 3"),
             (lambda d: type(d)(dim=1.0), TypeError, r"dim must be an integer, got 1\.0"),
         ],

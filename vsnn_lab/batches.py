@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_int, check_rows
 
 
 class TensorBatches:
@@ -137,7 +137,8 @@ def split_validation(
     held_out = round(len(inputs) * fraction)
     if not 0 < held_out < len(inputs):
         raise ValueError(
-            f"fraction must leave both parts at least one row, got {fraction} of {len(inputs)} rows"
+            f"fraction must leave training and validation at least one row, got {fraction} of "
+            f"{len(inputs)} rows"
         )
     order = _shuffled(len(inputs), seed)
     parts = (order[held_out:].sort().values, order[:held_out].sort().values)
@@ -149,10 +150,7 @@ def split_validation(
 
 def _check_rows(inputs: Tensor, targets: Tensor) -> None:
     for name, value in (("inputs", inputs), ("targets", targets)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
-        if value.ndim == 0 or len(value) == 0:
-            raise ValueError(f"{name} must hold at least one row, got shape {tuple(value.shape)}")
+        check_rows(name, value)
     if len(inputs) != len(targets):
         raise ValueError(
             f"inputs and targets must have as many rows, got {len(inputs)} and {len(targets)}"

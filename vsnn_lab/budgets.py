@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab.ablation import Batches, Metric, WidthSweep, mean_metric
+from vsnn_lab._checks import check_callable, check_flag, check_pair
+from vsnn_lab.ablation import Batches, Metric, WidthSweep, chunked, mean_metric
 from vsnn_lab.costs import Positions, check_inputs, count_macs, count_parameters
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
@@ -130,8 +131,9 @@ def choose_widths(
     knobs = width_controls(model)
     if not knobs:
         raise ValueError("model must have a variable axis, got none; build a layer with a Width")
-    if not callable(metric):
-        raise TypeError(f"metric must be callable on (output, target), got {metric!r}")
+    check_callable("metric", metric, "callable on (output, target)")
+    for name, flag in (("higher_is_better", higher_is_better), ("progress", progress)):
+        check_flag(name, flag)
     budgets = _budgets(max_parameters=max_parameters, max_macs=max_macs)
     if not budgets:
         raise ValueError("choose_widths must get a budget, got none; pass max_parameters, max_macs")
@@ -145,7 +147,7 @@ def choose_widths(
     least = spend(dict.fromkeys(knobs, 1))
     if _over(least, budgets):
         raise _refusal("every knob at 1", least, budgets, {})
-    data = list(batches)
+    data = [check_pair("batches", batch) for batch in chunked(batches)]
 
     def measure(candidates: list[dict[WidthControl, int]]) -> np.ndarray:
         settings = [at_width(model, candidate) for candidate in candidates]
@@ -182,7 +184,8 @@ def _numbers(**arguments: float | None) -> dict[str, float]:
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, Real) or value != value:
             raise TypeError(f"{name} must be a number, got {value!r}; None leaves it out")
-    return given
+    # Other numbers, such as fractions, have no format of their own.
+    return {k: value if isinstance(value, int) else float(value) for k, value in given.items()}
 
 
 def _budgets(**arguments: float | None) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Literal
 from torch import nn
 
 from vsnn_lab import layers
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_choice, check_collection, check_int, check_module
 from vsnn_lab.trace import Trace
 from vsnn_lab.widths import Width, WidthControl
 
@@ -64,12 +64,10 @@ def make_variable(
         >>> make_variable(net, steps=16)[0]
         VariableLinear(784, Width(256, control=WidthControl(16)), bias=True)
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
-    if knobs not in ("shared", "per_layer"):
-        raise ValueError(f"knobs must be 'shared' or 'per_layer', got {knobs!r}")
+    check_module("model", model)
+    check_choice("knobs", knobs, ("shared", "per_layer"))
     if steps is not None:
-        check_int("steps", steps)
+        steps = check_int("steps", steps)
     variable = copy.deepcopy(model)
     trace = Trace(variable, _excluded(model, exclude))
     axes = _axes(trace, steps, knobs)
@@ -79,15 +77,13 @@ def make_variable(
 
 
 def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
-    if isinstance(exclude, str):
-        raise TypeError(f"exclude must be a collection of module names, got {exclude!r}")
+    check_collection("exclude", exclude, "module names")
     known = dict(model.named_modules())
-    names = set(exclude)
-    for name in names:
-        if name not in known:
+    for name in exclude:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(f"exclude must name modules of the model, got {name!r}")
     # A container stands for all that it holds.
-    return {name for name in known if any(f"{name}.".startswith(f"{e}.") for e in names)}
+    return {name for name in known if any(f"{name}.".startswith(f"{e}.") for e in exclude)}
 
 
 def _axes(trace: Trace, steps: int | None, knobs: str) -> dict[int, WidthControl]:

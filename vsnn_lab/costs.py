@@ -21,6 +21,8 @@ Positions = int | Mapping[WidthControl, int] | None
 
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
+# More than a machine has cores; torch would start as many as it is asked for.
+_THREADS = 1024
 
 
 def count_parameters(model: nn.Module, width: Positions = None) -> int:
@@ -76,7 +78,8 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
     """
     counter = FlopCounterMode(display=False)
     with _submodel(model, width, inputs) as cut, _countable(), counter:
-        cut(inputs[:1])
+        # The counter takes no inputs that want gradients.
+        cut(inputs[:1].detach())
     return counter.get_total_flops() // 2
 
 
@@ -146,7 +149,7 @@ def measure_latency(
     """
     check_int("repeats", repeats)
     if threads is not None:
-        check_int("threads", threads, hint="None leaves torch's number as it is")
+        check_int("threads", threads, 1, _THREADS, hint="None leaves torch's number as it is")
     before = torch.get_num_threads()
     threads = before if threads is None else int(threads)
     times = []

@@ -1,6 +1,7 @@
 """Take a width home: verified against the variable network, and as ONNX."""
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab._checks import check_path
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.extract import cut_positions, extract
 from vsnn_lab.files import replacing
@@ -96,6 +98,7 @@ def export_onnx(
         raise TypeError(f"tolerance must be a number, got {tolerance!r}")
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance}")
+    path = check_path("path", path, "file")
     runtime = _onnx_runtime()
     cut = extract(model, positions).eval().cpu()
     size = sum(value.nbytes for value in chain(cut.parameters(), cut.buffers()))
@@ -105,6 +108,9 @@ def export_onnx(
             "width"
         )
     rows = len(arguments[0])
+    # What the network cannot take it says in a line, and the exporter in pages.
+    with torch.no_grad():
+        _tensors(cut(*_copied(arguments, None)))
     program = torch.onnx.export(
         cut,
         _resized(arguments, max(rows, 2)),  # torch.export takes a size of 1 for a constant
@@ -123,22 +129,25 @@ def export_onnx(
             f"tolerance must cover what onnxruntime deviates by, got {tolerance} and a deviation "
             f"of {deviation:.3g}; nothing was written to {path}"
         )
-    with replacing(Path(path)) as part:
+    with replacing(path) as part:
         part.write_bytes(data)
     return deviation
 
 
-def _copied(value: Any, device: torch.device | None) -> Any:
+def _copied(value: Any, device: torch.device | None, _around: tuple[int, ...] = ()) -> Any:
     """Copy nested tensors, because a network may begin with an operation in place."""
+    if id(value) in _around:
+        raise ValueError("inputs must not hold themselves, got a list or dict inside itself")
+    inner = partial(_copied, device=device, _around=(*_around, id(value)))
     match value:
         case Tensor():
             return value.detach().to(device, copy=True)
         case Mapping():
-            return {key: _copied(item, device) for key, item in value.items()}
+            return {key: inner(item) for key, item in value.items()}
         case tuple() if hasattr(value, "_fields"):
-            return type(value)(*(_copied(item, device) for item in value))
+            return type(value)(*map(inner, value))
         case tuple() | list():
-            return type(value)(_copied(item, device) for item in value)
+            return type(value)(map(inner, value))
     return value
 
 

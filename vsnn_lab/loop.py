@@ -4,15 +4,18 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vsnn_lab._checks import check_pair
 from vsnn_lab.ablation import mean_metric
 from vsnn_lab.batches import seed_from
 from vsnn_lab.forward import forward_at_widths
 from vsnn_lab.samplers import Sampler
+from vsnn_lab.samplers.draws import drawn
 from vsnn_lab.widths import WidthControl, at_width
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -72,13 +75,16 @@ class Loop:
         total, samples = torch.zeros((), device=self.accelerator.device), 0
         with _own_randomness(seed_from(seed, epoch), self.accelerator.device):
             generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
-            for step, (x, y) in enumerate(batches):
+            for step, batch in enumerate(batches):
+                x, y = check_pair("data", batch)
                 value = self._step(x, y, generator)
                 total += value * len(x)
                 samples += len(x)
                 if step % _STEPS_BETWEEN_READINGS == 0:
                     bar.set_postfix({"loss": value.item()} | self.shown, refresh=False)
                 bar.update()
+        if not samples:
+            raise ValueError("data must hold at least one sample in every epoch, got none")
         mean = total.item() / samples
         if not math.isfinite(mean):
             raise FloatingPointError(
@@ -93,9 +99,9 @@ class Loop:
             output = self.model(inputs)
         else:
             # Drawn for the whole batch, so that the widths do not depend on how many share it.
-            widths = self.sampler(len(x), self.control.steps, generator)
+            widths = drawn(self.sampler, len(x), self.control.steps, generator)
             output = forward_at_widths(self.model, inputs, widths[mine])
-        value = self.loss(output, targets)
+        value = _scalar(self.loss(output, targets))
         self.accelerator.backward(value)
         self.optimizer.step()
         self.state[2].step()
@@ -112,6 +118,16 @@ class Loop:
             self.state[0], self.loss, held_out, list(settings.values()), progress=False
         )
         return {name: float(value) for name, value in zip(settings, values, strict=True)}
+
+
+def _scalar(value: Any) -> Tensor:
+    """Return what the loss gave, if a gradient can start from it."""
+    number = isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point()
+    if not (number and value.requires_grad):
+        raise TypeError(
+            f"loss must return a scalar tensor that depends on the output, got {value!r}"
+        )
+    return value
 
 
 @contextmanager

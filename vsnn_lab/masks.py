@@ -7,8 +7,8 @@ triangle, which gave the method its name (Staley & Markowitz 2022, arXiv 2205.01
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
-from vsnn_lab.widths import Width, WidthControl
+from vsnn_lab._checks import check_int, check_tensor
+from vsnn_lab.widths import Width, check_widths
 
 
 def prefix_mask(widths: Tensor, max_width: int) -> Tensor:
@@ -34,9 +34,8 @@ def prefix_mask(widths: Tensor, max_width: int) -> Tensor:
                 [1, 1, 1]], dtype=torch.int32)
     """
     max_width = check_int("max_width", max_width)
-    if not isinstance(widths, Tensor):
-        raise TypeError(f"widths must be a LongTensor of shape (batch,), got {widths!r}")
-    return _prefix(WidthControl(max_width).check(widths), max_width)
+    hint = f"max_width={max_width} sets the range"
+    return _prefix(check_widths("widths", widths, max_width, hint=hint), max_width)
 
 
 def _prefix(widths: Tensor, max_width: int) -> Tensor:
@@ -57,13 +56,17 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
         dim: Where it lies.
 
     Raises:
+        TypeError: If ``x`` is no tensor.
         ValueError: If ``x`` has neither size, or not as many samples as there are widths.
     """
     if isinstance(axis, int):
         return x
+    check_tensor("x", x)
+    if not -x.dim() <= dim < x.dim():
+        raise ValueError(f"x must have units in dimension {dim}, got shape {tuple(x.shape)}")
     position = axis.control.position
     if isinstance(position, int):
-        kept = axis.at(position)
+        kept = position * axis.per_step
         if x.shape[dim] == kept:
             return x
         if x.shape[dim] == axis.max_width:

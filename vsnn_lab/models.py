@@ -1,12 +1,13 @@
 """Networks built from layers. One without a `Width` is plain PyTorch throughout."""
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_collection, check_int, check_module, check_tensor
 from vsnn_lab.layers import VariableLinear
 from vsnn_lab.widths import Width, check_axis
 
@@ -21,10 +22,20 @@ def _linear(in_features: int | Width, out_features: int | Width) -> nn.Linear:
 
 def _dense(axes: Sequence[int | Width], activation: Activation) -> list[nn.Module]:
     """Return linear layers from axis to axis with an activation between any two."""
+    if isinstance(activation, nn.Module) or not callable(activation):
+        raise TypeError(
+            f"activation must make a module each time it is called, got {activation!r}; "
+            "nn.ReLU does, nn.ReLU() is one"
+        )
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(axes):
-        layers += [_linear(fan_in, fan_out), activation()]
+        layers += [_linear(fan_in, fan_out), check_module("what activation makes", activation())]
     return layers[:-1]
+
+
+def _hidden(axes: Collection[int | Width]) -> list[int | Width]:
+    check_collection("hidden", axes, "axes", hint="(256,) is a single layer")
+    return [check_axis("hidden", axis) for axis in axes]
 
 
 class _Chain(nn.Sequential):
@@ -61,7 +72,7 @@ class MLP(_Chain):
         activation: Activation = nn.ReLU,
     ) -> None:
         axes = [check_axis("in_features", in_features)]
-        axes += [check_axis("hidden", axis) for axis in hidden]
+        axes += _hidden(hidden)
         axes += [check_axis("out_features", out_features)]
         super().__init__(*_dense(axes, activation))
 
@@ -79,7 +90,7 @@ class Autoencoder(_Chain):
         activation: Makes the module between two layers.
 
     Shape:
-        (batch, *shape) to (batch, *shape).
+        ``(batch, *shape)`` to ``(batch, *shape)``.
 
     References:
         Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235, section on autoencoders;
@@ -99,28 +110,28 @@ class Autoencoder(_Chain):
         hidden: Sequence[int | Width] = (512, 256),
         activation: Activation = nn.ReLU,
     ) -> None:
+        check_collection("shape", shape, "sizes", hint="(1, 28, 28) is one of MNIST's images")
+        shape = tuple(check_int("shape", size) for size in shape)
         if not shape:
             raise ValueError(f"shape must name at least one dimension, got {shape!r}")
-        pixels = 1
-        for size in shape:
-            pixels *= check_int("shape", size)
-        axes = [pixels]
-        axes += [check_axis("hidden", axis) for axis in hidden]
+        axes = [check_int("pixels of shape", math.prod(shape))]
+        axes += _hidden(hidden)
         axes += [check_axis("code", code)]
         encoder = nn.Sequential(nn.Flatten(), *_dense(axes, activation))
         decoder = nn.Sequential(
-            *_dense(axes[::-1], activation), nn.Sigmoid(), nn.Unflatten(1, tuple(shape))
+            *_dense(axes[::-1], activation), nn.Sigmoid(), nn.Unflatten(1, shape)
         )
         super().__init__(OrderedDict(encoder=encoder, decoder=decoder))
-        self.shape = tuple(shape)
+        self.shape = shape
         self.code = code
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the reconstruction of images of shape (batch, *shape).
+        """Return the reconstruction of images of shape ``(batch, *shape)``.
 
         Raises:
             ValueError: If the images have another shape.
         """
+        check_tensor("x", x)
         if tuple(x.shape[1:]) != self.shape:
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"x must have shape (batch, {wanted}), got {tuple(x.shape)}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -50,7 +51,7 @@ def recalibrate(
     """
     standing = {control: control.position for control in width_controls(model)}
     positions = cut_positions(model, standing if width is None else width)
-    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+    if isinstance(batches, Tensor | np.ndarray) or not isinstance(batches, Iterable):
         raise TypeError(
             "batches must be an iterable of inputs or of pairs (inputs, targets), got "
             f"{type(batches).__name__}; [x] holds a single batch"

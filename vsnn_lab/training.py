@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_int,
+    check_module,
+    check_path,
+)
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.batches import TensorBatches, split_validation
 from vsnn_lab.loop import Batches, Loop, Loss, Pair
@@ -133,6 +140,8 @@ def fit(
         OSError: If the checkpoint folder cannot be written.
     """
     _check(model, loss, lr, schedule, sampler)
+    progress = check_flag("progress", progress)
+    folder = None if checkpoint is None else check_path("checkpoint", checkpoint)
     epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
     control = _control(model)
@@ -141,11 +150,11 @@ def fit(
     watched = _watched(control, narrow)
     history = History(narrow_width=watched.get("narrow"))
     record = None
-    if checkpoint is not None:
+    if folder is not None:
         asked = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
         asked |= {"sampler": sampler, "loss": loss, "watched": watched}
         asked |= {"batches": batches, "held_out": held_out}
-        record = Record.find(Path(checkpoint), model, asked)
+        record = Record.find(folder, model, asked)
         history.folder = record.folder
         record.folder.mkdir(parents=True, exist_ok=True)
 
@@ -190,15 +199,11 @@ def _check(model, loss, lr, schedule, sampler) -> None:
         raise TypeError(f"lr must be a number above 0, got {lr!r}")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr must be a finite number above 0, got {lr}")
-    if schedule not in _SCHEDULES:
-        raise ValueError(f"schedule must be one of {sorted(_SCHEDULES)}, got {schedule!r}")
-    if not callable(loss):
-        raise TypeError(f"loss must be callable on (output, target), got {loss!r}")
-    if not (sampler is None or callable(sampler)):
-        raise TypeError(f"sampler must be callable or None, got {sampler!r}")
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    check_choice("schedule", schedule, tuple(_SCHEDULES))
+    check_callable("loss", loss, "callable on (output, target)")
+    if sampler is not None:
+        check_callable("sampler", sampler, "callable or None")
+    if not any(weight.requires_grad for weight in check_module("model", model).parameters()):
         raise ValueError("model must have a parameter that requires a gradient, got none")
 
 
@@ -227,9 +232,12 @@ def _split(
                 "validation must be a pair of tensors or None when data are batches, got "
                 f"{validation}; a share can only be split off a pair of tensors"
             )
+        if not len(data):
+            raise ValueError("data must hold at least one batch, got none")
         return data, _pair(validation)
     if len(data) != 2:
         raise ValueError(f"data must be a pair (inputs, targets), got {len(data)} tensors")
+    _check_rows("data", data)
     if isinstance(validation, float):
         if not 0 < validation < 1:
             raise ValueError(
@@ -243,17 +251,20 @@ def _pair(validation: Pair | None) -> Pair | None:
     if validation is None:
         return None
     if isinstance(validation, tuple) and [isinstance(v, Tensor) for v in validation] == [True] * 2:
-        rows = [len(part) for part in validation]
-        if rows[0] != rows[1] or not rows[0]:
-            raise ValueError(
-                f"validation must pair as many inputs as targets, at least one, got {rows[0]} "
-                f"and {rows[1]}"
-            )
+        _check_rows("validation", validation)
         return validation
     raise TypeError(
         "validation must be a share in (0, 1), a pair of tensors (inputs, targets) or None, got "
         f"{validation!r}"
     )
+
+
+def _check_rows(name: str, pair: Pair) -> None:
+    rows = [len(part) if part.dim() else 0 for part in pair]
+    if rows[0] != rows[1] or not rows[0]:
+        raise ValueError(
+            f"{name} must pair as many inputs as targets, at least one, got {rows[0]} and {rows[1]}"
+        )
 
 
 def _watched(control: WidthControl | None, narrow: int | None) -> dict[str, int]:

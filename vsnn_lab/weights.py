@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vsnn_lab import checkpoints
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_int, check_path
 from vsnn_lab.extract import cut_positions, extract
 from vsnn_lab.widths import WidthControl, width_controls
 
@@ -51,6 +51,7 @@ def save_weights(
         5
     """
     controls = width_controls(model)
+    path = check_path("path", path, "file")
     network, noted = model, None
     if width is not None and controls:
         kept = list(cut_positions(model, width).values())
@@ -71,7 +72,7 @@ def save_weights(
         "steps": [control.steps for control in controls],
         "width": noted,
     }
-    return checkpoints.write(Path(path), state, header)
+    return checkpoints.write(path, state, header)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
             key differs.
     """
     steps = [control.steps for control in width_controls(model)]
-    path = Path(path)
+    path = check_path("path", path, "file")
     found, header = checkpoints.read(path)
     written = header.get("format", _FORMAT)
     if written != _FORMAT:

@@ -13,9 +13,30 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_int, check_module
 
 Position = int | Tensor
+
+
+def check_widths(name: str, widths: Any, steps: int, *, hint: str = "") -> Tensor:
+    """Return ``widths`` as a LongTensor of positions in 1..steps, or say what is wrong with it."""
+    tail = f"; {hint}" if hint else ""
+    if not isinstance(widths, Tensor):
+        raise TypeError(f"{name} must be a LongTensor of shape (batch,), got {widths!r}{tail}")
+    if widths.dtype == torch.bool or widths.is_floating_point() or widths.is_complex():
+        raise TypeError(f"{name} must be an integer tensor, got dtype {widths.dtype}{tail}")
+    if widths.dim() != 1 or len(widths) == 0:
+        raise ValueError(
+            f"{name} must be a non-empty vector of shape (batch,), got shape "
+            f"{tuple(widths.shape)}; pass an int to give every sample the same width"
+        )
+    # torch compares few of the unsigned types.
+    widths = widths.long()
+    low, high = (int(value) for value in widths.aminmax())
+    if low < 1 or high > steps:
+        worst = low if low < 1 else high
+        raise ValueError(f"{name} must lie in 1..{steps}, got {worst}{tail}")
+    return widths
 
 
 class WidthControl:
@@ -45,12 +66,12 @@ class WidthControl:
 
     @property
     def position(self) -> Position:
-        """Where the knob stands: an int in 1..steps, or one position per sample."""
+        """Where the knob stands, an int in 1..steps or one position per sample."""
         return self._position
 
     def axis(self, size: int) -> "Width":
         """Return an axis of ``size`` units on this knob; ``steps`` must divide ``size``."""
-        return Width(size, control=self)
+        return Width(check_int("size", size), control=self)
 
     def check(self, width: Any) -> Position:
         """Return ``width`` as a valid position, or say what is wrong with it.
@@ -65,18 +86,7 @@ class WidthControl:
         hint = f"WidthControl(steps={self.steps}) sets the range"
         if not isinstance(width, Tensor):
             return check_int("width", width, 1, self.steps, hint=hint)
-        if width.dtype == torch.bool or width.is_floating_point() or width.is_complex():
-            raise TypeError(f"width must be an integer tensor, got dtype {width.dtype}; {hint}")
-        if width.dim() != 1 or len(width) == 0:
-            raise ValueError(
-                f"width must be a non-empty vector of shape (batch,), got shape "
-                f"{tuple(width.shape)}; pass an int to give every sample the same width"
-            )
-        low, high = (int(value) for value in width.aminmax())
-        if low < 1 or high > self.steps:
-            worst = low if low < 1 else high
-            raise ValueError(f"width must lie in 1..{self.steps}, got {worst}; {hint}")
-        return width.long()
+        return check_widths("width", width, self.steps, hint=hint)
 
     def __repr__(self) -> str:
         return f"WidthControl({self.steps})"
@@ -104,6 +114,9 @@ class Width:
         147
     """
 
+    # An array on the left leaves the product to `__rmul__`.
+    __array_ufunc__ = None
+
     def __init__(self, max_width: int, control: WidthControl | None = None) -> None:
         self.max_width = check_int("max_width", max_width)
         if control is not None and not isinstance(control, WidthControl):
@@ -121,13 +134,10 @@ class Width:
 
     def at(self, position: int) -> int:
         """Return the units kept at a knob position."""
-        return position * self.per_step
+        return check_int("position", position, 1, self.control.steps) * self.per_step
 
     def __mul__(self, repeats: int) -> "Width":
-        if isinstance(repeats, bool) or not isinstance(repeats, int):
-            return NotImplemented
-        check_int("repeats", repeats)
-        return Width(self.max_width * repeats, control=self.control)
+        return Width(self.max_width * check_int("repeats", repeats), control=self.control)
 
     __rmul__ = __mul__
 
@@ -140,7 +150,7 @@ class Width:
         # wherever a user's module keeps it, then becomes its number of kept units.
         control = copy.deepcopy(self.control, memo)
         if isinstance(control, int):
-            return self.at(control)
+            return control * self.per_step
         return Width(self.max_width, control=control)
 
 
@@ -157,13 +167,12 @@ def full_size(axis: int | Width) -> int:
 
 def kept_size(axis: int | Width, positions: Mapping[WidthControl, int]) -> int:
     """Return the units of ``axis`` at given knob positions."""
-    return axis.at(positions[axis.control]) if isinstance(axis, Width) else axis
+    return positions[axis.control] * axis.per_step if isinstance(axis, Width) else axis
 
 
 def width_controls(model: nn.Module) -> list[WidthControl]:
     """Return the knobs behind the axes of ``model``, each once, in the order of its modules."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
+    check_module("model", model)
     found = {
         value.control: None
         for module in model.modules()
@@ -247,6 +256,11 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
         model_or_control: nn.Module | WidthControl,
         width: int | Tensor | Mapping[WidthControl, int],
     ) -> None:
+        if not isinstance(model_or_control, nn.Module | WidthControl):
+            raise TypeError(
+                "model_or_control must be a torch.nn.Module or a WidthControl, got "
+                f"{model_or_control!r}"
+            )
         self._positions = positions_of(model_or_control, width)
         self._before: list[tuple[dict[WidthControl, Position], bool]] = []
 

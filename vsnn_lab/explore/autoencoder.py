@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab import data
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_int, check_path, check_tensor
 from vsnn_lab.ablation import WidthSweep, kept_mode, width_sweep
 from vsnn_lab.costs import count_parameters
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
+from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import mosaic, png, to_bytes
 from vsnn_lab.weights import save_weights
 from vsnn_lab.widths import at_width, single_control
@@ -60,14 +61,19 @@ class AutoencoderExplorer(widgets.VBox):
     ) -> None:
         self.steps = single_control(model).steps
         _check_images(images, getattr(model, "shape", None))
-        self.model, self.images, self.pca = model, images, pca
+        self.model, self.images, self.pca = model, images, check_curve("pca", pca)
         self.shown = min(check_int("shown", shown), len(images))
-        self.folder = Path(folder) if folder else data.data_root() / "submodels"
-        self.sweep = sweep or width_sweep(model, F.mse_loss, (images, images))
+        seed = check_int("seed", seed, 0)
+        if folder is None:
+            folder = data.data_root() / "submodels"
+        self.folder = check_path("folder", folder)
+        if sweep is None:
+            sweep = width_sweep(model, F.mse_loss, (images, images))
+        self.sweep = check_sweep(sweep)
         if list(self.sweep.widths) != list(range(1, self.steps + 1)):
             raise ValueError(f"sweep must hold every width 1..{self.steps}, got {sweep.widths}")
         self.parameters = [count_parameters(model, w) for w in range(1, self.steps + 1)]
-        self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
+        self._generator = torch.Generator().manual_seed(seed)
 
         self.slider = WidthSlider(self.steps, description="code units")
         self.read_outs = ReadOuts()
@@ -96,11 +102,13 @@ class AutoencoderExplorer(widgets.VBox):
 
     def show(self, width: int) -> None:
         """Put pictures, marker and read-outs to a width: the slider's callback, look-ups only."""
+        width = check_int("width", width, 1, self.steps)
         move(self.figure, self._pictures[width - 1], self.sweep, width)
         self.read_outs.show(self.read_out(width))
 
     def read_out(self, width: int) -> dict[str, tuple[str, str]]:
         """Return what the read-outs say at a width: number and small print by name."""
+        width = check_int("width", width, 1, self.steps)
         pixels = math.prod(self.images.shape[1:])
         error, full = self.sweep.at(width), self.sweep.at(self.steps)
         parameters, most = self.parameters[width - 1], self.parameters[-1]
@@ -148,21 +156,26 @@ class AutoencoderExplorer(widgets.VBox):
             self.model.eval()
             for width in range(1, self.steps + 1):
                 with at_width(self.model, width):
-                    rebuilt.append(to_bytes(self.model(originals.to(device))))
+                    output = self.model(originals.to(device))
+                if not isinstance(output, Tensor) or output.shape != originals.shape:
+                    raise ValueError(
+                        f"model must return images of shape {tuple(originals.shape)}, got "
+                        f"{getattr(output, 'shape', output)!r}"
+                    )
+                rebuilt.append(to_bytes(output))
         self._bytes = to_bytes(originals), np.stack(rebuilt)
         self._pictures = [png(mosaic(self._bytes[0], pictures, COLUMNS)) for pictures in rebuilt]
 
 
 def _check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:
     """Refuse what is not a batch of images; ``shape`` is that of one, where the model tells it."""
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
+    check_tensor("images", images)
     wanted = ", ".join(map(str, shape or ("channels", "height", "width")))
     fits = images.dim() == 4 and tuple(images.shape[1:]) == tuple(shape or images.shape[1:])
-    if not fits or len(images) == 0:
+    if not fits or images.numel() == 0:
         raise ValueError(f"images must have shape (n, {wanted}), got {tuple(images.shape)}")
-    if not images.is_floating_point() or images.min() < 0 or images.max() > 1:
-        raise ValueError(
-            f"images must be floats in [0, 1], got {images.dtype} in "
-            f"[{images.min().item()}, {images.max().item()}]"
-        )
+    if not images.is_floating_point():
+        raise ValueError(f"images must be floats in [0, 1], got {images.dtype}")
+    low, high = (value.item() for value in images.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"images must be floats in [0, 1], got {images.dtype} in [{low}, {high}]")

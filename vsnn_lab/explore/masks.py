@@ -7,9 +7,11 @@ import plotly.graph_objects as go
 import torch
 
 from vsnn_lab._checks import check_int
+from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.masks import mask_figure, show_mask
 from vsnn_lab.masks import prefix_mask
 from vsnn_lab.samplers import Sampler
+from vsnn_lab.samplers.draws import check_sampler, drawn
 
 
 class MaskExplorer(widgets.VBox):
@@ -28,9 +30,14 @@ class MaskExplorer(widgets.VBox):
 
     def __init__(self, samplers: Mapping[str, Sampler], most: int = 32, seed: int = 0) -> None:
         most = check_int("most", most)
+        if not isinstance(samplers, Mapping):
+            raise TypeError(f"samplers must map names to samplers, got {samplers!r}")
         if not samplers:
             raise ValueError("samplers must hold at least one sampler, got none")
-        self.samplers = dict(samplers)
+        self.samplers = {
+            check_text("each name of samplers", name): check_sampler("each of samplers", sampler)
+            for name, sampler in samplers.items()
+        }
         self.seed = check_int("seed", seed, 0)
         wide = {"flex": "1 1 0", "width": "auto"}
         self.sampler = widgets.Dropdown(
@@ -50,9 +57,10 @@ class MaskExplorer(widgets.VBox):
     def mask(self) -> torch.Tensor:
         """Return the mask at the controls' positions, shape (batch, units)."""
         generator = torch.Generator().manual_seed(self.seed)
-        draw = self.samplers[self.sampler.value]
-        widths = draw(self.batch_size.value, self.units.value, generator)
-        return prefix_mask(widths, self.units.value)
+        name, units = self.sampler.value, self.units.value
+        sampler, what = self.samplers[name], f"samplers[{name!r}]"
+        widths = drawn(sampler, self.batch_size.value, units, generator, what)
+        return prefix_mask(widths, units)
 
     def show(self) -> None:
         """Draw the mask at the controls' positions: their callback."""

@@ -6,8 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vsnn_lab._checks import check_int
 from vsnn_lab.ablation import WidthSweep
 from vsnn_lab.figures import style
+from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.curves import variable_line, width_axis
 from vsnn_lab.figures.images import mosaic, png, row_centers
 
@@ -39,16 +41,17 @@ def autoencoder_figure(
     Returns:
         A figure of 1000 by 380 pixels. `move` puts it to another width.
     """
-    figure = make_subplots(1, 2, column_widths=[0.43, 0.57], horizontal_spacing=0.09)
+    x, y = marker_at(check_sweep(sweep), width)
+    pca = check_curve("pca", pca)
     source = png(mosaic(originals, reconstructions, columns))
+    figure = make_subplots(1, 2, column_widths=[0.43, 0.57], horizontal_spacing=0.09)
     figure.add_trace(go.Image(source=source, hoverinfo="skip"), 1, 1)
     figure.add_trace(variable_line(sweep, MSE_SCALE), 1, 2)
     if pca:
-        widths = sorted(pca)
         figure.add_trace(
             go.Scatter(
-                x=widths,
-                y=[pca[k] * MSE_SCALE for k in widths],
+                x=list(pca),
+                y=[error * MSE_SCALE for error in pca.values()],
                 name=style.PCA.name,
                 mode="lines+markers",
                 line=style.PCA.line,
@@ -63,7 +66,6 @@ def autoencoder_figure(
         "line": {"color": style.HERE, "width": 3},
     }
     stem = {"color": style.HERE, "width": 1.5, "dash": "dot"}
-    x, y = marker_at(sweep, width)
     figure.add_trace(
         go.Scatter(
             x=x,
@@ -87,13 +89,14 @@ def autoencoder_figure(
         pixels["yaxis"] | {"tickvals": centers, "ticktext": labels, "tickangle": -90}, row=1, col=1
     )
     figure.update_xaxes(width_axis(sweep), row=1, col=2)
-    top = max([sweep.values.max(), *(pca or {}).values()]) * MSE_SCALE
+    top = max([sweep.values.max(), *pca.values()]) * MSE_SCALE
     figure.update_yaxes(range=[0, top * 1.08], title="test MSE per pixel × 1000", row=1, col=2)
     return figure
 
 
 def marker_at(sweep: WidthSweep, width: int) -> tuple[list[int], list[float]]:
     """Return the points of the marker's stem and ring."""
+    width = check_int("width", width)
     return [width, width], [0, sweep.at(width) * MSE_SCALE]
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from vsnn_lab._checks import check_flag, check_number
 from vsnn_lab.ablation import WidthSweep
 from vsnn_lab.figures import style
+from vsnn_lab.figures.checks import check_curve, check_points, check_sweep, check_text
 
 
 def sweep_figure(
@@ -38,17 +40,21 @@ def sweep_figure(
     Returns:
         A figure of 900 by 420 pixels on a transparent ground.
     """
-    over = sweep.steps if fraction else 1
+    check_sweep(sweep)
+    over = sweep.steps if check_flag("fraction", fraction) else 1
+    scale = check_number("scale", scale)
+    dedicated, pca = check_points("dedicated", dedicated), check_curve("pca", pca)
+    title, label = check_text("title", title), check_text("label", label)
     figure = go.Figure()
     figure.add_trace(variable_line(sweep, scale, over))
     if plain is not None:
-        figure.add_trace(_level(style.PLAIN, plain * scale, sweep, over))
+        level = check_number("plain", plain) * scale
+        figure.add_trace(_level(style.PLAIN, level, sweep, over))
     if dedicated:
         figure.add_trace(_points(style.DEDICATED, dedicated, scale, over))
     if pca:
-        widths = np.array(sorted(pca))
-        values = np.array([pca[width] for width in widths]) * scale
-        figure.add_trace(_line(style.PCA, widths / over, values))
+        widths, values = np.array(list(pca)), np.array(list(pca.values()))
+        figure.add_trace(_line(style.PCA, widths / over, values * scale))
     figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
     figure.update_xaxes(width_axis(sweep, fraction))
     figure.update_yaxes(rangemode="tozero", title=label or sweep.metric)
@@ -81,12 +87,12 @@ def _level(look: style.Style, value: float, sweep: WidthSweep, over: float) -> g
 
 def _points(
     look: style.Style,
-    values: Mapping[int, float | Sequence[float]],
+    values: Mapping[int, Sequence[float]],
     scale: float,
     over: float,
 ) -> go.Scatter:
-    widths = np.array(sorted(values))
-    seeds = [np.atleast_1d(values[width]) * scale for width in widths]
+    widths = np.array(list(values))
+    seeds = [np.array(numbers) * scale for numbers in values.values()]
     mean = np.array([v.mean() for v in seeds])
     whiskers = {
         "array": [v.max() - m for v, m in zip(seeds, mean, strict=True)],

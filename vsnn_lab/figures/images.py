@@ -6,7 +6,11 @@ import io
 import numpy as np
 from torch import Tensor
 
+from vsnn_lab._checks import check_int
+from vsnn_lab.figures.checks import check_pictures
+
 _GAP = 2  # pixels between pictures, transparent
+_WIDEST = 2**15  # pixels in a row of a picture that every browser still draws
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
@@ -34,14 +38,18 @@ def mosaic(originals: np.ndarray, reconstructions: np.ndarray, columns: int) -> 
         uint8, shape (rows, columns, channels + 1); the last channel is opacity, zero in the gaps.
 
     Raises:
-        ValueError: If the shapes differ.
+        TypeError: If one of them is no array, or ``columns`` no integer.
+        ValueError: If the shapes differ, or are not those of pictures.
     """
+    check_pictures("originals", originals)
+    check_pictures("reconstructions", reconstructions)
     if originals.shape != reconstructions.shape:
         raise ValueError(
             f"originals and reconstructions must have one shape, got {originals.shape} and "
             f"{reconstructions.shape}"
         )
     count, height, width, channels = originals.shape
+    columns = check_int("columns", columns, 1, _WIDEST // (width + _GAP))
     bands = -(-count // columns)
     canvas = np.zeros(
         (2 * bands * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, channels + 1),

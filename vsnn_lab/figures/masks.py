@@ -7,15 +7,18 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from vsnn_lab._checks import check_int
 from vsnn_lab.figures import style
+from vsnn_lab.figures.checks import check_mask, check_text
 
+_SPACING = 0.06  # between pictures, as a share of the figure's width
 # Left out, kept. Left out is a tint rather than nothing, so that the batch shows its size.
 _COLORS = [[0, "rgba(128,132,138,0.16)"], [1, style.VARIABLE.color]]
 
 
 def mask_heatmap(mask: Tensor | np.ndarray) -> go.Heatmap:
     """Return a mask as a picture, first sample on top, units counted from 1."""
-    kept = np.asarray(mask).astype(np.uint8)
+    kept = check_mask("mask", mask)
     return go.Heatmap(
         z=kept,
         x0=1,
@@ -40,12 +43,18 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
     Returns:
         A figure of 900 pixels width.
     """
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"masks must map titles to masks, got {masks!r}")
+    masks = {check_text("each title of masks", k): check_mask("masks", v) for k, v in masks.items()}
+    if not masks:
+        raise ValueError("masks must hold at least one mask, got none")
+    columns = check_int("columns", columns, 1, int(1 / _SPACING))
     rows = -(-len(masks) // columns)
     figure = make_subplots(
         rows,
         columns,
         subplot_titles=list(masks),
-        horizontal_spacing=0.06,
+        horizontal_spacing=_SPACING,
         vertical_spacing=0.5 / (rows + 1),
     )
     for index, mask in enumerate(masks.values()):
@@ -73,8 +82,10 @@ def mask_figure(mask: Tensor, most: int) -> go.Figure:
     Returns:
         A figure of 900 by 400 pixels. `show_mask` puts another mask in.
     """
+    most = check_int("most", most)
+    picture = mask_heatmap(mask)
     figure = make_subplots(1, 2, column_widths=[0.45, 0.55], horizontal_spacing=0.12)
-    figure.add_trace(mask_heatmap(mask), 1, 1)
+    figure.add_trace(picture, 1, 1)
     figure.add_trace(
         go.Bar(
             marker={"color": style.VARIABLE.color},
@@ -99,7 +110,7 @@ def mask_figure(mask: Tensor, most: int) -> go.Figure:
 
 def show_mask(figure: go.Figure, mask: Tensor) -> None:
     """Put another mask into a `mask_figure`, picture and bars in one message."""
-    kept = np.asarray(mask).astype(np.uint8)
+    kept = check_mask("mask", mask)
     with figure.batch_update():
         figure.data[0].z = kept
         figure.data[1].x = np.arange(1, kept.shape[1] + 1)

@@ -1,10 +1,14 @@
 """What all variable layers share, and what `extract` and the budgets know of them."""
 
+from collections.abc import Mapping
+from inspect import signature
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from vsnn_lab.widths import Width
+from vsnn_lab.layers.options import checked_options
+from vsnn_lab.widths import Width, WidthControl, kept_size
 
 Axis = int | Width
 
@@ -24,6 +28,10 @@ class VariableLayer(nn.Module):
     in_axis: Axis
     out_axis: Axis
 
+    def __init__(self, *args, **options) -> None:
+        plain = super().__init__
+        plain(**checked_options(signature(plain).bind(*args, **options).arguments))
+
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axes along the first dimensions of each parameter; further ones stay whole."""
@@ -39,6 +47,19 @@ class VariableLayer(nn.Module):
         """The plain layer's size attributes, from axes that are ints."""
         raise NotImplementedError
 
+    def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
+        """Return what a submodel keeps of each parameter and buffer, as tensors of its own."""
+        parts = {}
+        for name, axes in (self.parameter_axes | self.buffer_axes).items():
+            if (part := getattr(self, name)) is None:
+                continue
+            part = part.detach()
+            for dim, axis in enumerate(axes):
+                part = part.narrow(dim, 0, kept_size(axis, positions))
+            # A narrowed view would keep the whole tensor alive, in memory and in files.
+            parts[name] = part.clone(memory_format=torch.contiguous_format)
+        return parts
+
 
 def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
     """Cut a parameter's dimension down to the units that ``axis`` keeps now; masks leave it."""
@@ -47,7 +68,7 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
     position = axis.control.position
     if not isinstance(position, int) or position == axis.control.steps:
         return tensor
-    return tensor.narrow(dim, 0, axis.at(position))
+    return tensor.narrow(dim, 0, position * axis.per_step)
 
 
 def kept_now(axis: Axis) -> int:
@@ -55,7 +76,7 @@ def kept_now(axis: Axis) -> int:
     if isinstance(axis, int):
         return axis
     position = axis.control.position
-    return axis.at(position) if isinstance(position, int) else axis.max_width
+    return position * axis.per_step if isinstance(position, int) else axis.max_width
 
 
 def is_masked(axis: Axis) -> bool:

@@ -8,13 +8,14 @@ measures again for the width that one takes home, as slimmable networks do (Yu &
 The arguments are those of the torch layer, with ``num_features`` an int or a `Width`.
 
 Shape:
-    (batch, channels, *size), cut to the channels that are kept; whole under a width vector.
+    ``(batch, channels, *size)``, cut to the channels that are kept; whole under a width vector.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsnn_lab._checks import check_tensor
 from vsnn_lab.layers.base import Axis, first_units, is_masked
 from vsnn_lab.layers.norm import Norm, moments, scaled
 from vsnn_lab.masks import keep_prefix, mask_like
@@ -43,7 +44,7 @@ class _BatchNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the channels kept at the width the knob stands at."""
-        self._check_input_dim(x)
+        self._check_input_dim(check_tensor("x", x))
         from_batch = self.training or self.running_mean is None
         share = self._share_of_this_batch()
         if from_batch and is_masked(self.axis):

@@ -6,9 +6,9 @@ be on one knob whose steps divide the groups, as in a depthwise convolution; any
 ``ValueError``.
 
 Shape:
-    Input ([batch], in_channels, *size), output ([batch], out_channels, *size), each variable axis
-    cut to the channels that are kept. Under a width vector both stay whole, and the channels of
-    the input beyond a sample's width count as zero.
+    Input ``([batch], in_channels, *size)``, output ``([batch], out_channels, *size)``, each
+    variable axis cut to the channels that are kept. Under a width vector both stay whole, and the
+    channels of the input beyond a sample's width count as zero.
 """
 
 from collections.abc import Callable

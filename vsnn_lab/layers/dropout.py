@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab._checks import check_callable, check_generator, check_int, check_tensor
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.masks import prefix_mask, spread
 from vsnn_lab.samplers import Sampler, Triangular
+from vsnn_lab.samplers.draws import drawn
 
 
 class TriangularDropout(VariableLayer, nn.Identity):
@@ -44,24 +46,26 @@ class TriangularDropout(VariableLayer, nn.Identity):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if not (sampler is None or callable(sampler)):
-            raise TypeError(f"sampler must be a sampler or None, got {sampler!r}")
-        if isinstance(dim, bool) or not isinstance(dim, int):
-            raise TypeError(f"dim must be an integer, got {dim!r}")
+        if sampler is not None:
+            check_callable("sampler", sampler, "a sampler or None")
         self.sampler = Triangular() if sampler is None else sampler
-        self.dim = dim
-        self.generator = generator
+        self.dim = check_int("dim", dim, low=None)
+        self.generator = check_generator(generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mask while training, pass on when evaluated."""
         if not self.training:
             return x
+        check_tensor("x", x)
         if x.dim() < 2 or not -x.dim() < self.dim < x.dim() or self.dim == 0:
             raise ValueError(
                 f"x must have a batch and units in dimension {self.dim}, got shape {tuple(x.shape)}"
             )
         units = x.shape[self.dim]
-        mask = prefix_mask(self.sampler(len(x), units, self.generator), units).to(x.device)
+        if not (len(x) and units):
+            raise ValueError(f"x must hold a sample and a unit, got shape {tuple(x.shape)}")
+        widths = drawn(self.sampler, len(x), units, self.generator)
+        mask = prefix_mask(widths, units).to(x.device)
         return torch.where(spread(mask, x, self.dim), x, 0.0)
 
     def extra_repr(self) -> str:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsnn_lab._checks import check_int
 from vsnn_lab.layers.base import Axis, VariableLayer, first_units
 from vsnn_lab.widths import check_axis, full_size
 
@@ -28,9 +29,19 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
 
     own_attributes = ("out_axis",)
 
-    def __init__(self, num_embeddings: int, embedding_dim: Axis, *args, **options) -> None:
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: Axis,
+        padding_idx: int | None = None,
+        *args,
+        **options,
+    ) -> None:
+        rows = check_int("num_embeddings", num_embeddings)
         axis = check_axis("embedding_dim", embedding_dim)
-        super().__init__(num_embeddings, full_size(axis), *args, **options)
+        if padding_idx is not None:
+            padding_idx = check_int("padding_idx", padding_idx, -rows, rows - 1)
+        super().__init__(rows, full_size(axis), padding_idx, *args, **options)
         for name in ("max_norm", "sparse"):
             if getattr(self, name):
                 raise ValueError(

@@ -3,7 +3,7 @@
 The arguments are those of the torch layer, with the size an int or a `Width`.
 
 Shape:
-    Group norms (batch, channels, *size), the others (batch, ..., units), cut to the units
+    Group norms ``(batch, channels, *size)``, the others ``(batch, ..., units)``, cut to the units
     that are kept; whole under a width vector.
 """
 
@@ -159,7 +159,8 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
         num_channels: Channels: an int, or a `Width`. The other arguments are torch's.
 
     Shape:
-        (batch, num_channels, *size), cut to the channels that are kept; whole under a width vector.
+        ``(batch, num_channels, *size)``, cut to the channels that are kept; whole under a width
+        vector.
 
     Raises:
         ValueError: If groups cannot be cut whole.

@@ -1,12 +1,13 @@
 """The mechanism behind the random samplers: stratified draws from a distribution of widths."""
 
 import weakref
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_callable, check_generator, check_int
+from vsnn_lab.widths import check_widths
 
 
 class Sampler(Protocol):
@@ -24,9 +25,29 @@ def checked(batch_size: int, steps: int) -> tuple[int, int]:
     return check_int("batch_size", batch_size), check_int("steps", steps)
 
 
+def check_sampler(name: str, sampler: Any) -> Sampler:
+    """Return ``sampler`` if it can be asked for widths, or say what it is."""
+    return check_callable(name, sampler, "a sampler")
+
+
+def drawn(
+    sampler: Sampler,
+    batch_size: int,
+    steps: int,
+    generator: torch.Generator | None,
+    name: str = "sampler",
+) -> Tensor:
+    """Return what a sampler draws, checked: it may be anybody's function."""
+    what = f"what {name} draws"
+    widths = check_widths(what, sampler(batch_size, steps, generator), steps)
+    if len(widths) != batch_size:
+        raise ValueError(f"{what} must be one width for each of {batch_size} samples, got {widths}")
+    return widths
+
+
 def own(generator: torch.Generator | None) -> torch.Generator:
     """Return the generator, or one of fresh entropy in place of torch's global one."""
-    if generator is not None:
+    if check_generator(generator) is not None:
         return generator
     fresh = torch.Generator()
     fresh.seed()
@@ -83,12 +104,14 @@ class Distribution:
         """Return stratified random positions."""
         batch_size, steps = checked(batch_size, steps)
         generator = own(generator)
-        runs = min(self.runs or batch_size, batch_size)
-        drawn = self.draw(runs, steps, generator)
-        return drawn[shares(runs, batch_size, generator)]
+        runs = min(int(self.runs or batch_size), batch_size)
+        positions = self.draw(runs, steps, generator)
+        return positions[shares(runs, batch_size, generator)]
 
     def draw(self, runs: int, steps: int, generator: torch.Generator) -> Tensor:
         """Return one position from each of ``runs`` equally likely slices, ascending."""
+        runs, steps = check_int("runs", runs), check_int("steps", steps)
+        generator = own(generator)
         edges, last = _table(self, steps, generator.device)
         found = torch.searchsorted(edges, quantiles(runs, generator), right=True)
         # Rounding may leave the last edge below a quantile.

@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._checks import check_collection, check_int
 from vsnn_lab.samplers.draws import Distribution, normalised
 
 
@@ -41,8 +41,7 @@ class Listed(Distribution):
     runs: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.widths, Iterable):
-            raise TypeError(f"widths must be a sequence of integers, got {self.widths!r}")
+        check_collection("widths", self.widths, "integers")
         widths = tuple(check_int(f"widths[{i}]", width) for i, width in enumerate(self.widths))
         if not widths:
             raise ValueError("widths must hold at least one width, got none")
@@ -74,11 +73,12 @@ class Listed(Distribution):
 
 def _weights(weights: Sequence[float], count: int) -> tuple[float, ...]:
     """Return weights as floats, or say what is wrong with them."""
-    if not isinstance(weights, Iterable):
-        raise TypeError(f"weights must be a sequence of numbers, got {weights!r}")
+    check_collection("weights", weights, "numbers")
+    if len(weights) != count:
+        raise ValueError(
+            f"weights must hold one for each of the {count} widths, got {len(weights)}"
+        )
     given = tuple(weights)
-    if len(given) != count:
-        raise ValueError(f"weights must hold one for each of the {count} widths, got {len(given)}")
     for i, weight in enumerate(given):
         if isinstance(weight, bool) or not isinstance(weight, Real):
             raise TypeError(f"weights[{i}] must be a number, got {weight!r}")

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._checks import check_fraction, check_int
-from vsnn_lab.samplers.draws import Sampler, checked, own, shares, uniforms
+from vsnn_lab.samplers.draws import (
+    Sampler,
+    check_sampler,
+    checked,
+    drawn,
+    own,
+    shares,
+    uniforms,
+)
 from vsnn_lab.samplers.random import Stratified
 
 _INNER = Stratified(1)
@@ -46,8 +54,8 @@ class Sandwich:
         generator = own(generator)
         ends = torch.tensor([1, steps][-batch_size:], device=generator.device)
         inner = min(self.inner, batch_size - len(ends))
-        drawn = _INNER.draw(inner, steps, generator) if inner else ends[:0]
-        parts = torch.cat([ends, drawn]).sort().values
+        random = _INNER.draw(inner, steps, generator) if inner else ends[:0]
+        parts = torch.cat([ends, random]).sort().values
         return parts[shares(len(parts), batch_size, generator)]
 
 
@@ -73,8 +81,7 @@ class Interpolated:
     full_fraction: float
 
     def __post_init__(self) -> None:
-        if not callable(self.sampler):
-            raise TypeError(f"sampler must be a sampler, got {self.sampler!r}")
+        check_sampler("sampler", self.sampler)
         check_fraction("full_fraction", self.full_fraction)
 
     def __call__(
@@ -88,7 +95,8 @@ class Interpolated:
         widths = torch.full((full,), steps, device=generator.device)
         if full == batch_size:
             return widths
-        return torch.cat([self.sampler(batch_size - full, steps, generator).to(widths), widths])
+        rest = drawn(self.sampler, batch_size - full, steps, generator)
+        return torch.cat([rest.to(widths), widths])
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,7 @@ class Shifted:
     diagonal: int
 
     def __post_init__(self) -> None:
-        if not callable(self.sampler):
-            raise TypeError(f"sampler must be a sampler, got {self.sampler!r}")
+        check_sampler("sampler", self.sampler)
         check_int("diagonal", self.diagonal, low=None)
 
     def __call__(
@@ -125,7 +132,7 @@ class Shifted:
     ) -> Tensor:
         """Return the sampler's positions, shifted and held within 1..steps."""
         batch_size, steps = checked(batch_size, steps)
-        drawn = self.sampler(batch_size, steps, generator)
+        widths = drawn(self.sampler, batch_size, steps, generator)
         # Further than from one end to the other no position moves; int64 would not hold any shift.
-        shift = max(1 - steps, min(self.diagonal, steps - 1))
-        return (drawn + shift).clamp(1, steps)
+        shift = max(1 - steps, min(int(self.diagonal), steps - 1))
+        return (widths + shift).clamp(1, steps)

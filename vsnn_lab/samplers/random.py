@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_fraction, check_int
+from vsnn_lab._checks import check_fraction, check_int, check_returned
 from vsnn_lab.samplers.draws import Distribution, checked, normalised, own, shares
 
 
@@ -96,7 +96,8 @@ class Weighted(Distribution):
         """
         steps = check_int("steps", steps)
         fractions = [width / steps for width in range(1, steps + 1)]
-        weights = torch.tensor([float(self.fn(f)) for f in fractions], dtype=torch.float64)
+        answers = [check_returned("fn", self.fn(fraction)) for fraction in fractions]
+        weights = torch.tensor(answers, dtype=torch.float64)
         bad = ~(weights.isfinite() & (weights >= 0))
         if bad.any():
             at = int(bad.nonzero()[0])

@@ -209,6 +209,28 @@ def test_one_knob_per_layer_turns_each_set_of_tied_axes_alone():
         agree_at(net, dict(zip(controls, positions, strict=True)), x)
 
 
+class Pooled(nn.Module):
+    """Pooling over one dimension, as a module and as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv1d(2, 6, 3), nn.Conv1d(6, 4, 3)
+        self.pool, self.out = nn.MaxPool1d(2), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.second(self.pool(self.first(x)).relu())
+        return self.out(F.avg_pool1d(x, 2).mean(2))
+
+
+def test_pooling_over_one_dimension_keeps_the_channels():
+    model, x = lively(Pooled()), torch.randn(3, 2, 14).double()
+    net = make_variable(model)
+    assert net.first.out_axis.control is net.second.out_axis.control
+    assert torch.equal(net(x), model(x))
+    for position in (1, 2):
+        agree_at(net, position, x)
+
+
 def test_residual_sums_tie_their_axes_and_the_input_stays_fixed():
     class FromInput(nn.Module):
         def __init__(self):

@@ -20,6 +20,19 @@ def test_the_triangle_of_a_batch_as_large_as_the_width_is_exactly_lower_triangul
     assert torch.equal(mask, torch.ones(width, width).tril().bool())
 
 
+@pytest.mark.parametrize("dim", [-1, 0])
+def test_units_may_lie_in_the_only_dimension(dim):
+    axis = Width(3)
+    with at_width(axis.control, 2):
+        assert keep_prefix(torch.tensor([1, 2, 3]), axis, dim).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("dim", [-3, 2])
+def test_a_dimension_just_beyond_the_others_is_refused(dim):
+    with pytest.raises(ValueError, match=rf"units in dimension {dim}, got shape \(3, 3\)"):
+        keep_prefix(torch.ones(3, 3), Width(3), dim)
+
+
 def test_an_infinity_beyond_the_width_stays_out():
     axis = Width(3)
     x = torch.tensor([[1.0, 2.0, float("inf")], [1.0, float("nan"), 3.0]])

@@ -8,6 +8,7 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,11 @@ ROOT = Path(__file__).parent.parent
 NEIGHBOUR = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 # The quickest tests that ought to notice, for a module or each one of a folder.
 NOTICED_BY = {
-    "widths.py": "test_widths.py",
-    "masks.py": "test_masks.py",
-    "samplers": "test_samplers_edges.py",
-    "layers": "test_layers.py",
-    "forward.py": "test_forward.py",
+    "widths.py": ["test_widths.py"],
+    "masks.py": ["test_masks.py"],
+    "samplers": ["test_samplers_edges.py"],
+    "layers": ["test_layers.py", "test_conditioned.py"],
+    "forward.py": ["test_forward.py"],
 }
 AT_ONCE = 2
 
@@ -77,7 +78,7 @@ def unmutated(tmp_path_factory) -> Path:
     shutil.copytree(PACKAGE, copy / "vsnn_lab", ignore=compiled)
     shutil.copytree(ROOT / "tests", copy / "tests", ignore=compiled)
     shutil.copy(ROOT / "pyproject.toml", copy)
-    done = run_tests(copy, *NOTICED_BY.values())
+    done = run_tests(copy, *chain.from_iterable(NOTICED_BY.values()))
     assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
     return copy
 
@@ -90,7 +91,7 @@ def outcomes(request, unmutated, tmp_path_factory) -> Iterator[dict[str, Future]
         file, mutant, tests = MUTANTS[name]
         copy = shutil.copytree(unmutated, tmp_path_factory.mktemp("mutant") / "copy")
         (copy / "vsnn_lab" / file).write_text(mutant, encoding="utf-8")
-        return run_tests(copy, tests, PYTHONDONTWRITEBYTECODE="1")
+        return run_tests(copy, *tests, PYTHONDONTWRITEBYTECODE="1")
 
     asked = [
         item.callspec.params["name"]

@@ -71,7 +71,7 @@ def test_the_header_says_what_the_file_holds(tmp_path):
     assert header == {
         "format": 1,
         "package": f"vsnn_lab {vsnn_lab.__version__}",
-        "class": "vsnn_lab.models.MLP",
+        "class": "vsnn_lab.models.mlp.MLP",
         "architecture": repr(net),
         "steps": [8],
         "width": None,
@@ -158,8 +158,8 @@ def test_the_best_weights_of_a_run_load_too(tmp_path):
     [
         (
             variable(hidden=11),
-            r"a holds, vsnn_lab\.models\.Autoencoder, got other tensors: encoder\.1\.weight has "
-            r"shape \(11, 16\), in the file \(12, 16\); .*; and 1 more",
+            r"a holds, vsnn_lab\.models\.autoencoders\.Autoencoder, got other tensors: "
+            r"encoder\.1\.weight has shape \(11, 16\), in the file \(12, 16\); .*; and 1 more",
         ),
         (
             nn.Sequential(variable().encoder),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vsnn_lab.extract import extract
 from vsnn_lab.forward import forward_at_widths
 from vsnn_lab.layers import (
+    ConditionedLinear,
     TriangularDropout,
     VariableBatchNorm1d,
     VariableBatchNorm2d,
@@ -26,7 +27,7 @@ from vsnn_lab.layers import (
     VariableRMSNorm,
 )
 from vsnn_lab.masks import prefix_mask
-from vsnn_lab.models import MLP, Autoencoder
+from vsnn_lab.models import MLP, Autoencoder, ConvAutoencoder
 from vsnn_lab.samplers import (
     Fixed,
     FixedFraction,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from vsnn_lab.costs import Latency, count_macs, count_parameters, measure_latency
     from vsnn_lab.export import export_onnx, verify_extraction
     from vsnn_lab.recalibration import recalibrate
+    from vsnn_lab.recipes import FullAndNarrow, Sampled
     from vsnn_lab.training import fit
     from vsnn_lab.weights import load_weights, save_weights
 
@@ -60,14 +62,18 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "Autoencoder",
+    "ConditionedLinear",
+    "ConvAutoencoder",
     "Fixed",
     "FixedFraction",
     "Full",
+    "FullAndNarrow",
     "Geometric",
     "Interpolated",
     "Latency",
     "Listed",
     "LogUniform",
+    "Sampled",
     "Sandwich",
     "Shifted",
     "Stratified",
@@ -113,7 +119,9 @@ __all__ = [
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
 _LATE = {
+    "FullAndNarrow": "recipes",
     "Latency": "costs",
+    "Sampled": "recipes",
     "choose_width": "budgets",
     "choose_widths": "budgets",
     "count_macs": "costs",

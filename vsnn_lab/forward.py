@@ -19,7 +19,7 @@ _SMALLEST_RUN = 64
 
 # Modules that leave every axis where it is. Another one after a variable layer may move its units
 # (a flatten does), and then only the model itself can tell where they are.
-_ELEMENTWISE = (
+ELEMENTWISE = (
     nn.Dropout,
     nn.ELU,
     nn.GELU,
@@ -97,7 +97,7 @@ def output_axis(model: nn.Module) -> tuple[int | Width, int]:
     if axis is not None:
         return axis, getattr(model, "unit_dim", -1)
     if isinstance(model, nn.Sequential):
-        shaping = (child for child in reversed(model) if not isinstance(child, _ELEMENTWISE))
+        shaping = (child for child in reversed(model) if not isinstance(child, ELEMENTWISE))
         if (last := next(shaping, None)) is not None:
             return output_axis(last)
     return 0, -1

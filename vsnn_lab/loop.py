@@ -13,9 +13,7 @@ from tqdm.auto import tqdm
 from vsnn_lab._checks import check_pair
 from vsnn_lab.ablation import mean_metric
 from vsnn_lab.batches import seed_from
-from vsnn_lab.forward import forward_at_widths
-from vsnn_lab.samplers import Sampler
-from vsnn_lab.samplers.draws import drawn
+from vsnn_lab.recipes import Recipe
 from vsnn_lab.widths import WidthControl, at_width
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -33,7 +31,7 @@ class Loop:
         self,
         model: nn.Module,
         control: WidthControl | None,
-        sampler: Sampler,
+        recipe: Recipe,
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         rates: torch.optim.lr_scheduler.LRScheduler,
@@ -44,10 +42,11 @@ class Loop:
         from accelerate import Accelerator
 
         self.accelerator = Accelerator()
-        self.control, self.sampler, self.loss = control, sampler, loss
+        self.control, self.recipe, self.loss = control, recipe, loss
         self.epochs, self.steps = epochs, steps
         self.shown: dict[str, float] = {}
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        step = _Step(model, None if control is None else recipe, loss)
+        self.model, self.optimizer = self.accelerator.prepare(step, optimizer)
         self.state = (model, optimizer, rates)
         # Gradients of an interrupted step, or of the caller, are not part of the first step.
         self.optimizer.zero_grad()
@@ -95,13 +94,11 @@ class Loop:
     def _step(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         inputs, targets = (part[mine].to(self.accelerator.device) for part in (x, y))
-        if self.control is None:
-            output = self.model(inputs)
-        else:
+        widths = None
+        if self.control is not None:
             # Drawn for the whole batch, so that the widths do not depend on how many share it.
-            widths = drawn(self.sampler, len(x), self.control.steps, generator)
-            output = forward_at_widths(self.model, inputs, widths[mine])
-        value = _scalar(self.loss(output, targets))
+            widths = self.recipe.draw(len(x), self.control.steps, generator)[:, mine]
+        value = _scalar(self.model(inputs, targets, widths))
         self.accelerator.backward(value)
         self.optimizer.step()
         self.state[2].step()
@@ -128,6 +125,20 @@ def _scalar(value: Any) -> Tensor:
             f"loss must return a scalar tensor that depends on the output, got {value!r}"
         )
     return value
+
+
+class _Step(nn.Module):
+    """From a batch to its loss in one forward, which is what accelerate wraps for many devices."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe | None, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.recipe, self.loss = model, recipe, loss
+
+    def forward(self, x: Tensor, y: Tensor, widths: Tensor | None) -> Tensor:
+        """Return the loss of a batch, plainly or at its widths."""
+        if self.recipe is None:
+            return self.loss(self.model(x), y)
+        return self.recipe(self.model, x, y, widths, self.loss)
 
 
 @contextmanager

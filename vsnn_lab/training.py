@@ -20,8 +20,9 @@ from vsnn_lab._checks import (
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.batches import TensorBatches, split_validation
 from vsnn_lab.loop import Batches, Loop, Loss, Pair
+from vsnn_lab.recipes import Recipe, Sampled
 from vsnn_lab.resume import Record
-from vsnn_lab.samplers import Sampler, Stratified
+from vsnn_lab.samplers import Sampler
 from vsnn_lab.widths import WidthControl, width_controls
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def fit(
     schedule: Literal["one-cycle", "constant"] = "one-cycle",
     batch_size: int = 256,
     sampler: Sampler | None = None,
+    recipe: Recipe | None = None,
     validation: float | Pair | None = 0.1,
     narrow: int | None = None,
     seed: int = 0,
@@ -123,7 +125,8 @@ def fit(
         lr: Learning rate; with one cycle its peak.
         schedule: "one-cycle" or "constant".
         batch_size: Samples a step, for a pair of tensors.
-        sampler: Draws widths; by default ``Stratified(4)``.
+        sampler: Draws widths, one a sample; by default ``Stratified(4)``.
+        recipe: In place of a sampler, how a batch becomes a loss; see `vsnn_lab.recipes`.
         validation: Share of a pair of tensors that is held out, a pair of its own, or None.
         narrow: Knob position watched beside full width; by default an eighth of it.
         seed: Determines validation split, shuffling, widths, and the model's own random layers.
@@ -139,20 +142,20 @@ def fit(
             damaged.
         OSError: If the checkpoint folder cannot be written.
     """
-    _check(model, loss, lr, schedule, sampler)
+    _check(model, loss, lr, schedule)
+    recipe = _recipe(recipe, sampler)
     progress = check_flag("progress", progress)
     folder = None if checkpoint is None else check_path("checkpoint", checkpoint)
     epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
     control = _control(model)
-    sampler = Stratified(4) if sampler is None else sampler
     batches, held_out = _split(data, validation, batch_size, seed)
     watched = _watched(control, narrow)
     history = History(narrow_width=watched.get("narrow"))
     record = None
     if folder is not None:
         asked = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
-        asked |= {"sampler": sampler, "loss": loss, "watched": watched}
+        asked |= {"recipe": recipe, "loss": loss, "watched": watched}
         asked |= {"batches": batches, "held_out": held_out}
         record = Record.find(folder, model, asked)
         history.folder = record.folder
@@ -160,7 +163,7 @@ def fit(
 
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
-    loop = Loop(model, control, sampler, loss, optimizer, rates, epochs, len(batches))
+    loop = Loop(model, control, recipe, loss, optimizer, rates, epochs, len(batches))
     best = initial = loop.weights()
     if record and (found := record.restore(*loop.state)):
         history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
@@ -194,17 +197,28 @@ def fit(
     return history
 
 
-def _check(model, loss, lr, schedule, sampler) -> None:
+def _check(model, loss, lr, schedule) -> None:
     if isinstance(lr, bool) or not isinstance(lr, int | float):
         raise TypeError(f"lr must be a number above 0, got {lr!r}")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr must be a finite number above 0, got {lr}")
     check_choice("schedule", schedule, tuple(_SCHEDULES))
     check_callable("loss", loss, "callable on (output, target)")
-    if sampler is not None:
-        check_callable("sampler", sampler, "callable or None")
     if not any(weight.requires_grad for weight in check_module("model", model).parameters()):
         raise ValueError("model must have a parameter that requires a gradient, got none")
+
+
+def _recipe(recipe: Recipe | None, sampler: Sampler | None) -> Recipe:
+    if sampler is not None:
+        check_callable("sampler", sampler, "callable or None")
+    if recipe is not None and sampler is not None:
+        raise ValueError(f"sampler must be None beside a recipe, got {sampler!r}; it has its own")
+    if recipe is None:
+        return Sampled() if sampler is None else Sampled(sampler)
+    if not isinstance(recipe, Recipe):
+        hint = f"; sampler={recipe!r} draws widths" if callable(recipe) else ""
+        raise TypeError(f"recipe must be a recipe or None, got {recipe!r}{hint}")
+    return recipe
 
 
 def _control(model: nn.Module) -> WidthControl | None:

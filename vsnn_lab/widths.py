@@ -174,10 +174,10 @@ def width_controls(model: nn.Module) -> list[WidthControl]:
     """Return the knobs behind the axes of ``model``, each once, in the order of its modules."""
     check_module("model", model)
     found = {
-        value.control: None
+        value.control if isinstance(value, Width) else value: None
         for module in model.modules()
         for value in vars(module).values()
-        if isinstance(value, Width)
+        if isinstance(value, Width | WidthControl)
     }
     return list(found)
 

@@ -1,10 +1,12 @@
 """Instruments: ipywidgets around figures and ablation.
 
-Each is a widget to show in a notebook. Moving its slider looks up what was computed once, through
-a plain function that runs and can be tested without a browser.
+Each is a widget to show in a notebook. Moving its slider looks up what was computed once, or runs
+the network on what is shown, through a plain function that can be tested without a browser.
 """
 
 from vsnn_lab.explore.autoencoder import AutoencoderExplorer
+from vsnn_lab.explore.codes import CodeExplorer
+from vsnn_lab.explore.comparison import WidthComparison
 from vsnn_lab.explore.masks import MaskExplorer
 
-__all__ = ["AutoencoderExplorer", "MaskExplorer"]
+__all__ = ["AutoencoderExplorer", "CodeExplorer", "MaskExplorer", "WidthComparison"]

@@ -1,8 +1,26 @@
 """Numbers in, Plotly figures out; nothing here knows a model."""
 
 from vsnn_lab.figures.autoencoder import autoencoder_figure
+from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_figure, mask_gallery
+from vsnn_lab.figures.needed import fewest_units, width_needed
+from vsnn_lab.figures.scatter import code_scatter
 from vsnn_lab.figures.style import TEMPLATE
+from vsnn_lab.figures.units import traversal, unit_differences
+from vsnn_lab.figures.width_grid import width_grid
 
-__all__ = ["TEMPLATE", "autoencoder_figure", "mask_figure", "mask_gallery", "sweep_figure"]
+__all__ = [
+    "TEMPLATE",
+    "autoencoder_figure",
+    "code_scatter",
+    "comparison_curves",
+    "fewest_units",
+    "mask_figure",
+    "mask_gallery",
+    "sweep_figure",
+    "traversal",
+    "unit_differences",
+    "width_grid",
+    "width_needed",
+]

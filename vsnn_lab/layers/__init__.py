@@ -10,6 +10,7 @@ from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm2d,
     VariableBatchNorm3d,
 )
+from vsnn_lab.layers.conditioned import ConditionedLinear
 from vsnn_lab.layers.conv import (
     VariableConv1d,
     VariableConv2d,
@@ -24,6 +25,7 @@ from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
 
 __all__ = [
+    "ConditionedLinear",
     "TriangularDropout",
     "VariableBatchNorm1d",
     "VariableBatchNorm2d",

@@ -1,0 +1,212 @@
+"""Move the units of an image's code and watch what is decoded."""
+
+from collections.abc import Sequence
+
+import ipywidgets as widgets
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.ablation import kept_mode
+from vsnn_lab.explore.autoencoder import _check_images
+from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab.explore.pick import ImagePicker, check_index, floats
+from vsnn_lab.explore.unit_slider import UnitSlider
+from vsnn_lab.figures.autoencoder import MSE_SCALE
+from vsnn_lab.figures.panels import panels_figure, show_panels
+from vsnn_lab.widths import at_width, single_control
+
+MOST_UNITS = 8  # sliders; more would not fit on the screen, and the first units do most
+_TITLES = ("original", "its own code", "code moved", "moved minus own")
+_PERCENTILES = (1, 99)  # a few images would stretch the sliders otherwise
+_LIMIT = 0.5  # half the range of a pixel: fixed, so that colours keep their meaning as one moves
+_CHUNK = 1024  # images encoded at a time
+
+
+class CodeExplorer(widgets.VBox):
+    """An instrument for the code of an autoencoder: a slider for each of its first units.
+
+    An image sets the sliders to its own code; moving one decodes at once. They reach from the 1st
+    to the 99th percentile of their unit over the images, and further for an image beyond that.
+    Units without a slider stay as the image's code has them; units beyond the width are cut off.
+
+    Args:
+        model: A `vsnn_lab.Autoencoder`, or another module with one knob and the children
+            ``encoder`` and ``decoder``.
+        images: Images to choose from, shape ``(n, *model.shape)``, pixels in [0, 1].
+        labels: Class of each, integers, shape (n,): adds a menu of classes.
+        class_names: What each class is called; by default its number.
+
+    Attributes:
+        picker: The `ImagePicker`; its value is the index of the image.
+        width: The `WidthSlider` of the code.
+        units: The `UnitSlider` of each of the first units.
+        button: Goes back to the image's own code.
+
+    Raises:
+        TypeError: If an argument is of another kind.
+        ValueError: If the images do not fit the model, or the model has no such children.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor | np.ndarray | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        self.steps = single_control(model).steps
+        for child in ("encoder", "decoder"):
+            if not isinstance(getattr(model, child, None), nn.Module):
+                raise ValueError(
+                    f"model must have the children encoder and decoder, got "
+                    f"{type(model).__name__} without {child}"
+                )
+        _check_images(images, getattr(model, "shape", None))
+        self.model, self.images = model, images
+        self.picker = ImagePicker(len(images), labels, class_names)
+        self.width = WidthSlider(self.steps, description="code units")
+        self._ranges = self._percentiles()
+        self.units = [
+            UnitSlider(f"unit {unit}", *ends) for unit, ends in enumerate(self._ranges, 1)
+        ]
+        self.button = widgets.Button(
+            description="Back to the image's own code", icon="undo", layout={"width": "250px"}
+        )
+        self.read_outs = ReadOuts()
+        self._moved: dict[int, float] = {}  # by position among the sliders
+        self._quiet = False
+        self._image = 0
+        self._encode()
+        self._decode()
+        self.figure = go.FigureWidget(self.static_figure())
+        self.read_outs.show(self.read_out())
+        self.picker.observe(lambda change: self.pick(change.new), "value")
+        self.width.observe(lambda change: self.resize(), "value")
+        self.button.on_click(lambda button: self.back())
+        for index, slider in enumerate(self.units):
+            slider.observe(lambda change, index=index: self._move(index, change.new), "value")
+        grid = widgets.GridBox(
+            self.units, layout={"grid_template_columns": "50% 50%", "width": "100%"}
+        )
+        super().__init__(
+            [self.picker, self.width, self.figure, grid, self.read_outs, self.button],
+            layout={"max_width": "1016px"},
+        )
+
+    def pick(self, image: int) -> None:
+        """Show another image and its own code: the picker's callback.
+
+        Args:
+            image: Its index.
+        """
+        self._image = check_index(image, len(self.images))
+        self._moved.clear()
+        self._encode()
+        self.show()
+
+    def resize(self) -> None:
+        """Keep as many units as the width slider says, moved ones moved: its callback."""
+        self._encode()
+        self.show()
+
+    def back(self) -> None:
+        """Return to the image's own code: the button's callback."""
+        self._moved.clear()
+        self._set()
+        self.show()
+
+    @property
+    def code(self) -> Tensor:
+        """The code that is decoded, shape (units at this width,)."""
+        code = self._own.clone()
+        for index, value in self._moved.items():
+            if index < len(code):
+                code[index] = value
+        return code
+
+    def show(self) -> None:
+        """Decode the code of the sliders and show it."""
+        self._decode()
+        show_panels(self.figure, self._pictures, _LIMIT)
+        self.read_outs.show(self.read_out())
+
+    def read_out(self) -> dict[str, tuple[str, str]]:
+        """Return what the read-outs say: number and small print by name."""
+        original, own, moved = self._pictures
+        errors = [((each - original) ** 2).mean() * MSE_SCALE for each in (own, moved)]
+        units = [str(index + 1) for index in (self.code != self._own).nonzero().flatten().tolist()]
+        change = np.abs(moved - own).mean() * MSE_SCALE
+        return {
+            "image": (f"{self._image}", self.picker.name or f"of {len(self.images):,}"),
+            "code units kept": (f"{self.width.value}", f"of {self.steps}"),
+            "units moved": (f"{len(units)}", _listed(units)),
+            "MSE × 1000, own": (f"{errors[0]:.2f}", "per pixel, this image"),
+            "MSE × 1000, moved": (f"{errors[1]:.2f}", "per pixel, this image"),
+            "change × 1000": (f"{change:.1f}", "mean over the pixels"),
+        }
+
+    def static_figure(self) -> go.Figure:
+        """Return what the instrument shows as a figure for headless runs, reports and print."""
+        return panels_figure(self._pictures, _TITLES, _LIMIT)
+
+    def _move(self, index: int, value: float) -> None:
+        if not self._quiet:
+            self._moved[index] = value
+            self.show()
+
+    def _set(self) -> None:
+        """Put the sliders to the code, in silence."""
+        code = self.code.tolist()
+        self._quiet = True
+        for index, slider in enumerate(self.units):
+            slider.disabled = index >= len(code)
+            if not slider.disabled:
+                slider.put(*self._ranges[index], float(self._own[index]), code[index])
+        self._quiet = False
+
+    def _percentiles(self) -> list[tuple[float, float]]:
+        """Return how far the slider of each unit reaches."""
+        chunks = self.images.split(_CHUNK)
+        codes = torch.cat([self._run(self.model.encoder, chunk).cpu() for chunk in chunks])
+        if codes.dim() != 2 or not codes.is_floating_point():
+            raise ValueError(
+                f"model must have an encoder of codes of shape (n, units), got {codes.dtype} of "
+                f"shape {tuple(codes.shape)}"
+            )
+        first = codes[:, :MOST_UNITS].double().numpy()
+        pairs = np.percentile(first, _PERCENTILES, axis=0).T.tolist()
+        # A unit that is the same for every image has a slider nevertheless.
+        return [(low, high) if low < high else (low - 1, high + 1) for low, high in pairs]
+
+    def _encode(self) -> None:
+        """Compute the image's own code at the width, and put the sliders to it."""
+        image = self.images[self._image : self._image + 1]
+        with at_width(self.model, self.width.value):
+            self._own = self._run(self.model.encoder, image)[0].cpu()
+        self._set()
+
+    def _decode(self) -> None:
+        original = self.images[self._image]
+        codes = torch.stack([self._own, self.code])
+        with at_width(self.model, self.width.value):
+            rebuilt = self._run(self.model.decoder, codes)
+        if rebuilt.shape[1:] != original.shape:
+            raise ValueError(
+                f"model must have a decoder to images of shape {tuple(original.shape)}, got "
+                f"{tuple(rebuilt.shape[1:])}"
+            )
+        self._pictures = floats(torch.cat([original[None].cpu(), rebuilt.cpu()]))
+
+    def _run(self, part: nn.Module, x: Tensor) -> Tensor:
+        device = next(self.model.parameters()).device
+        with kept_mode(self.model), torch.no_grad():
+            self.model.eval()
+            return part(x.to(device))
+
+
+def _listed(units: Sequence[str]) -> str:
+    """Name units in small print."""
+    return " ".join(["unit" if len(units) == 1 else "units", *units]) if units else "none"

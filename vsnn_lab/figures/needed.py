@@ -1,0 +1,96 @@
+"""The code width that an error demands: the error curve read the other way round."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from vsnn_lab._checks import check_number
+from vsnn_lab.figures import style
+from vsnn_lab.figures.checks import check_text
+from vsnn_lab.figures.comparison import ERROR_LABEL, LEGEND_ABOVE, Curves
+from vsnn_lab.figures.seeds import METHODS, check_errors, check_methods, means
+
+_BEYOND = 1.05  # of the largest error, to where the steps run on
+
+
+def fewest_units(curve: Mapping[int, float | Sequence[float]], error: float) -> int | None:
+    """Return the fewest units whose mean error is at most ``error``, or None if none reach it.
+
+    Args:
+        curve: Error by width, one number or one a seed.
+        error: The error allowed, in the curve's unit.
+
+    Raises:
+        TypeError: If an argument is of another kind.
+        ValueError: If there is no width, or an error is negative.
+
+    Example:
+        >>> fewest_units({1: 0.06, 2: 0.04, 4: 0.03}, 0.04)
+        2
+    """
+    error = check_number("error", error, 0)
+    reached = (w for w, mean in means(check_errors("curve", curve)).items() if mean <= error)
+    return next(reached, None)
+
+
+def width_needed(
+    curves: Curves,
+    *,
+    scale: float = 1000.0,
+    label: str = ERROR_LABEL,
+    title: str | None = None,
+) -> go.Figure:
+    """Draw the fewest code units that each method needs for an error: an intrinsic dimension.
+
+    A step line for each method, through the mean over seeds. It stands at widths that were
+    measured, so that a method known at few of them needs at most what is drawn.
+
+    Args:
+        curves: As in `comparison_curves`.
+        scale: Factor on all errors.
+        label: Name and unit of the error on the axis.
+        title: Above the figure.
+
+    Returns:
+        A figure of 900 by 420 pixels.
+
+    Raises:
+        TypeError: If an argument is of another kind.
+        ValueError: If a method is unknown, or an error is negative.
+    """
+    methods = check_methods("curves", curves)
+    scale, title = check_number("scale", scale, 0), check_text("title", title)
+    label = check_text("label", label) or ""
+    curves = {method: means(points, scale) for method, points in methods.items()}
+    edge = _BEYOND * max(max(curve.values()) for curve in curves.values())
+    figure = go.Figure()
+    for method, curve in curves.items():
+        look, steps = METHODS[method], _steps(curve)
+        # The last point only carries the line to the edge.
+        marker = look.marker | {"size": 7, "opacity": [1] * len(steps) + [0]}
+        figure.add_trace(
+            go.Scatter(
+                x=[error for error, _ in steps] + [edge],
+                y=[width for _, width in steps] + [steps[-1][1]],
+                name=look.name,
+                mode="lines+markers",
+                line=look.line | {"shape": "hv"},
+                marker=marker,
+                hovertemplate="%{x:.3~g} or less: %{y} units",
+            )
+        )
+    most = max(max(curve) for curve in curves.values())
+    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_layout(legend=LEGEND_ABOVE, margin_t=76 if title else 44)
+    figure.update_xaxes(range=[0, edge], title=f"{label}, at most")
+    figure.update_yaxes(style.log2_axis(most, "fewest code units that reach it"))
+    return figure
+
+
+def _steps(curve: Mapping[int, float]) -> list[tuple[float, int]]:
+    """Return (error, fewest units), errors ascending; a width that is no better has no step."""
+    steps: list[tuple[float, int]] = []
+    for width, error in curve.items():
+        if not steps or error < steps[-1][0]:
+            steps.append((error, width))
+    return steps[::-1]

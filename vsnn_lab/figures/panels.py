@@ -1,0 +1,64 @@
+"""Three pictures and the difference of the last two, side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from vsnn_lab.figures import style
+from vsnn_lab.figures.diverging import add_color_bar, colorize
+from vsnn_lab.figures.images import png
+from vsnn_lab.figures.tiles import as_bytes
+
+_COUNT = 3
+_PANEL, _HIGHEST = 215, 260  # pixels of the screen across a panel, and down at most
+
+
+def panels_figure(images: np.ndarray, titles: Sequence[str], limit: float) -> go.Figure:
+    """Draw three images and, in blue and orange, the third minus the second.
+
+    Args:
+        images: Floats in [0, 1], shape (3, 1 or 3, height, width).
+        titles: Above each of the four panels.
+        limit: The change in pixel units that has the last colour.
+
+    Returns:
+        A figure of 1000 pixels width. `show_panels` puts other images in.
+    """
+    figure = make_subplots(1, _COUNT + 1, subplot_titles=list(titles), horizontal_spacing=0.015)
+    for column in range(1, _COUNT + 2):
+        figure.add_trace(go.Image(hoverinfo="skip"), 1, column)
+    add_color_bar(figure, limit, "change of the pixel", _COUNT + 1)
+    tall, wide = images.shape[-2:]
+    height = min(round(_PANEL * tall / wide), _HIGHEST) + 40
+    figure.update_layout(template=style.TEMPLATE, width=1000, height=height)
+    figure.update_layout(style.STILL, margin={"l": 8, "r": 92, "t": 32, "b": 8})
+    figure.update_annotations(font_size=13)
+    axes = style.pixel_axes()
+    for column in range(1, _COUNT + 2):
+        where = {"row": 1, "col": column}
+        anchor = "x" if column == 1 else f"x{column}"
+        figure.update_xaxes(axes["xaxis"] | {"range": [-0.5, wide - 0.5]}, **where)
+        still = {"autorange": False, "range": [tall - 0.5, -0.5], "showticklabels": False}
+        figure.update_yaxes(axes["yaxis"] | still | {"scaleanchor": anchor}, **where)
+    show_panels(figure, images, limit)
+    return figure
+
+
+def show_panels(figure: go.Figure, images: np.ndarray, limit: float) -> None:
+    """Put other images into a `panels_figure`, all in one message.
+
+    Args:
+        figure: The figure, or the widget made of it.
+        images: As in `panels_figure`.
+        limit: As in `panels_figure`.
+    """
+    change = colorize(images[2] - images[1], limit)
+    pictures = [*as_bytes(images), change]
+    with figure.batch_update():
+        for trace, pixels in zip(figure.data[: _COUNT + 1], pictures, strict=True):
+            opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+            trace.source = png(np.concatenate([pixels, opaque], -1))
+        marker = figure.data[_COUNT + 1].marker
+        marker.cmin, marker.cmax = -limit, limit

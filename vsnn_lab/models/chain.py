@@ -1,0 +1,61 @@
+"""What the models share: chains of modules whose axes may vary."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from vsnn_lab._checks import check_collection, check_module
+from vsnn_lab.layers import ConditionedLinear, VariableLinear
+from vsnn_lab.widths import Width, WidthControl, check_axis
+
+Axis = int | Width
+Activation = Callable[[], nn.Module]
+
+
+class Chain(nn.Sequential):
+    """A ``Sequential`` with a constructor of its own: a slice of it is a plain ``Sequential``."""
+
+    # Its forward applies its children in turn, whatever else a subclass may check.
+    is_chain = True
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)
+
+
+def made(activation: Activation) -> nn.Module:
+    """Return a module that ``activation`` makes, or say what it is instead."""
+    if isinstance(activation, nn.Module) or not callable(activation):
+        raise TypeError(
+            f"activation must make a module each time it is called, got {activation!r}; "
+            "nn.ReLU does, nn.ReLU() is one"
+        )
+    return check_module("what activation makes", activation())
+
+
+def linear(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Linear:
+    """Return a linear layer: plain, variable, or conditioned by a knob."""
+    if control is not None:
+        return ConditionedLinear(fan_in, fan_out, control)
+    if isinstance(fan_in, Width) or isinstance(fan_out, Width):
+        return VariableLinear(fan_in, fan_out)
+    return nn.Linear(fan_in, fan_out)
+
+
+def dense(
+    axes: Sequence[Axis], activation: Activation, control: WidthControl | None = None
+) -> list[nn.Module]:
+    """Return linear layers from axis to axis with an activation between any two."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(axes):
+        layers += [linear(fan_in, fan_out, control), made(activation)]
+    return layers[:-1]
+
+
+def check_axes(name: str, axes: Collection[Axis]) -> list[Axis]:
+    """Return the axes of hidden layers, or say what is wrong with them."""
+    check_collection(name, axes, "axes", hint="(256,) is a single layer")
+    return [check_axis(name, axis) for axis in axes]

@@ -1,0 +1,140 @@
+"""How a batch becomes a loss: which widths each sample runs at, and what each of them counts."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab._checks import check_callable, check_int, check_number, check_rows, check_tensor
+from vsnn_lab.ablation import Metric
+from vsnn_lab.forward import forward_at_widths, output_axis
+from vsnn_lab.masks import keep_prefix
+from vsnn_lab.samplers import LogUniform, Sampler, Stratified
+from vsnn_lab.samplers.draws import drawn
+from vsnn_lab.trunk import split_trunk
+from vsnn_lab.widths import Width, at_width, check_widths, single_control
+
+_LOSS = "what loss returns"
+
+
+class Recipe:
+    """Turns a batch and widths drawn for it into the loss of a training step."""
+
+    def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
+        """Return the widths of a batch, shape (draws, batch_size)."""
+        raise NotImplementedError
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, widths: Tensor, loss: Metric
+    ) -> Tensor:
+        """Return the loss, a scalar to be minimised."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Sampled(Recipe):
+    """Each sample at one width, its loss as it is: the method as published.
+
+    Args:
+        sampler: Draws the widths; by default ``Stratified(4)``, dense slices for four runs.
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235, with ``Triangular()``.
+    """
+
+    sampler: Sampler = field(default_factory=lambda: Stratified(4))
+
+    def __post_init__(self) -> None:
+        check_callable("sampler", self.sampler, "a sampler")
+
+    def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
+        """Return one width a sample, shape (1, batch_size)."""
+        return drawn(self.sampler, batch_size, steps, generator).unsqueeze(0)
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, widths: Tensor, loss: Metric
+    ) -> Tensor:
+        """Return the mean loss."""
+        _check_batch(single_control(model).steps, x, y, widths, loss)
+        return loss(forward_at_widths(model, x, widths[0]), y)
+
+
+@dataclass(frozen=True)
+class FullAndNarrow(Recipe):
+    """Each sample at full width and again at sampled ones, every width's loss relative to its size.
+
+    With L the loss at full width and L(r) that of run r, a batch minimises L + weight · mean of
+    L · log L(r), where L before the logarithm is a number without gradient. So a width whose
+    loss is five times larger gets no louder a voice, and the curve over widths sinks as a whole.
+    What the widths compute alike, an autoencoder's encoder say, runs once.
+
+    Args:
+        sampler: Draws the narrow widths.
+        draws: Narrow widths a sample.
+        weight: What the narrow widths count beside the full one.
+        spared: First knob positions whose units the full-width loss does not train: they belong to
+            the narrow widths, and the others make up for it. It acts where the trunk of the
+            network ends, see `split_trunk`.
+
+    References:
+        Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, for full width in
+        every step; Kendall et al. 2018, arXiv 1705.07115, for losses of unlike size.
+    """
+
+    sampler: Sampler = field(default_factory=lambda: LogUniform(runs=4))
+    draws: int = 2
+    weight: float = 1.0
+    spared: int = 0
+
+    def __post_init__(self) -> None:
+        check_callable("sampler", self.sampler, "a sampler")
+        check_int("draws", self.draws)
+        check_int("spared", self.spared, 0)
+        check_number("weight", self.weight, 0)
+
+    def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
+        """Return the narrow widths of each sample, shape (draws, batch_size)."""
+        draws = [drawn(self.sampler, batch_size, steps, generator) for _ in range(self.draws)]
+        return torch.stack(draws)
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, widths: Tensor, loss: Metric
+    ) -> Tensor:
+        """Return the weighted mean of the full and the relative narrow losses."""
+        control = single_control(model)
+        _check_batch(control.steps, x, y, widths, loss)
+        trunk, rest = split_trunk(model)
+        axis, dim = output_axis(trunk)
+        shared = trunk(x)
+        full = check_tensor(_LOSS, loss(rest(self._spare(shared, axis, dim)), y))
+        narrow = []
+        for draw in widths:
+            values, counts = draw.unique_consecutive(return_counts=True)
+            sizes = counts.tolist()
+            runs = zip(values.tolist(), shared.split(sizes), y.split(sizes), strict=True)
+            for width, inputs, targets in runs:
+                with at_width(control, width):
+                    output = rest(keep_prefix(inputs, axis, dim))
+                    value = check_tensor(_LOSS, loss(output, targets))
+                narrow.append(len(inputs) * full.detach() / value.detach() * value)
+        return (full + self.weight * sum(narrow) / widths.numel()) / (1 + self.weight)
+
+    def _spare(self, shared: Tensor, axis: int | Width, dim: int) -> Tensor:
+        """Keep the full-width loss from training the first units that leave the trunk."""
+        if not (self.spared and isinstance(axis, Width)):
+            return shared
+        units = min(self.spared, axis.control.steps) * axis.per_step
+        first, others = shared.split([units, axis.max_width - units], dim)
+        return torch.cat([first.detach(), others], dim)
+
+
+def _check_batch(steps: int, x: Tensor, y: Tensor, widths: Tensor, loss: Metric) -> None:
+    """Refuse what is no batch with its widths, which anybody's loop may pass."""
+    check_callable("loss", loss, "callable on (output, target)")
+    if len(check_rows("x", x)) != len(check_rows("y", y)):
+        raise ValueError(f"x and y must have as many rows, got {len(x)} and {len(y)}")
+    if check_tensor("widths", widths).dim() != 2 or widths.shape[1] != len(x) or not len(widths):
+        raise ValueError(
+            f"widths must have shape (draws, {len(x)}), one row a draw, got {tuple(widths.shape)}"
+        )
+    check_widths("widths", widths.flatten(), steps)

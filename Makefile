@@ -17,7 +17,7 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 	cell.metadata.trusted cell.metadata.vscode"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab test bench docs picture quick lint format clean
+.PHONY: help setup data lab test figures bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ lab: data ## Open the first notebook in JupyterLab
 
 test: data lint ## Lint, then run every test
 	$(RUN) pytest $(ARGS)
+
+figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
+	$(RUN) vsnn_lab.gallery notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target
 	$(RUN) benchmarks.slider

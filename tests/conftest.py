@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.browser.lab import find_chromium
+
 # One thread: tests compute little, and two that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
 
@@ -38,3 +40,15 @@ def global_state_kept():
 @pytest.fixture(scope="session")
 def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true")
+
+
+@pytest.fixture(scope="session")
+def chromium(in_ci) -> str:
+    """A browser: without one a test is skipped with the reason on a laptop, and fails in CI."""
+    path = find_chromium()
+    if path is None:
+        reason = "no Chromium found; install chromium (apt-get install chromium) or Google Chrome"
+        if in_ci:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path

@@ -42,9 +42,11 @@ ROOMS = [
     "recipes",
     "loop",
     "training",
+    "baselines",
     "figures",
     "explore",
     "runs",
+    "gallery",
 ]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

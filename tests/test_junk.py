@@ -518,6 +518,8 @@ CALLS: dict[str, Call] = {
     ),
 }
 WITH_ARGUMENTS = [name for name, each in CALLS.items() if each.valid]
+# Layers of one and three dimensions take what those of two take.
+UNLIKE = [name for name in WITH_ARGUMENTS if not name.endswith(("1d", "3d"))]
 
 
 class Accepted(Exception):  # noqa: N818 - no error
@@ -635,7 +637,7 @@ def test_every_call_is_valid_without_junk(name, folder):
     clear(folder)
 
 
-@pytest.mark.parametrize("name", WITH_ARGUMENTS)
+@pytest.mark.parametrize("name", UNLIKE)
 def test_each_argument_takes_junk_or_refuses_it_by_name(name, folder):
     complaints = {
         f"{argument}={label}": found

@@ -12,7 +12,7 @@ from tests.notebooks import FOLDER, data_beside, quick_copy
 # last word on the one before.
 _PACE = 150
 
-_PATIENCE = 100  # tenths of a second that a change may take on a busy machine
+_PATIENCE = 300  # tenths of a second that a change may take on a busy machine
 
 HANDLE = ".jp-OutputArea .noUi-handle"
 _PICTURE = ".jp-OutputArea .js-plotly-plot .imagelayer image"
@@ -36,10 +36,24 @@ _MEASURE = """
     });
     const all = {subtree: true, childList: true, attributes: true, characterData: true};
     watch.observe(instrument, all);
-    setTimeout(() => { watch.disconnect(); reject(new Error('nothing changed in 5 s')); }, 5000);
+    setTimeout(() => { watch.disconnect(); reject(new Error('nothing changed in 20 s')); }, 20000);
     const handle = instrument.querySelector('.noUi-handle');
     handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));
 })
+"""
+
+# In one go: read one after the other, some would be those of the move before.
+_READ = """
+picture => {
+    const numbers = [...document.querySelectorAll('[data-readout]')].map(
+        item => [item.getAttribute('data-readout'), item.innerText]);
+    const image = [...document.querySelectorAll(picture)].pop();
+    return [
+        document.querySelector('.widget-readout').innerText,
+        Object.fromEntries(numbers),
+        image.getAttribute('href') || image.getAttribute('xlink:href'),
+    ];
+}
 """
 
 
@@ -70,15 +84,8 @@ def quickstart(chromium: str, folder: Path, *, full: bool = False) -> Iterator:
 
 
 def read(page) -> Reading:
-    """Read the slider's label, the read-outs and the picture."""
-    numbers = {
-        item.get_attribute("data-readout"): item.inner_text()
-        for item in page.locator("[data-readout]").all()
-    }
-    picture = page.locator(_PICTURE).last
-    source = picture.get_attribute("href") or picture.get_attribute("xlink:href")
-    slider = page.locator(".widget-readout").first.inner_text()
-    return Reading(slider, numbers, source)
+    """Read the slider's label, the read-outs and the picture, all in one moment."""
+    return Reading(*page.evaluate(_READ, _PICTURE))
 
 
 def until(page, condition: Callable[[Reading], bool]) -> Reading:

@@ -60,7 +60,7 @@ class AutoencoderExplorer(widgets.VBox):
         folder: str | Path | None = None,
     ) -> None:
         self.steps = single_control(model).steps
-        _check_images(images, getattr(model, "shape", None))
+        check_images(images, getattr(model, "shape", None))
         self.model, self.images, self.pca = model, images, check_curve("pca", pca)
         self.shown = min(check_int("shown", shown), len(images))
         seed = check_int("seed", seed, 0)
@@ -167,7 +167,7 @@ class AutoencoderExplorer(widgets.VBox):
         self._pictures = [png(mosaic(self._bytes[0], pictures, COLUMNS)) for pictures in rebuilt]
 
 
-def _check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:
+def check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:
     """Refuse what is not a batch of images; ``shape`` is that of one, where the model tells it."""
     check_tensor("images", images)
     wanted = ", ".join(map(str, shape or ("channels", "height", "width")))

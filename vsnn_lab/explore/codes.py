@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab.ablation import kept_mode
-from vsnn_lab.explore.autoencoder import _check_images
+from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.pick import ImagePicker, check_index, floats
 from vsnn_lab.explore.unit_slider import UnitSlider
@@ -64,7 +64,7 @@ class CodeExplorer(widgets.VBox):
                     f"model must have the children encoder and decoder, got "
                     f"{type(model).__name__} without {child}"
                 )
-        _check_images(images, getattr(model, "shape", None))
+        check_images(images, getattr(model, "shape", None))
         self.model, self.images = model, images
         self.picker = ImagePicker(len(images), labels, class_names)
         self.width = WidthSlider(self.steps, description="code units")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._checks import check_int
 from vsnn_lab.ablation import kept_mode
-from vsnn_lab.explore.autoencoder import _check_images
+from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.pick import ImagePicker, check_index, floats
 from vsnn_lab.figures.autoencoder import MSE_SCALE
@@ -55,7 +55,7 @@ class WidthComparison(widgets.VBox):
         widths: tuple[int, int] | None = None,
     ) -> None:
         self.steps = single_control(model).steps
-        _check_images(images, getattr(model, "shape", None))
+        check_images(images, getattr(model, "shape", None))
         self.model, self.images = model, images
         first, second = _check_pair(widths, self.steps)
         self.picker = ImagePicker(len(images), labels, class_names)

@@ -19,10 +19,11 @@ from vsnn_lab import (
 from vsnn_lab.layers.conditioned import _PACE
 
 
-def network(units: int = 7) -> tuple[nn.Sequential, WidthControl]:
-    code = Width(units)
+def network(rank: int = 3) -> tuple[nn.Sequential, WidthControl]:
+    code = Width(7)
     knob = code.control
-    layers = ConditionedLinear(code, 5, knob), nn.Tanh(), ConditionedLinear(5, code, knob)
+    first, last = ConditionedLinear(code, 5, knob, rank), ConditionedLinear(5, code, knob, rank)
+    layers = first, nn.Tanh(), last
     net = nn.Sequential(VariableLinear(3, code), *layers, VariableLinear(code, 2)).double()
     for parameter in net.parameters():
         nn.init.normal_(parameter)
@@ -30,8 +31,9 @@ def network(units: int = 7) -> tuple[nn.Sequential, WidthControl]:
 
 
 @pytest.mark.parametrize("width", range(1, 8))
-def test_sliced_masked_and_extracted_agree_and_the_affine_folds_away(width):
-    net, _ = network()
+@pytest.mark.parametrize("rank", [0, 3])
+def test_sliced_masked_and_extracted_agree_and_what_the_width_adds_folds_away(width, rank):
+    net, _ = network(rank)
     for x in (torch.randn(4, 3).double(), torch.randn(4, 2, 3).double()):
         cut = extract(net, width)
         with at_width(net, width):
@@ -60,7 +62,7 @@ def test_untrained_it_is_the_variable_linear_layer_at_every_width():
 
 def test_between_two_knots_scale_and_shift_lie_on_a_line_over_log_width():
     code = Width(10)  # knots at 1, 2, 4, 8 and 10
-    layer = ConditionedLinear(3, 1, code.control).double()
+    layer = ConditionedLinear(3, 1, code.control, rank=0).double()
     knots = torch.tensor([1.0, 2.0, 4.0, 8.0, 10.0]).double()
     slope, start = 0.3, -0.2
     with torch.no_grad():
@@ -80,6 +82,29 @@ def test_each_width_trains_the_knots_beside_it_alone():
         layer(torch.ones(1, 8)).sum().backward()
     trained = layer.scale.grad.abs().sum(1) > 0
     assert trained.tolist() == [False, True, True, False]
+    of_knots = layer.up.grad.abs().sum(0).view(4, layer.rank).sum(1) > 0
+    assert of_knots.tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.3, 1.0])
+def test_narrow_widths_train_what_all_share_by_its_share_and_their_own_in_full(shared):
+    code = Width(4)
+    layer = ConditionedLinear(code, 2, code.control, shared=shared).double()
+    other = copy.deepcopy(layer)
+    other.shared = 1.0
+    x = torch.randn(3, 4).double()
+    for position, share in ((2, shared), (torch.tensor([1, 2, 4]), shared), (4, 1.0)):
+        found, whole = [], []
+        for one, grads in ((layer, found), (other, whole)):
+            one.zero_grad()
+            y = x.clone().requires_grad_()
+            with at_width(one, position):
+                out = one(y)
+            out.square().sum().backward()
+            grads += [one.weight.grad, one.bias.grad, one.shift.grad, one.up.grad, y.grad]
+        for place, (grad, expected) in enumerate(zip(found, whole, strict=True)):
+            factor = share if place < 2 else 1.0
+            torch.testing.assert_close(grad, factor * expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
@@ -101,6 +126,14 @@ def test_a_width_is_found_also_where_it_only_conditions():
     assert extract(layer, 2).weight.shape == (4, 3)
 
 
-def test_a_condition_that_is_no_knob_is_refused():
-    with pytest.raises(TypeError, match=r"control must be a WidthControl, got Width\(4\)"):
-        ConditionedLinear(3, 4, Width(4))
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"control": Width(4)}, TypeError, r"control must be a WidthControl, got Width\(4\)"),
+        ({"rank": -1}, ValueError, "rank must be at least 0, got -1"),
+        ({"shared": 1.5}, ValueError, r"shared must lie in \[0, 1\], got 1.5"),
+    ],
+)
+def test_what_cannot_be_conditioned_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        ConditionedLinear(3, 4, **{"control": WidthControl(4)} | options)

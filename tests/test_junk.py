@@ -305,6 +305,8 @@ CALLS: dict[str, Call] = {
         in_features=4,
         out_features=Width(6),
         control=WidthControl(3),
+        rank=2,
+        shared=0.5,
         device=None,
         dtype=None,
     ),

@@ -108,7 +108,7 @@ def test_an_interrupted_run_of_a_recipe_ends_as_if_it_had_not_been(tmp_path):
     broken = copy.deepcopy(whole)
     options = {"epochs": 3, "batch_size": 8, "progress": False, "recipe": FullAndNarrow()}
     fit(whole, (x, x), F.mse_loss, **options)
-    loss = Interrupting(at=60)  # a step has nine losses, an epoch four steps
+    loss = Interrupting(at=30)  # a step has five losses, an epoch four steps
     with pytest.raises(KeyboardInterrupt):
         fit(broken, (x, x), loss, checkpoint=tmp_path, **options)
     history = fit(broken, (x, x), loss, checkpoint=tmp_path, **options)

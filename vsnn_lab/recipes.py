@@ -82,7 +82,7 @@ class FullAndNarrow(Recipe):
     """
 
     sampler: Sampler = field(default_factory=lambda: LogUniform(runs=4))
-    draws: int = 2
+    draws: int = 1
     weight: float = 1.0
     spared: int = 0
 

@@ -1,40 +1,50 @@
-"""A linear layer with a scale and a shift for each width."""
+"""A linear layer that knows its width: a scale, a shift and a small correction for each."""
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, first_units, kept_now
+from vsnn_lab._checks import check_fraction, check_int
+from vsnn_lab.layers.base import Axis, first_units
 from vsnn_lab.layers.linear import VariableLinear
+from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import WidthControl, kept_size
 
 # Scales and shifts move this much faster than weights, whose rate an optimizer is given: each of
 # them is trained by the widths around its knot alone. Chosen on validation images of
-# Fashion-MNIST among 1, 3 and 10, for autoencoders.
-_PACE = 3.0
+# Fashion-MNIST among 1, 3, 5 and 10, for autoencoders.
+_PACE = 5.0
 
 
 class ConditionedLinear(VariableLinear):
-    """A variable linear layer whose outputs are scaled and shifted as the width asks for.
+    """A variable linear layer whose outputs are corrected as the width asks for.
 
-    A width-conditioned affine: what a unit should say depends on how many others speak with it. The
-    scale and the shift are kept at a few widths, the knots 1, 2, 4, ... and the last, and
-    interpolated over log width between them. Extracted, they are folded into weight and bias: the
-    submodel is an ordinary linear layer, with no parameter more.
+    What a unit should say depends on how many others speak with it. So each width has a scale and
+    a shift of the outputs, and adds a matrix of low rank to the weight. They are kept at a few
+    widths, the knots 1, 2, 4, ... and the last, and interpolated over log width between them.
+    Extracted, all of it is folded into weight and bias: the submodel is an ordinary linear layer,
+    with no parameter more.
 
     Args:
         in_features: Input axis: an int, or a `Width`.
         out_features: Output axis: an int, or a `Width`.
         control: The knob whose position is the condition.
+        rank: Rank of each knot's matrix; 0 leaves scale and shift alone.
+        shared: How much of their gradient the widths below the full one pass on to the weight and
+            the bias that all share, in [0, 1]; the rest of what they ask for is left to their own
+            parameters. It changes training, not what the layer computes.
 
     Shape:
-        As of `VariableLinear`. ``scale`` and ``shift`` have shape (knots, out_features) and are
-        zero at first, which changes nothing.
+        As of `VariableLinear`. ``scale`` and ``shift`` have shape (knots, out_features), ``down``
+        (knots * rank, in_features) and ``up`` (out_features, knots * rank); all but ``down`` are
+        zero at first, so that nothing is changed.
 
     References:
         Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer",
-        arXiv 1709.07871, for layers conditioned by scale and shift.
+        arXiv 1709.07871, for scale and shift; Hu et al. 2021, "LoRA", arXiv 2106.09685, for
+        matrices of low rank that fold into a weight.
 
     Example:
         >>> from vsnn_lab import Width, extract
@@ -46,54 +56,95 @@ class ConditionedLinear(VariableLinear):
         Linear(in_features=5, out_features=256, bias=True)
     """
 
-    own_attributes = ("in_axis", "out_axis", "control", "scale", "shift", "mix")
+    own_attributes = (
+        *("in_axis", "out_axis", "control", "rank", "shared"),
+        *("scale", "shift", "down", "up", "mix"),
+    )
 
     def __init__(
-        self, in_features: Axis, out_features: Axis, control: WidthControl, device=None, dtype=None
+        self,
+        in_features: Axis,
+        out_features: Axis,
+        control: WidthControl,
+        rank: int = 16,
+        shared: float = 0.3,
+        device=None,
+        dtype=None,
     ) -> None:
         if not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {control!r}")
+        rank, shared = check_int("rank", rank, 0), check_fraction("shared", shared)
         super().__init__(in_features, out_features, True, device, dtype)
-        self.control = control
+        self.control, self.rank, self.shared = control, rank, shared
         mix = _interpolation(control.steps).to(self.weight)
         self.register_buffer("mix", mix, persistent=False)
+        knots, columns = mix.shape[1], mix.shape[1] * rank
         for name in ("scale", "shift"):
-            zeros = self.weight.new_zeros(mix.shape[1], self.out_features)
+            zeros = self.weight.new_zeros(knots, self.out_features)
             self.register_parameter(name, nn.Parameter(zeros))
+        down = self.weight.new_empty(columns, self.in_features)
+        self.down = nn.Parameter(nn.init.normal_(down, std=self.in_features**-0.5))
+        self.up = nn.Parameter(self.weight.new_zeros(self.out_features, columns))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        scale, shift = (first_units(part, self.out_axis, -1) for part in self._affine())
-        y = super().forward(x)
-        if scale.dim() > 1:  # a width for each sample; what lies between batch and units is alike
-            shape = (len(y), *[1] * (y.dim() - 2), kept_now(self.out_axis))
-            scale, shift = scale.view(shape), shift.view(shape)
-        return torch.addcmul(shift, y, scale)
+        x, mix = keep_prefix(x, self.in_axis), self.mix[self.control.position - 1]
+        if mix.dim() > 1:  # a width for each sample; what lies between batch and units is alike
+            mix = mix.view(len(mix), *[1] * (x.dim() - 2), -1)
+        weight, bias = (self._trained(part) for part in (self.weight, self.bias))
+        weight = first_units(first_units(weight, self.out_axis), self.in_axis, 1)
+        y = F.linear(x, weight, first_units(bias, self.out_axis))
+        if self.rank:
+            y = y + self._correction(x, mix)
+        scale, shift = (
+            mix @ first_units(part, self.out_axis, 1) for part in (self.scale, self.shift)
+        )
+        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
 
-    def _affine(self) -> tuple[Tensor, Tensor]:
-        """Return scale and shift at the knob's position, one row a sample under a width vector."""
+    def _trained(self, parameter: Tensor) -> Tensor:
+        """Let a width below the full one train a shared parameter by its share only."""
         position = self.control.position
-        weights = self.mix[position - 1]
-        return 1 + _PACE * (weights @ self.scale), _PACE * (weights @ self.shift)
+        full = isinstance(position, int) and position == self.control.steps
+        if full or self.shared == 1 or not torch.is_grad_enabled():
+            return parameter
+        return parameter.detach().lerp(parameter, self.shared)
+
+    def _correction(self, x: Tensor, mix: Tensor) -> Tensor:
+        """Return what the matrices of low rank add, those of knots that count nothing left out."""
+        down, up = first_units(self.down, self.in_axis, 1), first_units(self.up, self.out_axis)
+        if mix.dim() == 1:
+            first, last = _beside(self.control.position)
+            columns = slice(first * self.rank, last * self.rank)
+            mix, down, up = mix[first:last], down[columns], up[:, columns]
+        return F.linear(F.linear(x, down) * mix.repeat_interleave(self.rank, -1), up)
 
     def cut(self, positions: dict[WidthControl, int]) -> dict[str, Tensor]:
-        """Return weight and bias with the affine of a width folded in."""
+        """Return weight and bias with all that belongs to a width folded in."""
         parts = super().cut(positions)
-        weights, kept = self.mix[positions[self.control] - 1], kept_size(self.out_axis, positions)
-        scale = 1 + _PACE * (weights @ self.scale.detach()[:, :kept])
-        shift = _PACE * (weights @ self.shift.detach()[:, :kept])
-        folded = parts["weight"] * scale.unsqueeze(1), torch.addcmul(shift, parts["bias"], scale)
+        rows, columns = (kept_size(axis, positions) for axis in (self.out_axis, self.in_axis))
+        mix = self.mix[positions[self.control] - 1]
+        up, down = self.up.detach()[:rows], self.down.detach()[:, :columns]
+        weight = parts["weight"] + (up * mix.repeat_interleave(self.rank)) @ down
+        scale = 1 + _PACE * (mix @ self.scale.detach()[:, :rows])
+        shift = _PACE * (mix @ self.shift.detach()[:, :rows])
+        folded = weight * scale.unsqueeze(1), torch.addcmul(shift, parts["bias"], scale)
         return parts | dict(zip(("weight", "bias"), folded, strict=True))
 
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
-        """The axes of each parameter; of scale and shift a submodel keeps no knot."""
-        return super().parameter_axes | {"scale": (0,), "shift": (0,)}
+        """The axes of each parameter; of what belongs to knots a submodel keeps nothing."""
+        return super().parameter_axes | dict.fromkeys(("scale", "shift", "down", "up"), (0,))
 
     @property
     def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:
         """Nor any of how they are mixed."""
         return {"mix": (0,)}
+
+
+def _beside(position: int) -> tuple[int, int]:
+    """Return the first knot that counts at a position, and the one after the last that does."""
+    first = position.bit_length() - 1
+    return first, first + (1 if position == 2**first else 2)
 
 
 def _interpolation(steps: int) -> Tensor:

@@ -2,13 +2,16 @@
 
 import os
 
+# One thread, also in the kernels and processes that tests start: they compute little, and threads
+# that wait for each other are many times slower on a busy machine. Before torch reads it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from hypothesis import settings
 
 from tests.browser.lab import find_chromium
 
-# One thread: tests compute little, and two that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
 
 # Deterministic examples: a red run in CI must be red at home, too.

@@ -2,7 +2,16 @@ import pytest
 import torch
 from torch import nn
 
-from vsnn_lab import MLP, Autoencoder, Width
+from vsnn_lab import (
+    MLP,
+    Autoencoder,
+    ConvAutoencoder,
+    Width,
+    WidthControl,
+    at_width,
+    count_parameters,
+    extract,
+)
 from vsnn_lab.layers import VariableLayer
 
 
@@ -37,6 +46,58 @@ def test_the_autoencoder_is_a_mirror_and_its_pixels_lie_in_the_unit_interval():
     assert output.shape == (2, 3, 4, 5)
     assert output.min() >= 0
     assert output.max() <= 1
+
+
+def by_hand(pixels: tuple[int, int], code: int, first: int, last: int) -> nn.Sequential:
+    """Write the convolutional autoencoder of images (2, 7, 10), as one would without Widths."""
+    flat = last * pixels[0] * pixels[1]
+    return nn.Sequential(
+        nn.Conv2d(2, first, 3, 2, 1), nn.ReLU(), nn.Conv2d(first, last, 3, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(flat, code),
+        nn.Linear(code, flat), nn.Unflatten(1, (last, *pixels)), nn.ReLU(),
+        nn.ConvTranspose2d(last, first, 3, 2, 1, (1, 0)), nn.ReLU(),
+        nn.ConvTranspose2d(first, 2, 3, 2, 1, (0, 1)), nn.Sigmoid(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("channels_vary", [False, True])
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_a_convolutional_autoencoder_is_the_hand_written_one_at_every_width(
+    channels_vary, conditioned
+):
+    knob = WidthControl(3)
+    channels = (knob.axis(3), knob.axis(9)) if channels_vary else (3, 9)
+    net = ConvAutoencoder((2, 7, 10), knob.axis(6), channels, conditioned=conditioned).double()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, 0, 0.3)
+    x = torch.rand(4, 2, 7, 10).double()
+    for width in (1, 2, 3):
+        sizes = (width, 3 * width) if channels_vary else (3, 9)
+        plain, cut = by_hand((2, 3), 2 * width, *sizes).double(), extract(net, width)
+        values = list(cut.state_dict().values())
+        plain.load_state_dict(dict(zip(plain.state_dict(), values, strict=True)))
+        expected = plain(x)
+        torch.testing.assert_close(cut(x), expected, rtol=1e-10, atol=1e-12)
+        for position in (width, torch.full((4,), width)):
+            with at_width(net, position):
+                torch.testing.assert_close(net(x), expected, rtol=1e-10, atol=1e-12)
+        assert count_parameters(net, width) == sum(p.numel() for p in plain.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ConvAutoencoder((4, 4), 3), r"shape must be \(channels, height, width\), got"),
+        (lambda: ConvAutoencoder((1, 4, 4), 3, ()), "channels must name at least one"),
+        (
+            lambda: ConvAutoencoder((1, 4, 4), 3, conditioned=True),
+            "conditioned must be False where the code is fixed, got code=3",
+        ),
+    ],
+)
+def test_a_convolutional_autoencoder_that_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_images_of_another_shape_are_refused():

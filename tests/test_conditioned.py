@@ -86,27 +86,6 @@ def test_each_width_trains_the_knots_beside_it_alone():
     assert of_knots.tolist() == [False, True, True, False]
 
 
-@pytest.mark.parametrize("shared", [0.0, 0.3, 1.0])
-def test_narrow_widths_train_what_all_share_by_its_share_and_their_own_in_full(shared):
-    code = Width(4)
-    layer = ConditionedLinear(code, 2, code.control, shared=shared).double()
-    other = copy.deepcopy(layer)
-    other.shared = 1.0
-    x = torch.randn(3, 4).double()
-    for position, share in ((2, shared), (torch.tensor([1, 2, 4]), shared), (4, 1.0)):
-        found, whole = [], []
-        for one, grads in ((layer, found), (other, whole)):
-            one.zero_grad()
-            y = x.clone().requires_grad_()
-            with at_width(one, position):
-                out = one(y)
-            out.square().sum().backward()
-            grads += [one.weight.grad, one.bias.grad, one.shift.grad, one.up.grad, y.grad]
-        for place, (grad, expected) in enumerate(zip(found, whole, strict=True)):
-            factor = share if place < 2 else 1.0
-            torch.testing.assert_close(grad, factor * expected, rtol=1e-10, atol=1e-12)
-
-
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_copy_has_a_knob_of_its_own_that_also_conditions_it(clone):
     net, knob = network()
@@ -131,7 +110,6 @@ def test_a_width_is_found_also_where_it_only_conditions():
     [
         ({"control": Width(4)}, TypeError, r"control must be a WidthControl, got Width\(4\)"),
         ({"rank": -1}, ValueError, "rank must be at least 0, got -1"),
-        ({"shared": 1.5}, ValueError, r"shared must lie in \[0, 1\], got 1.5"),
     ],
 )
 def test_what_cannot_be_conditioned_is_refused(options, error, message):

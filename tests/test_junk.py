@@ -306,7 +306,6 @@ CALLS: dict[str, Call] = {
         out_features=Width(6),
         control=WidthControl(3),
         rank=2,
-        shared=0.5,
         device=None,
         dtype=None,
     ),

@@ -46,7 +46,7 @@ def test_narrow_losses_count_relative_to_their_size(build):
     net = build()
     x = torch.rand(6, 6).double()
     widths = torch.tensor([[1, 1, 1, 3, 3, 5], [2, 2, 2, 2, 8, 8]])
-    found = FullAndNarrow(draws=2, weight=0.7)(net, x, x, widths, F.mse_loss)
+    found = FullAndNarrow(draws=2, weight=0.7, shared=1.0)(net, x, x, widths, F.mse_loss)
     full = F.mse_loss(net(x), x)
     expected = full
     for draw in widths:
@@ -61,6 +61,40 @@ def test_narrow_losses_count_relative_to_their_size(build):
         torch.testing.assert_close(gradient, by_hand[name], rtol=1e-9, atol=1e-12, msg=name)
     # Relative to the full loss each narrow one is as large as it.
     torch.testing.assert_close(found, full)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
+def test_towards_the_end_full_width_has_the_shared_weights_to_itself(progress):
+    net = autoencoder(conditioned=True)
+    x, widths = torch.rand(6, 6).double(), torch.tensor([[1, 1, 3, 3, 5, 5]])
+
+    def trained(share, at, weights):
+        recipe = FullAndNarrow(weight=weights[0], final_weight=weights[1], shared=share)
+        return gradients(net, recipe(net, x, x, widths, F.mse_loss, at))
+
+    weight = 0.8 + (0.2 - 0.8) * progress
+    found = trained(0.6, progress, (0.8, 0.2))
+    whole, full = trained(1.0, 0.0, (weight, None)), trained(1.0, 0.0, (0.0, None))
+    for name, gradient in found.items():
+        alone = full[name] / (1 + weight)
+        lent = name in ("decoder.0.weight", "decoder.0.bias", "decoder.2.weight", "decoder.2.bias")
+        share = 0.6 * (1 - progress) if lent else 1.0
+        by_hand = alone + share * (whole[name] - alone)
+        torch.testing.assert_close(gradient, by_hand, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_fit_tells_a_recipe_how_far_the_training_is():
+    told, x = [], torch.rand(8, 6)
+
+    class Telling(FullAndNarrow):
+        def __call__(self, model, x, y, widths, loss, progress=0.0):
+            told.append(progress)
+            return super().__call__(model, x, y, widths, loss, progress)
+
+    net = Autoencoder((6,), Width(8), (7,))
+    options = {"epochs": 2, "batch_size": 4, "progress": False, "validation": None}
+    fit(net, (x, x), F.mse_loss, recipe=Telling(), **options)
+    assert told == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_full_width_does_not_train_the_spared_units():
@@ -122,6 +156,8 @@ def test_an_interrupted_run_of_a_recipe_ends_as_if_it_had_not_been(tmp_path):
     [
         ({"sampler": 3}, TypeError, "sampler must be a sampler, got 3"),
         ({"draws": 0}, ValueError, "draws must be at least 1, got 0"),
+        ({"shared": 1.5}, ValueError, r"shared must lie in \[0, 1\], got 1.5"),
+        ({"final_weight": -1}, ValueError, "final_weight must be a finite number of at least 0"),
         ({"spared": -1}, ValueError, "spared must be at least 0, got -1"),
         ({"weight": -0.5}, ValueError, "weight must be a finite number of at least 0, got -0.5"),
     ],

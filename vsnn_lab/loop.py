@@ -76,7 +76,7 @@ class Loop:
             generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
             for step, batch in enumerate(batches):
                 x, y = check_pair("data", batch)
-                value = self._step(x, y, generator)
+                value = self._step(x, y, generator, self._progress(epoch, step))
                 total += value * len(x)
                 samples += len(x)
                 if step % _STEPS_BETWEEN_READINGS == 0:
@@ -91,14 +91,19 @@ class Loop:
             )
         return mean
 
-    def _step(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def _progress(self, epoch: int, step: int) -> float:
+        """Return how much of the training is behind a step, in [0, 1]."""
+        # Batches may turn out to be more than their length says.
+        return min(1.0, (epoch + step / self.steps) / self.epochs)
+
+    def _step(self, x: Tensor, y: Tensor, generator: torch.Generator, progress: float) -> Tensor:
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         inputs, targets = (part[mine].to(self.accelerator.device) for part in (x, y))
         widths = None
         if self.control is not None:
             # Drawn for the whole batch, so that the widths do not depend on how many share it.
             widths = self.recipe.draw(len(x), self.control.steps, generator)[:, mine]
-        value = _scalar(self.model(inputs, targets, widths))
+        value = _scalar(self.model(inputs, targets, widths, progress))
         self.accelerator.backward(value)
         self.optimizer.step()
         self.state[2].step()
@@ -134,11 +139,11 @@ class _Step(nn.Module):
         super().__init__()
         self.model, self.recipe, self.loss = model, recipe, loss
 
-    def forward(self, x: Tensor, y: Tensor, widths: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, widths: Tensor | None, progress: float) -> Tensor:
         """Return the loss of a batch, plainly or at its widths."""
         if self.recipe is None:
             return self.loss(self.model(x), y)
-        return self.recipe(self.model, x, y, widths, self.loss)
+        return self.recipe(self.model, x, y, widths, self.loss, progress)
 
 
 @contextmanager

@@ -4,10 +4,19 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from vsnn_lab._checks import check_callable, check_int, check_number, check_rows, check_tensor
+from vsnn_lab._checks import (
+    check_callable,
+    check_fraction,
+    check_int,
+    check_number,
+    check_rows,
+    check_tensor,
+)
 from vsnn_lab.ablation import Metric
 from vsnn_lab.forward import forward_at_widths, output_axis
+from vsnn_lab.layers import ConditionedLinear
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.samplers import LogUniform, Sampler, Stratified
 from vsnn_lab.samplers.draws import drawn
@@ -25,9 +34,15 @@ class Recipe:
         raise NotImplementedError
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, widths: Tensor, loss: Metric
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
     ) -> Tensor:
-        """Return the loss, a scalar to be minimised."""
+        """Return the loss, a scalar to be minimised; ``progress`` is the training's, in [0, 1]."""
         raise NotImplementedError
 
 
@@ -52,7 +67,13 @@ class Sampled(Recipe):
         return drawn(self.sampler, batch_size, steps, generator).unsqueeze(0)
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, widths: Tensor, loss: Metric
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
     ) -> Tensor:
         """Return the mean loss."""
         _check_batch(single_control(model).steps, x, y, widths, loss)
@@ -68,10 +89,17 @@ class FullAndNarrow(Recipe):
     loss is five times larger gets no louder a voice, and the curve over widths sinks as a whole.
     What the widths compute alike, an autoencoder's encoder say, runs once.
 
+    Towards the end the full width has its way: the narrow widths' weight moves to
+    ``final_weight``, and what they pass on to weights that a `ConditionedLinear` shares falls from
+    ``shared`` to nothing, so that they are left with what is theirs.
+
     Args:
         sampler: Draws the narrow widths.
         draws: Narrow widths a sample.
-        weight: What the narrow widths count beside the full one.
+        weight: What the narrow widths count beside the full one at first.
+        final_weight: What they count in the end; by default as at first.
+        shared: How much of their gradient narrow widths pass on at first to the weight and bias of
+            a `ConditionedLinear`, in [0, 1].
         spared: First knob positions whose units the full-width loss does not train: they belong to
             the narrow widths, and the others make up for it. It acts where the trunk of the
             network ends, see `split_trunk`.
@@ -81,9 +109,11 @@ class FullAndNarrow(Recipe):
         every step; Kendall et al. 2018, arXiv 1705.07115, for losses of unlike size.
     """
 
-    sampler: Sampler = field(default_factory=lambda: LogUniform(runs=4))
+    sampler: Sampler = field(default_factory=lambda: LogUniform(runs=8))
     draws: int = 1
     weight: float = 1.0
+    final_weight: float | None = None
+    shared: float = 0.5
     spared: int = 0
 
     def __post_init__(self) -> None:
@@ -91,6 +121,9 @@ class FullAndNarrow(Recipe):
         check_int("draws", self.draws)
         check_int("spared", self.spared, 0)
         check_number("weight", self.weight, 0)
+        check_fraction("shared", self.shared)
+        if self.final_weight is not None:
+            check_number("final_weight", self.final_weight, 0)
 
     def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
         """Return the narrow widths of each sample, shape (draws, batch_size)."""
@@ -98,26 +131,35 @@ class FullAndNarrow(Recipe):
         return torch.stack(draws)
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, widths: Tensor, loss: Metric
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
     ) -> Tensor:
         """Return the weighted mean of the full and the relative narrow losses."""
+        check_fraction("progress", progress)
         control = single_control(model)
         _check_batch(control.steps, x, y, widths, loss)
         trunk, rest = split_trunk(model)
         axis, dim = output_axis(trunk)
         shared = trunk(x)
         full = check_tensor(_LOSS, loss(rest(self._spare(shared, axis, dim)), y))
-        narrow = []
+        lent, narrow = _lent(rest, self.shared * (1 - progress)), []
         for draw in widths:
             values, counts = draw.unique_consecutive(return_counts=True)
             sizes = counts.tolist()
             runs = zip(values.tolist(), shared.split(sizes), y.split(sizes), strict=True)
             for width, inputs, targets in runs:
                 with at_width(control, width):
-                    output = rest(keep_prefix(inputs, axis, dim))
+                    output = functional_call(rest, lent, keep_prefix(inputs, axis, dim))
                     value = check_tensor(_LOSS, loss(output, targets))
                 narrow.append(len(inputs) * full.detach() / value.detach() * value)
-        return (full + self.weight * sum(narrow) / widths.numel()) / (1 + self.weight)
+        final = self.weight if self.final_weight is None else self.final_weight
+        weight = self.weight + (final - self.weight) * progress
+        return (full + weight * sum(narrow) / widths.numel()) / (1 + weight)
 
     def _spare(self, shared: Tensor, axis: int | Width, dim: int) -> Tensor:
         """Keep the full-width loss from training the first units that leave the trunk."""
@@ -126,6 +168,20 @@ class FullAndNarrow(Recipe):
         units = min(self.spared, axis.control.steps) * axis.per_step
         first, others = shared.split([units, axis.max_width - units], dim)
         return torch.cat([first.detach(), others], dim)
+
+
+def _lent(model: nn.Module, share: float) -> dict[str, Tensor]:
+    """Return what all widths share of conditioned layers, passing on a share of its gradient."""
+    owners = [
+        (f"{name}." if name else "", module)
+        for name, module in model.named_modules()
+        if isinstance(module, ConditionedLinear)
+    ]
+    return {
+        f"{prefix}{name}": part.detach().lerp(part, share)
+        for prefix, module in owners
+        for name, part in (("weight", module.weight), ("bias", module.bias))
+    }
 
 
 def _check_batch(steps: int, x: Tensor, y: Tensor, widths: Tensor, loss: Metric) -> None:

@@ -155,7 +155,8 @@ def fit(
     record = None
     if folder is not None:
         asked = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
-        asked |= {"recipe": recipe, "loss": loss, "watched": watched}
+        # A network without a knob trains plainly, whatever the recipe.
+        asked |= {"recipe": None if control is None else recipe, "loss": loss, "watched": watched}
         asked |= {"batches": batches, "held_out": held_out}
         record = Record.find(folder, model, asked)
         history.folder = record.folder

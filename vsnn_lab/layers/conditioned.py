@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_fraction, check_int
+from vsnn_lab._checks import check_int
 from vsnn_lab.layers.base import Axis, first_units
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.masks import keep_prefix
@@ -32,9 +32,6 @@ class ConditionedLinear(VariableLinear):
         out_features: Output axis: an int, or a `Width`.
         control: The knob whose position is the condition.
         rank: Rank of each knot's matrix; 0 leaves scale and shift alone.
-        shared: How much of their gradient the widths below the full one pass on to the weight and
-            the bias that all share, in [0, 1]; the rest of what they ask for is left to their own
-            parameters. It changes training, not what the layer computes.
 
     Shape:
         As of `VariableLinear`. ``scale`` and ``shift`` have shape (knots, out_features), ``down``
@@ -57,7 +54,7 @@ class ConditionedLinear(VariableLinear):
     """
 
     own_attributes = (
-        *("in_axis", "out_axis", "control", "rank", "shared"),
+        *("in_axis", "out_axis", "control", "rank"),
         *("scale", "shift", "down", "up", "mix"),
     )
 
@@ -67,15 +64,14 @@ class ConditionedLinear(VariableLinear):
         out_features: Axis,
         control: WidthControl,
         rank: int = 16,
-        shared: float = 0.3,
         device=None,
         dtype=None,
     ) -> None:
         if not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {control!r}")
-        rank, shared = check_int("rank", rank, 0), check_fraction("shared", shared)
+        rank = check_int("rank", rank, 0)
         super().__init__(in_features, out_features, True, device, dtype)
-        self.control, self.rank, self.shared = control, rank, shared
+        self.control, self.rank = control, rank
         mix = _interpolation(control.steps).to(self.weight)
         self.register_buffer("mix", mix, persistent=False)
         knots, columns = mix.shape[1], mix.shape[1] * rank
@@ -91,23 +87,14 @@ class ConditionedLinear(VariableLinear):
         x, mix = keep_prefix(x, self.in_axis), self.mix[self.control.position - 1]
         if mix.dim() > 1:  # a width for each sample; what lies between batch and units is alike
             mix = mix.view(len(mix), *[1] * (x.dim() - 2), -1)
-        weight, bias = (self._trained(part) for part in (self.weight, self.bias))
-        weight = first_units(first_units(weight, self.out_axis), self.in_axis, 1)
-        y = F.linear(x, weight, first_units(bias, self.out_axis))
+        weight = first_units(first_units(self.weight, self.out_axis), self.in_axis, 1)
+        y = F.linear(x, weight, first_units(self.bias, self.out_axis))
         if self.rank:
             y = y + self._correction(x, mix)
         scale, shift = (
             mix @ first_units(part, self.out_axis, 1) for part in (self.scale, self.shift)
         )
         return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
-
-    def _trained(self, parameter: Tensor) -> Tensor:
-        """Let a width below the full one train a shared parameter by its share only."""
-        position = self.control.position
-        full = isinstance(position, int) and position == self.control.steps
-        if full or self.shared == 1 or not torch.is_grad_enabled():
-            return parameter
-        return parameter.detach().lerp(parameter, self.shared)
 
     def _correction(self, x: Tensor, mix: Tensor) -> Tensor:
         """Return what the matrices of low rank add, those of knots that count nothing left out."""

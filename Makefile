@@ -17,11 +17,11 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 	cell.metadata.trusted cell.metadata.vscode"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab test figures bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test figures bench docs picture quick lint format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo 'Variables: PYTHON=python3.12 (for setup), ARGS="-k widths -x" (for test, quick, lab)'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables: PYTHON=python3.12 (for setup), ARGS="-k widths -x" (for test, quick, lab, ...)'
 
 setup: $(INSTALLED) ## Create .venv with pinned dependencies and the package, editable
 
@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,onnx,test,docs]'
+	  --constraint constraints.txt --editable '.[lab,cluster,onnx,test,docs]'
 	@touch $@
 
 data: setup ## Download and verify MNIST, Fashion-MNIST and emoji
@@ -52,14 +52,24 @@ lab: data ## Open the first notebook in JupyterLab
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
 	exec $(RUN) jupyterlab "$$@" $(ARGS)
 
+# Voila asks for a token only when it is told to, and even then gives away the picture files in the
+# folder of the notebooks; they need none.
+dashboard: data ## Serve the notebooks as pages without code, or one: ARGS=notebooks/01_masks.ipynb
+	@set -- --Voila.ip=127.0.0.1 --Voila.auto_token=True --strip_sources=True \
+	  --VoilaConfiguration.file_allowlist='[]'; \
+	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	  set -- "$$@" --no-browser; fi; \
+	exec $(RUN) voila "$$@" $(or $(filter %.ipynb,$(ARGS)),notebooks) $(filter-out %.ipynb,$(ARGS))
+
 test: data lint ## Lint, then run every test
 	$(RUN) pytest $(ARGS)
 
 figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
-	$(RUN) vsnn_lab.gallery notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
+	$(RUN) vsnn_lab.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target
 	$(RUN) benchmarks.slider
+	$(RUN) benchmarks.sweep
 
 docs: setup ## Build the documentation in docs/_build/html
 	@$(RUN) sphinx -M html docs docs/_build --fail-on-warning --keep-going --quiet $(ARGS)

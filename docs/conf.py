@@ -22,7 +22,10 @@ default_role = "any"
 nitpicky = True
 nitpick_ignore_regex = [
     # What other packages document; the build asks no other site.
-    (r"any|py:\w+", r"(collections|nn|numpy|os|papermill|pathlib|pd|plotly|torch)\..+"),
+    (
+        r"any|py:\w+",
+        r"(collections|filelock|nbclient|nn|numpy|os|papermill|pathlib|pd|plotly|torch)\..+",
+    ),
 ]
 
 autodoc_typehints_format = "short"

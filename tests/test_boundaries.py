@@ -46,7 +46,10 @@ ROOMS = [
     "figures",
     "explore",
     "runs",
+    "sweeps",
+    "report",
     "gallery",
+    "cli",
 ]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -61,6 +61,14 @@ class TestUnitSlider:
         slider.position.value = home
         assert slider.value == 0.123
 
+    def test_disabled_it_shows_no_number(self):
+        slider = UnitSlider("unit 1", 0.0, 4.0)
+        slider.disabled = True
+        slider.put(0.0, 4.0, 3.0)
+        assert slider.number.value == "–"  # noqa: RUF001
+        slider.disabled = False
+        assert slider.number.value == "+3.00"
+
     def test_it_reaches_a_home_beyond_its_ends(self):
         slider = UnitSlider("unit 1", 0.0, 1.0)
         slider.put(0.0, 1.0, 5.0)

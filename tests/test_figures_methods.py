@@ -99,6 +99,13 @@ def test_a_step_line_stands_at_the_fewest_units_for_every_error(method):
         assert drawn == figures.fewest_units(CURVES[method], float(error))
 
 
+def test_the_end_of_the_steps_has_no_marker_and_the_legend_a_whole_one():
+    (line,) = figures.width_needed({"pca": {1: 0.4, 2: 0.2}}).data
+    # Plotly's legend shows the first colour, but the mean of opacities.
+    assert line.marker.color == (style.PCA.color, style.PCA.color, "rgba(0,0,0,0)")
+    assert line.marker.opacity is None
+
+
 def test_a_width_that_is_worse_than_a_smaller_one_is_never_needed():
     figure = figures.width_needed({"variable": {1: 0.4, 2: 0.2, 3: 0.3, 4: 0.1}}, scale=10)
     np.testing.assert_allclose(figure.data[0].x, [1, 2, 4, 4.2])

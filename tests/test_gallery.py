@@ -5,11 +5,18 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.notebooks import FOLDER, QUICK, data_beside
-from vsnn_lab.gallery import draw, export_figures, main
+from vsnn_lab.gallery import draw, export_figures
 
 # papermill and its kernel's client warn about their own dependencies.
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 NOTEBOOK = FOLDER / "03_autoencoder_figures.ipynb"
+
+
+@pytest.fixture
+def own_results(tmp_path, monkeypatch):
+    """Give runs the real data and an empty place for what they keep."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("VSNN_LAB_DATA", str(data_beside(tmp_path / "data")))
 
 
 def small(folder, source="go.Figure(go.Scatter(y=[1, LAST]))"):
@@ -25,7 +32,7 @@ def small(folder, source="go.Figure(go.Scatter(y=[1, LAST]))"):
 
 
 @pytest.mark.usefixtures("chromium")
-def test_each_figure_becomes_a_page_and_a_picture_and_each_table_a_page(tmp_path):
+def test_each_figure_becomes_a_page_and_a_picture_and_each_table_a_page(tmp_path, own_results):
     profiles = {"two": {}, "three": {"LAST": 3}}
     written = draw(small(tmp_path), profiles, tmp_path / "out", progress=False)
     for name, last in (("two", 2), ("three", 3)):
@@ -50,30 +57,17 @@ def test_a_notebook_without_figures_exports_nothing(tmp_path):
     assert export_figures(small(tmp_path), tmp_path / "out") == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--only", "cifar"], "--only must name runs among mnist, fashion-mnist, faces, emoji"),
-        (["--set", "EPOCHS"], "--set must be NAME=VALUE, got EPOCHS"),
-    ],
-)
-def test_a_command_that_makes_no_sense_is_refused(arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        main([str(NOTEBOOK), str(FOLDER / "figures.yaml"), *arguments])
-    assert message in capsys.readouterr().err
-
-
 @pytest.mark.usefixtures("chromium")
-def test_the_papers_figures_are_drawn_for_a_colour_set_in_the_quick_profile(
-    tmp_path, monkeypatch, capsys
-):
-    (tmp_path / "data").mkdir()
-    monkeypatch.setenv("VSNN_LAB_DATA", str(data_beside(tmp_path / "data")))
+def test_the_papers_figures_are_drawn_for_a_colour_set_in_the_quick_profile(tmp_path, own_results):
     quick = QUICK[NOTEBOOK.stem] | {"TRAIN": 400, "TEST": 100, "SEEDS": 1}
-    common = [f"{name}={value}" for name, value in quick.items()]
-    asked = [str(NOTEBOOK), str(FOLDER / "figures.yaml"), "--only", "emoji"]
-    assert main([*asked, "--output", str(tmp_path / "out"), "--set", *common]) == 0
-    folder = tmp_path / "out" / "emoji"
-    assert f"emoji: 18 files in {folder}" in capsys.readouterr().out
+    profiles = {"emoji": {"DATA": "emoji", "MODEL": "convolutional", **quick}}
+    files = draw(NOTEBOOK, profiles, tmp_path / "out", progress=False)["emoji"]
+    assert len(files) == 18
     figures = "grid", "curves", "needed", "units", "traversal", "scatter", "comparison", "codes"
-    assert {path.stem for path in folder.glob("*.png")} == set(figures)
+    assert {path.stem for path in files if path.suffix == ".png"} == set(figures)
+
+
+def test_a_failing_run_does_not_stop_the_others_and_is_told_with_its_cell(tmp_path, own_results):
+    notebook = small(tmp_path, "assert LAST < 3, 'too far'\ngo.Figure()")
+    with pytest.raises(RuntimeError, match=r"(?s)'LAST': 3.*too far"):
+        draw(notebook, {"three": {"LAST": 3}, "two": {}}, tmp_path / "out", progress=False)

@@ -17,17 +17,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ipywidgets import Widget
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 from torch import nn
 
 import vsnn_lab
+from tests.notebooks import FOLDER
 from vsnn_lab import (
     MLP,
     Autoencoder,
@@ -45,6 +49,9 @@ from vsnn_lab import (
     data,
     explore,
     figures,
+    report,
+    runs,
+    sweeps,
 )
 from vsnn_lab.ablation import WidthSweep
 from vsnn_lab.checkpoints import digest
@@ -251,12 +258,19 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
         name: call(make, **settings),
         f"{name}.draw": call(made.draw, batch_size=5, steps=6, generator=torch.Generator()),
         f"{name}.__call__": call(
-            made.__call__, model=net(), x=x(), y=y(), widths=widths, loss=F.mse_loss
+            made.__call__,
+            model=net(),
+            x=x(),
+            y=y(),
+            widths=widths,
+            loss=F.mse_loss,
+            progress=0.5,
         ),
     }
 
 
 LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
+MASKS = FOLDER / "01_masks.ipynb"
 EXPLORER = explore.AutoencoderExplorer(autoencoder(), images())
 CODES = explore.CodeExplorer(autoencoder(), images())
 COMPARISON = explore.WidthComparison(autoencoder(), images())
@@ -321,7 +335,15 @@ CALLS: dict[str, Call] = {
         vsnn_lab.ConvAutoencoder((1, 2, 2), Width(3), (2,)).forward, x=images()
     ),
     **recipe("Sampled", sampler=Triangular()),
-    **recipe("FullAndNarrow", sampler=Triangular(), draws=2, weight=0.5, spared=1),
+    **recipe(
+        "FullAndNarrow",
+        sampler=Triangular(),
+        draws=2,
+        weight=0.5,
+        final_weight=0.2,
+        shared=0.4,
+        spared=1,
+    ),
     "Latency": call(
         Latency, median_ms=1.0, low_ms=1.0, high_ms=1.0, threads=1, batch=1, device="cpu"
     ),
@@ -447,6 +469,9 @@ CALLS: dict[str, Call] = {
     "explore.MaskExplorer": call(
         explore.MaskExplorer, samplers={"a": Triangular()}, most=4, seed=0
     ),
+    "explore.RunsExplorer": call(
+        explore.RunsExplorer, curves={"a": {1: 0.1}}, scale=2.0, label="a"
+    ),
     "explore.WidthComparison": call(
         explore.WidthComparison,
         model=autoencoder(),
@@ -481,6 +506,16 @@ CALLS: dict[str, Call] = {
     "figures.mask_figure": call(figures.mask_figure, mask=torch.ones(3, 4).bool(), most=4),
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
+    ),
+    "figures.overlay_curves": call(
+        figures.overlay_curves, curves={"a": {1: 0.1}}, scale=2.0, label="a", title="b"
+    ),
+    "figures.parallel_parameters": call(
+        figures.parallel_parameters,
+        table=pd.DataFrame({"SEED": [0], "mse": [0.1]}),
+        parameters=["SEED"],
+        metric="mse",
+        title="b",
     ),
     "figures.sweep_figure": call(
         figures.sweep_figure,
@@ -517,6 +552,25 @@ CALLS: dict[str, Call] = {
     "figures.width_needed": call(
         figures.width_needed, curves=errors(), scale=2.0, label="a", title="b"
     ),
+    "runs.Run.of": call(runs.Run.of, FileNotFoundError, notebook=MASKS, parameters={}, root="a"),
+    "runs.check_parameters": call(
+        runs.check_parameters, FileNotFoundError, notebook=MASKS, parameters={}
+    ),
+    "runs.find_notebook": call(
+        runs.find_notebook, FileNotFoundError, name="01", folder=MASKS.parent
+    ),
+    "runs.folder_state": call(runs.folder_state, folder="a"),
+    "runs.load_runs": call(runs.load_runs, root="a", notebook="b"),
+    "runs.notebook_parameters": call(runs.notebook_parameters, FileNotFoundError, notebook=MASKS),
+    "runs.notebook_question": call(runs.notebook_question, FileNotFoundError, notebook=MASKS),
+    "runs.read_record": call(runs.read_record, FileNotFoundError, folder="a"),
+    "runs.results": call(runs.results, FileNotFoundError, folder="a"),
+    "sweeps.sweep": call(
+        sweeps.sweep, runs=[], scheduler=None, slurm=None, workers=1, on_cell=None
+    ),
+    "report.build_report": call(
+        report.build_report, OSError, notebooks=["../executed.ipynb"], folder="a", title="b"
+    ),
 }
 WITH_ARGUMENTS = [name for name, each in CALLS.items() if each.valid]
 # Layers of one and three dimensions take what those of two take.
@@ -536,6 +590,8 @@ def folder(tmp_path_factory):
 
     above = tmp_path_factory.mktemp("junk")
     vsnn_lab.save_weights(net(), above / "saved")
+    ran = new_code_cell("1", outputs=[new_output("stream", text="1")])
+    nbformat.write(new_notebook(cells=[ran]), above / "executed.ipynb")
     (above / "pictures").mkdir()
     Image.new("RGB", (9, 8)).save(above / "pictures" / "red.png")
     (above / "empty").mkdir()

@@ -7,6 +7,7 @@ import pytest
 from papermill import PapermillExecutionError
 
 from tests.notebooks import FOLDER, NOTEBOOKS, QUICK, data_beside, quick_copy
+from tests.tiny import tiny
 from vsnn_lab.runs import check_parameters, notebook_parameters, run_notebook
 
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -107,13 +108,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
 
 @pytest.mark.slow
 def test_a_failing_claim_fails_the_run(tmp_path):
-    cells = [
-        nbformat.v4.new_code_cell("LIMIT = 1", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("assert LIMIT < 1, 'the claim'"),
-    ]
-    path = tmp_path / "claim.ipynb"
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    path = tiny(tmp_path, "assert LIMIT < 1, 'the claim'", parameters="LIMIT = 1")
     with pytest.raises(PapermillExecutionError, match="the claim"):
         run_notebook(path, tmp_path / "out.ipynb", progress=False)
     run_notebook(path, tmp_path / "out.ipynb", {"LIMIT": 0}, progress=False)

@@ -50,14 +50,20 @@ def write_file(stream: BinaryIO, file: PinnedFile, folder: Path) -> None:
 
 def unwrap_package(package: Path, archive: Path) -> None:
     """Copy the tar archive out of a Debian package, which is an ar archive of three members."""
+    left = package.stat().st_size - 8
     with package.open("rb") as stream:
         if stream.read(8) != b"!<arch>\n":
             raise tarfile.ReadError("this is no Debian package")
         while header := stream.read(60):
             name, size = header[:16], int(header[48:58])
+            left -= len(header) + size
+            # A size below zero would lead back to the same header for ever.
+            if size < 0 or left < 0:
+                raise tarfile.ReadError(f"this Debian package is cut off or damaged at {name!r}")
             if name.startswith(b"data.tar"):
                 archive.write_bytes(stream.read(size))
                 return
+            left -= size % 2
             # Members start at even offsets.
             stream.seek(size + size % 2, os.SEEK_CUR)
     raise tarfile.ReadError("this Debian package holds no files")

@@ -14,7 +14,8 @@ from torch import Tensor
 from vsnn_lab.files import replacing
 
 # safetensors keeps strings only, so the whole header is one JSON string under the first key; under
-# the second is the `digest` of the tensors, because safetensors itself has no checksum.
+# the second are the `digest` of the tensors and the hash of that string, joined by a dash, because
+# safetensors itself has no checksum. Files without the hash of the string are read, too.
 _KEY, _DIGEST = "vsnn_lab", "digest"
 
 
@@ -39,7 +40,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
             # safetensors makes files that only their owner can read; this gets the usual rights.
             part.touch()
             rights = part.stat().st_mode
-            save_file(own, part, metadata={_KEY: json.dumps(header), _DIGEST: digest(own)})
+            text = json.dumps(header)
+            sums = f"{digest(own)}-{_hash_of(text)}"
+            save_file(own, part, metadata={_KEY: text, _DIGEST: sums})
             part.chmod(rights)
         except SafetensorError as error:
             raise OSError(f"cannot write {path}: {error}") from error
@@ -53,6 +56,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        PermissionError: If it may not be read.
         ValueError: If the file is damaged or of another kind; the message names it.
     """
     return _read(Path(path), tensors=False)[1]
@@ -66,20 +70,34 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
+    # safetensors takes a file that may not be read for one that is not there.
+    path.open("rb").close()
     try:
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
+            of_tensors, _, of_header = told[_DIGEST].partition("-")
+            if of_header and of_header != _hash_of(told[_KEY]):
+                raise ValueError("its header is not the one that was written")
             header = json.loads(told[_KEY])
             names = file.keys() if tensors else ()
-            found = {name: file.get_tensor(name) for name in names}
-        if tensors and digest(found) != told[_DIGEST]:
-            raise SafetensorError("its tensors are not those that were written")
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} is damaged or no file of this package ({error}); "
-            "restore it, or delete it to start over"
-        ) from error
+            # Copied, because a view of the file dies with the process if the file is ever cut off.
+            found = {name: file.get_tensor(name).clone() for name in names}
+        if tensors and digest(found) != of_tensors:
+            raise ValueError("its tensors are not those that were written")
+        if not isinstance(header, dict):
+            raise ValueError(f"its header must be a JSON object, got {header!r:.40}")
+    # A RecursionError is a RuntimeError: the header nests too deep.
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise damaged(path, error) from error
     return found, header
+
+
+def damaged(path: Path, reason: object) -> ValueError:
+    """Return the error that refuses a file and says what to do about it."""
+    return ValueError(
+        f"{path} is damaged or no file of this package ({reason}); "
+        "restore it, or delete it to start over"
+    )
 
 
 def digest(tensors: Mapping[str, Tensor] | list[Tensor]) -> str:
@@ -93,3 +111,7 @@ def digest(tensors: Mapping[str, Tensor] | list[Tensor]) -> str:
         # As bytes, since NumPy knows no bfloat16; a scalar has to become a vector first.
         total.update(whole.reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()[:16]
+
+
+def _hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: Where to; missing folders are made.
 
     Raises:
-        OSError: If the folder cannot be written.
+        OSError: If the folder cannot be written; names the file, a full disk included.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within one file system.
@@ -28,6 +28,11 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(part, "rb") as written:
             os.fsync(written.fileno())
         os.replace(part, path)
+    except OSError as error:
+        # Reading, writing and flushing an open file fail without its name.
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 

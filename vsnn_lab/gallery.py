@@ -1,17 +1,17 @@
 """Every figure of a notebook, for several data sets: one command, files to look at and link to."""
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from vsnn_lab._checks import check_path
-from vsnn_lab.data import data_root
 from vsnn_lab.files import replacing
-from vsnn_lab.runs import check_parameters, run_notebook
+from vsnn_lab.runs import Run
+from vsnn_lab.runs.folder import NOTEBOOK
+from vsnn_lab.sweeps import sweep
 
 _PLOTLY, _HTML = "application/vnd.plotly.v1+json", "text/html"
 _SCALE = 2  # pixels of a PNG for each of the figure's
@@ -62,66 +62,52 @@ def draw(
     profiles: Mapping[str, Mapping[str, Any]],
     folder: str | Path,
     *,
+    workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, list[Path]]:
-    """Run a notebook once for each profile of parameters, and export its figures.
+    """Run a notebook for each profile of parameters, several at a time, and export its figures.
 
-    What the notebook keeps of its own, such as the checkpoints of `fit`, is there when it runs
-    again: a call that was killed goes on where it was.
+    Each run is kept, and so is what the notebook keeps of its own, such as the checkpoints of
+    `fit`: a call that was killed goes on where it was.
 
     Args:
         notebook: What to run.
         profiles: Parameters of each run, by the run's name.
         folder: Each run has a folder of its own in it.
-        progress: Show a bar over the runs, and one over the cells of each.
+        workers: Runs at a time; by default one a core.
+        progress: Show a bar over the cells of all runs.
 
     Returns:
         The files of each run, its executed notebook first.
 
     Raises:
+        TypeError: If a parameter is not of its default's type; nothing has run then.
         ValueError: If a parameter is unknown; nothing has run then.
-        papermill.PapermillExecutionError: If a cell failed.
+        RuntimeError: If runs failed, after the others; the message shows the cell.
     """
     notebook, folder = check_path("notebook", notebook, "file"), check_path("folder", folder)
-    for parameters in profiles.values():
-        check_parameters(notebook, parameters)
-    written = {}
-    for name in (bar := tqdm(profiles, disable=not progress)):
-        bar.set_description(name)
-        executed = folder / name / notebook.name
-        run_notebook(notebook, executed, profiles[name], progress=progress)
-        written[name] = [executed, *export_figures(executed, folder / name)]
-    return written
+    runs = {name: Run.of(notebook, parameters) for name, parameters in profiles.items()}
+    cells: dict[Path, tuple[int, int]] = {}
+    failures = []
+    with tqdm(total=len(runs), unit="run", disable=not progress) as bar:
+
+        def on_cell(run: Run, done: int, of: int) -> None:
+            cells[run.folder] = done, of
+            far = {name: cells[run.folder] for name, run in runs.items() if run.folder in cells}
+            bar.set_postfix_str(", ".join(f"{n}: cell {i} of {k}" for n, (i, k) in far.items()))
+
+        for outcome in sweep(list(runs.values()), workers=workers, on_cell=on_cell):
+            bar.update()
+            if outcome.error:
+                failures.append(f"{outcome.run.parameters}: {outcome.error}")
+    if failures:
+        raise RuntimeError("\n".join(failures))
+    return {name: _exported(run, folder / name) for name, run in runs.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the profiles of a YAML file; return the exit code."""
-    import yaml
-
-    parser = argparse.ArgumentParser(prog="python -m vsnn_lab.gallery", description=main.__doc__)
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("profiles", type=Path, help="YAML: parameters by name of the run")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the runs")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters for every run"
-    )
-    parser.add_argument("--output", type=Path, default=data_root() / "figures")
-    given = parser.parse_args(arguments)
-    profiles = yaml.safe_load(given.profiles.read_text(encoding="utf-8"))
-    for name in given.only or []:
-        if name not in profiles:
-            parser.error(f"--only must name runs among {', '.join(profiles)}, got {name}")
-    common = {}
-    for pair in given.set:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            parser.error(f"--set must be NAME=VALUE, got {pair}")
-        common[name] = yaml.safe_load(value)
-    chosen = {name: profiles[name] | common for name in given.only or profiles}
-    for name, files in draw(given.notebook, chosen, given.output).items():
-        print(f"{name}: {len(files)} files in {files[0].parent}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _exported(run: Run, folder: Path) -> list[Path]:
+    """Copy the executed notebook of a run that was kept, and export its figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / run.notebook.name) as part:
+        shutil.copy(run.folder / NOTEBOOK, part)
+    return [folder / run.notebook.name, *export_figures(run.folder / NOTEBOOK, folder)]

@@ -76,6 +76,7 @@ class Sampled(Recipe):
         progress: float = 0.0,
     ) -> Tensor:
         """Return the mean loss."""
+        check_fraction("progress", progress)
         _check_batch(single_control(model).steps, x, y, widths, loss)
         return loss(forward_at_widths(model, x, widths[0]), y)
 

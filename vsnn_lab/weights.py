@@ -97,12 +97,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     steps = [control.steps for control in width_controls(model)]
     path = check_path("path", path, "file")
     found, header = checkpoints.read(path)
-    written = header.get("format", _FORMAT)
-    if written != _FORMAT:
-        raise ValueError(
-            f"path must be a file of format {_FORMAT}, got {path} of format {written!r}; "
-            f"{header.get('package', 'another version of the package')} wrote it"
-        )
+    _check_header(path, header)
     kept = header.get("steps") if header.get("width") is None else None
     if kept and steps and kept != steps:
         raise ValueError(
@@ -121,6 +116,38 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         )
     model.load_state_dict(found)
     return header
+
+
+def _check_header(path: Path, header: Mapping[str, Any]) -> None:
+    """Refuse a header that neither `save_weights` nor a training run writes."""
+    written = header.get("format", _FORMAT)
+    if type(written) is not int or written != _FORMAT:
+        raise ValueError(
+            f"path must be a file of format {_FORMAT}, got {path} of format {written!r:.40}; "
+            f"{header.get('package', 'another version of the package')!s:.80} wrote it"
+        )
+    if "format" not in header:
+        # The best weights of a run, which tell their history instead.
+        rules = {"epochs": lambda value: isinstance(value, list)}
+    else:
+        rules = dict.fromkeys(("package", "class", "architecture"), _is_text)
+        rules |= {"steps": _are_positions, "width": _is_width}
+    for key, rule in rules.items():
+        if key not in header or not rule(header[key]):
+            told = f"got {header[key]!r:.40}" if key in header else "which is missing"
+            raise checkpoints.damaged(path, f"its header must tell {key}, {told}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_positions(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
+
+
+def _is_width(value: Any) -> bool:
+    return value is None or _are_positions(value if isinstance(value, list) else [value])
 
 
 def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

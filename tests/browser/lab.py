@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -77,8 +77,11 @@ def _address(log: Path, token: str) -> str:
         for word in log.read_text().split():
             if word.startswith("http://127.0.0.1"):
                 address = word.partition("/lab")[0]
-                urllib.request.urlopen(f"{address}/api/status?token={token}", timeout=10).close()
-                return address
+                # The server names its address a moment before it answers there.
+                with suppress(OSError):
+                    status = f"{address}/api/status?token={token}"
+                    urllib.request.urlopen(status, timeout=10).close()
+                    return address
         time.sleep(0.2)
     raise TimeoutError(f"JupyterLab did not start within {_START} s:\n{log.read_text()}")
 

@@ -16,6 +16,7 @@ from vsnn_lab._torchvision import datasets
 from vsnn_lab.data.celeba import load_celeba
 from vsnn_lab.data.emoji import load_emoji
 from vsnn_lab.data.folders import load_folder
+from vsnn_lab.data.idx import read_idx
 from vsnn_lab.data.image_set import SPLITS, ImageSet
 from vsnn_lab.data.packaged import TEN_DIGITS, load_digits, load_faces
 
@@ -77,8 +78,10 @@ def data_root() -> Path:
 
 def _load_idx(name: str, split: str, root: Path) -> ImageSet:
     pinned_set = fetch.SETS[name]
-    fetch.ensure(pinned_set, root)
-    dataset = getattr(datasets, pinned_set.folder)(root, train=split == "train")
-    images = dataset.data.to(torch.float32).div_(255).unsqueeze(1)
-    class_names = TEN_DIGITS if name == "mnist" else tuple(dataset.classes)
-    return ImageSet(images, dataset.targets.to(torch.int64), name, class_names)
+    folder = fetch.ensure(pinned_set, root)
+    stem = "train" if split == "train" else "t10k"
+    pixels = read_idx(folder / f"{stem}-images-idx3-ubyte", 3)
+    labels = read_idx(folder / f"{stem}-labels-idx1-ubyte", 1)
+    images = pixels.to(torch.float32).div_(255).unsqueeze(1)
+    class_names = TEN_DIGITS if name == "mnist" else tuple(datasets.FashionMNIST.classes)
+    return ImageSet(images, labels.to(torch.int64), name, class_names)

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from tqdm import tqdm
 from vsnn_lab import checkpoints, fetch
 from vsnn_lab._sources import QUIET
 from vsnn_lab.data.image_set import ImageSet, needs_extra, rows_of
+
+if TYPE_CHECKING:
+    from fontTools.ttLib import TTFont
 
 SIDE = 32  # pixels
 _SET = fetch.SETS["emoji"]
@@ -58,10 +62,14 @@ def _read(cache: Path) -> tuple[Tensor, list[str]] | None:
     """Return what was decoded before, or nothing if it is not there, damaged or outdated."""
     try:
         tensors, header = checkpoints.read(cache)
-    except (OSError, ValueError):
+        codes, pixels = header.pop("codes"), tensors["pixels"]
+        known = isinstance(codes, list) and bool("".join(codes).encode())
+    except (OSError, KeyError, TypeError, ValueError):
         return None
-    codes = header.pop("codes", None)
-    return (tensors["pixels"], codes) if header == _made_from() else None
+    if not known or header != _made_from():
+        return None
+    shaped = pixels.dtype == torch.uint8 and pixels.shape == (len(codes), 3, SIDE, SIDE)
+    return (pixels, codes) if shaped else None
 
 
 def decode(font: Path) -> tuple[Tensor, list[str]]:
@@ -72,6 +80,8 @@ def decode(font: Path) -> tuple[Tensor, list[str]]:
 
     Raises:
         ImportError: If fontTools is not installed.
+        OSError: If the font cannot be opened.
+        ValueError: If it is damaged or of another kind; the message names it.
     """
     found = {}
     progress = {"desc": "emoji", "unit": " glyphs", "delay": QUIET, "leave": False}
@@ -90,24 +100,38 @@ def read_glyphs(font: Path) -> Iterator[tuple[str, Image.Image]]:
 
     Raises:
         ImportError: If fontTools is not installed.
+        OSError: If the font cannot be opened.
+        ValueError: If it is damaged or of another kind; the message names it.
     """
     try:
         from fontTools.ttLib import TTFont
     except ImportError as error:
         raise needs_extra("emoji", error) from error
-    with TTFont(font) as tables:
-        characters = {glyph: chr(code) for code, glyph in tables.getBestCmap().items()}
-        substitutions = tables["GSUB"].table.LookupList.Lookup
-        for lookup in substitutions:
-            for subtable in lookup.SubTable if lookup.LookupType == _LIGATURES else ():
-                for first, ligatures in subtable.ligatures.items():
-                    for ligature in ligatures:
-                        parts = (first, *ligature.Component)
-                        code = "".join(characters[part] for part in parts)
-                        characters.setdefault(ligature.LigGlyph, code)
-        for name, bitmap in tables["CBDT"].strikeData[0].items():
-            with Image.open(io.BytesIO(bitmap.imageData)) as image:
-                yield characters[name], image.convert("RGBA")
+    with open(font, "rb") as stream:
+        try:
+            with TTFont(stream) as tables:
+                yield from _glyphs(tables)
+        # Each table's reader fails in ways of its own, also with assertions.
+        except Exception as error:
+            raise ValueError(
+                f"{font} cannot be read as a font of colour bitmaps ({error!r}); delete it, and "
+                "it is fetched again"
+            ) from error
+
+
+def _glyphs(tables: "TTFont") -> Iterator[tuple[str, Image.Image]]:
+    characters = {glyph: chr(code) for code, glyph in tables.getBestCmap().items()}
+    substitutions = tables["GSUB"].table.LookupList.Lookup
+    for lookup in substitutions:
+        for subtable in lookup.SubTable if lookup.LookupType == _LIGATURES else ():
+            for first, ligatures in subtable.ligatures.items():
+                for ligature in ligatures:
+                    parts = (first, *ligature.Component)
+                    code = "".join(characters[part] for part in parts)
+                    characters.setdefault(ligature.LigGlyph, code)
+    for name, bitmap in tables["CBDT"].strikeData[0].items():
+        with Image.open(io.BytesIO(bitmap.imageData)) as image:
+            yield characters[name], image.convert("RGBA")
 
 
 def _family(code: str) -> str:

@@ -6,7 +6,14 @@ the network on what is shown, through a plain function that can be tested withou
 
 from vsnn_lab.explore.autoencoder import AutoencoderExplorer
 from vsnn_lab.explore.codes import CodeExplorer
+from vsnn_lab.explore.compare_runs import RunsExplorer
 from vsnn_lab.explore.comparison import WidthComparison
 from vsnn_lab.explore.masks import MaskExplorer
 
-__all__ = ["AutoencoderExplorer", "CodeExplorer", "MaskExplorer", "WidthComparison"]
+__all__ = [
+    "AutoencoderExplorer",
+    "CodeExplorer",
+    "MaskExplorer",
+    "RunsExplorer",
+    "WidthComparison",
+]

@@ -16,6 +16,8 @@ from vsnn_lab._checks import check_int, check_path, check_tensor
 from vsnn_lab.ablation import WidthSweep, kept_mode, width_sweep
 from vsnn_lab.costs import count_parameters
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab.explore.figure_box import FigureBox
+from vsnn_lab.explore.portable import Portable
 from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import mosaic, png, to_bytes
@@ -23,7 +25,7 @@ from vsnn_lab.weights import save_weights
 from vsnn_lab.widths import at_width, single_control
 
 
-class AutoencoderExplorer(widgets.VBox):
+class AutoencoderExplorer(Portable, FigureBox):
     """An instrument for one autoencoder: slider, pictures, error curve, read-outs.
 
     Everything is computed when it is made (and, for the pictures, when new ones are asked for): the
@@ -102,9 +104,13 @@ class AutoencoderExplorer(widgets.VBox):
 
     def show(self, width: int) -> None:
         """Put pictures, marker and read-outs to a width: the slider's callback, look-ups only."""
-        width = check_int("width", width, 1, self.steps)
-        move(self.figure, self._pictures[width - 1], self.sweep, width)
+        self.move_figure(self.figure, width)
         self.read_outs.show(self.read_out(width))
+
+    def move_figure(self, figure: go.Figure, width: int) -> None:
+        """Put the figure, or one like it, to a width."""
+        width = check_int("width", width, 1, self.steps)
+        move(figure, self._pictures[width - 1], self.sweep, width)
 
     def read_out(self, width: int) -> dict[str, tuple[str, str]]:
         """Return what the read-outs say at a width: number and small print by name."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.pick import ImagePicker, check_index, floats
 from vsnn_lab.explore.unit_slider import UnitSlider
 from vsnn_lab.figures.autoencoder import MSE_SCALE
@@ -24,7 +25,7 @@ _LIMIT = 0.5  # half the range of a pixel: fixed, so that colours keep their mea
 _CHUNK = 1024  # images encoded at a time
 
 
-class CodeExplorer(widgets.VBox):
+class CodeExplorer(FigureBox):
     """An instrument for the code of an autoencoder: a slider for each of its first units.
 
     An image sets the sliders to its own code; moving one decodes at once. They reach from the 1st
@@ -145,7 +146,7 @@ class CodeExplorer(widgets.VBox):
             "units moved": (f"{len(units)}", _listed(units)),
             "MSE × 1000, own": (f"{errors[0]:.2f}", "per pixel, this image"),
             "MSE × 1000, moved": (f"{errors[1]:.2f}", "per pixel, this image"),
-            "change × 1000": (f"{change:.1f}", "mean over the pixels"),
+            "change × 1000": (f"{change:.1f}", "mean absolute, per pixel"),
         }
 
     def static_figure(self) -> go.Figure:
@@ -162,9 +163,9 @@ class CodeExplorer(widgets.VBox):
         code = self.code.tolist()
         self._quiet = True
         for index, slider in enumerate(self.units):
-            slider.disabled = index >= len(code)
-            if not slider.disabled:
+            if index < len(code):
                 slider.put(*self._ranges[index], float(self._own[index]), code[index])
+            slider.disabled = index >= len(code)
         self._quiet = False
 
     def _percentiles(self) -> list[tuple[float, float]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
 import torch
@@ -12,6 +11,7 @@ from vsnn_lab._checks import check_int
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.pick import ImagePicker, check_index, floats
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
@@ -22,7 +22,7 @@ _TITLES = ("original", "width A", "width B", "B minus A")
 _SMALLEST = 1 / 255  # limit of the scale of an image that no width changes
 
 
-class WidthComparison(widgets.VBox):
+class WidthComparison(FigureBox):
     """An instrument for two widths of one autoencoder: an image, rebuilt at each, and what differs.
 
     All widths of an image are computed when it is chosen; a move of a width slider only looks up.
@@ -104,7 +104,7 @@ class WidthComparison(widgets.VBox):
             "MSE × 1000 at A": (f"{first:.2f}", f"{a} of {self.steps} units, per pixel"),
             "MSE × 1000 at B": (f"{second:.2f}", f"{b} of {self.steps} units, per pixel"),
             "error of B against A": (ratio, "below 1: B is closer"),
-            "change × 1000": (f"{change:.1f}", "mean over the pixels"),
+            "change × 1000": (f"{change:.1f}", "mean absolute, per pixel"),
         }
 
     def static_figure(self) -> go.Figure:

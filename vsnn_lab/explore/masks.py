@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import torch
 
 from vsnn_lab._checks import check_int
+from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.masks import mask_figure, show_mask
 from vsnn_lab.masks import prefix_mask
@@ -14,7 +15,7 @@ from vsnn_lab.samplers import Sampler
 from vsnn_lab.samplers.draws import check_sampler, drawn
 
 
-class MaskExplorer(widgets.VBox):
+class MaskExplorer(FigureBox):
     """An instrument for samplers: their masks for any batch size and width.
 
     Args:

@@ -4,6 +4,7 @@ import ipywidgets as widgets
 import traitlets
 
 _POSITIONS = 200
+_NONE = "–"  # noqa: RUF001 - a dash: no number
 
 
 class UnitSlider(widgets.HBox):
@@ -41,12 +42,13 @@ class UnitSlider(widgets.HBox):
 
     @property
     def disabled(self) -> bool:
-        """Whether it cannot be moved."""
+        """Whether it cannot be moved; it shows no number then."""
         return self.position.disabled
 
     @disabled.setter
     def disabled(self, disabled: bool) -> None:
         self.position.disabled = disabled
+        self._show()
 
     def put(self, low: float, high: float, home: float, value: float | None = None) -> None:
         """Give it other ends, widened to hold what it shows, and a home; by default go there."""
@@ -73,4 +75,4 @@ class UnitSlider(widgets.HBox):
         self._quiet = True
         self.position.value = self._at(self.value)
         self._quiet = False
-        self.number.value = f"{self.value:+.2f}"
+        self.number.value = _NONE if self.disabled else f"{self.value:+.2f}"

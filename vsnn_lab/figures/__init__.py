@@ -5,6 +5,7 @@ from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_figure, mask_gallery
 from vsnn_lab.figures.needed import fewest_units, width_needed
+from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
 from vsnn_lab.figures.scatter import code_scatter
 from vsnn_lab.figures.style import TEMPLATE
 from vsnn_lab.figures.units import traversal, unit_differences
@@ -18,6 +19,8 @@ __all__ = [
     "fewest_units",
     "mask_figure",
     "mask_gallery",
+    "overlay_curves",
+    "parallel_parameters",
     "sweep_figure",
     "traversal",
     "unit_differences",

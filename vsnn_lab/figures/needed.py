@@ -66,8 +66,10 @@ def width_needed(
     figure = go.Figure()
     for method, curve in curves.items():
         look, steps = METHODS[method], _steps(curve)
-        # The last point only carries the line to the edge.
-        marker = look.marker | {"size": 7, "opacity": [1] * len(steps) + [0]}
+        # The last point only carries the line to the edge. It is hidden by its colour: of opacities
+        # the legend would take the mean.
+        colors = [look.color] * len(steps) + ["rgba(0,0,0,0)"]
+        marker = look.marker | {"size": 7, "color": colors}
         figure.add_trace(
             go.Scatter(
                 x=[error for error, _ in steps] + [edge],

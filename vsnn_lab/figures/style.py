@@ -68,6 +68,8 @@ TEMPLATE = go.layout.Template(
         },
         "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
         "title": {"x": 0, "xref": "paper", "font": {"size": 15}},
+        # Plotly's own would be a dark box, since it takes the transparent ground for black.
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": HERE},
     }
 )
 

@@ -1,0 +1,161 @@
+"""What `make dashboard` and `make lab` start: for this machine, and for who has the token."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from tests.browser import instrument, lab
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+ROOT = Path(__file__).resolve().parents[2]
+START = 180  # seconds
+CODE = """
+import torch
+from vsnn_lab import Autoencoder, Width, data
+from vsnn_lab.explore import AutoencoderExplorer
+
+torch.manual_seed(0)
+model = Autoencoder((1, 8, 8), Width(8), hidden=(16,))
+AutoencoderExplorer(model, data.load("digits", "test").images)
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its address, its token, and its process."""
+
+    address: str
+    token: str
+    process: psutil.Process
+
+    def answer(self, path: str, token: str = "") -> tuple[int, str]:
+        """Return the status of a request and where it leads; redirections are not followed."""
+        request = urllib.request.Request(f"{self.address}{path}")
+        if token:
+            request.add_header("Authorization", f"token {token}")
+        try:
+            with urllib.request.build_opener(Stay).open(request, timeout=60) as reply:
+                return reply.status, ""
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers.get("Location", "")
+
+    def listening(self) -> set[str]:
+        """Return the addresses that it and its kernels listen on."""
+        family = [self.process, *self.process.children(recursive=True)]
+        found = [place for one in family for place in one.net_connections("tcp")]
+        return {place.laddr.ip for place in found if place.status == psutil.CONN_LISTEN}
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """Leave redirections to the one who asked."""
+
+    def redirect_request(self, *args):
+        return None
+
+
+@contextmanager
+def started(target: str, arguments: str, folder: Path) -> Iterator[Server]:
+    """Run a target of the Makefile as it stands, but without the set-up and the downloads."""
+    log = folder / f"{target}.log"
+    command = ["make", "-o", "data", target, f"RUN={sys.executable} -m", f"ARGS={arguments}"]
+    env = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "DISPLAY": ""}
+    env |= {"WAYLAND_DISPLAY": "", "VSNN_LAB_DATA": str(folder)}
+    with log.open("w") as out:
+        make = subprocess.Popen(
+            command, stdout=out, stderr=out, env=env, cwd=ROOT, start_new_session=True
+        )
+    try:
+        yield Server(*announced(log), psutil.Process(make.pid))
+    finally:
+        # The whole group, since make is the parent of the server, and the server of kernels.
+        os.killpg(make.pid, signal.SIGTERM)
+        make.wait(60)
+
+
+def announced(log: Path) -> tuple[str, str]:
+    """Return the address and the token that a server prints once it listens."""
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline:
+        if found := re.search(r"(http://127\.0\.0\.1:\d+)/\S*\?token=(\w+)", log.read_text()):
+            return found[1], found[2]
+        time.sleep(0.2)
+    raise TimeoutError(f"no address within {START} s:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(CODE)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "small.ipynb")
+    shutil.copy(ROOT / "docs" / "quickstart.png", folder / "picture.png")
+    # A port is taken as soon as it is given back: Voila looks for another one itself.
+    with started("dashboard", f"{folder / 'small.ipynb'} --port=8900", folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def jupyterlab(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("lab")
+    arguments = f"--port=0 --allow-root --no-browser --ServerApp.root_dir={folder}"
+    with started("lab", arguments, folder) as server:
+        yield server
+
+
+def test_the_dashboard_opens_to_the_token_alone(dashboard):
+    status, where = dashboard.answer("/")
+    assert (status, where.partition("?")[0]) == (302, "/login")
+    assert dashboard.answer("/", token="0" * len(dashboard.token))[0] == 302
+    # Not even the picture beside the notebook, which Voila gives away by default.
+    assert dashboard.answer("/voila/files/picture.png")[0] == 403
+
+
+def test_the_dashboard_shows_an_instrument_that_moves_and_no_code(dashboard, chromium):
+    with lab.browser_page(chromium) as page:
+        # Voila answers when the notebook has run, which takes its time on a busy machine.
+        page.set_default_timeout(START * 1000)
+        page.goto(f"{dashboard.address}/?token={dashboard.token}")
+        page.locator(instrument.HANDLE).first.wait_for()
+        before = instrument.until(page, lambda now: now.slider == "8")
+        assert "AutoencoderExplorer" not in page.content()
+        # While the kernel of the page runs, it listens, too.
+        assert dashboard.listening() == {"127.0.0.1"}
+        instrument.press(page, "ArrowLeft")
+        instrument.until(
+            page,
+            lambda now: (
+                now.slider == now.numbers["code units kept"] == "7"
+                and now.picture != before.picture
+            ),
+        )
+
+
+def test_without_a_notebook_the_dashboard_serves_the_folder_of_notebooks():
+    command = ["make", "-n", "-o", "data", "dashboard", "ARGS=--port=9000"]
+    recipe = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert recipe.splitlines()[-1].endswith('voila "$@" notebooks --port=9000')
+
+
+def test_jupyterlab_is_for_this_machine_and_opens_to_the_token_alone(jupyterlab):
+    assert jupyterlab.listening() <= {"127.0.0.1", "::1"}
+    assert jupyterlab.listening()
+    assert jupyterlab.answer("/lab")[0] == 302
+    assert jupyterlab.answer("/api/contents")[0] == 403
+    assert jupyterlab.answer("/api/contents", token="0" * len(jupyterlab.token))[0] == 403
+    assert jupyterlab.answer("/api/contents", token=jupyterlab.token)[0] == 200

@@ -1,0 +1,78 @@
+"""Runs laid over each other: curves, parameters, and the instrument that picks among them."""
+
+import pandas as pd
+import pytest
+
+from vsnn_lab import explore, figures
+
+CURVES = {
+    "EPOCHS=2": {1: 0.06, 2: 0.05, 4: 0.04},
+    "EPOCHS=5": {1: 0.07, 2: 0.03, 4: 0.02},
+    "EPOCHS=9": {1: 0.05, 2: 0.04},
+}
+
+
+def test_every_run_is_a_curve_of_its_own_colour_dash_and_symbol():
+    traces = figures.overlay_curves(CURVES, scale=1000).data
+    assert [trace.name for trace in traces] == list(CURVES)
+    for trace, curve in zip(traces, CURVES.values(), strict=True):
+        assert list(trace.x) == list(curve)
+        assert list(trace.y) == pytest.approx([1000 * value for value in curve.values()])
+    for looks in zip(*[(t.line.color, t.line.dash, t.marker.symbol) for t in traces], strict=True):
+        assert len(set(looks)) == len(CURVES)
+
+
+def test_a_run_is_a_line_through_its_parameters_to_its_result():
+    table = pd.DataFrame(
+        {"EPOCHS": [2, 5, 9], "DATA": ["mnist", "faces", "mnist"], "mse": [0.3, None, 0.1]}
+    )
+    (trace,) = figures.parallel_parameters(table, ["EPOCHS", "DATA"], "mse").data
+    epochs, data, mse = trace.dimensions
+    assert list(epochs.values) == [2, 9]
+    assert list(mse.values) == list(trace.line.color) == [0.3, 0.1]
+    assert [data.ticktext[place] for place in data.values] == ["mnist", "mnist"]
+
+
+def test_a_parameter_that_all_runs_share_has_room_around_it():
+    table = pd.DataFrame({"SEED": [0, 0], "mse": [0.3, 0.1]})
+    (trace,) = figures.parallel_parameters(table, ["SEED"], "mse").data
+    low, high = trace.dimensions[0].range
+    assert low < 0 < high
+
+
+def test_runs_that_are_not_picked_disappear_and_the_axes_stay():
+    explorer = explore.RunsExplorer(CURVES)
+    before = explorer.figure.layout.yaxis.range
+    explorer.picker.value = ("EPOCHS=2", "EPOCHS=9")
+    shown = [trace.name for trace in explorer.figure.data if trace.visible]
+    assert shown == ["EPOCHS=2", "EPOCHS=9"]
+    assert [trace.name for trace in explorer.static_figure().data] == shown
+    assert explorer.figure.layout.yaxis.range == before
+    assert explorer.best_at() == {1: "EPOCHS=9", 2: "EPOCHS=9", 4: "EPOCHS=2"}
+    assert "EPOCHS=9 (2), EPOCHS=2 (1)" in explorer.best.value
+    explorer.picker.value = ()
+    assert explorer.best.value == "no run picked"
+
+
+@pytest.mark.parametrize(
+    ("curves", "error", "message"),
+    [
+        ({}, ValueError, "curves must hold at least one run"),
+        ({"a": {}}, ValueError, "curves must hold at least one run, each with a width"),
+        ([1], TypeError, r"curves must map names of runs to curves, got \[1\]"),
+        ({"a": {0: 1.0}}, ValueError, r"each width of curves\['a'\] must be at least 1, got 0"),
+    ],
+)
+def test_curves_that_make_no_sense_are_refused(curves, error, message):
+    with pytest.raises(error, match=message):
+        figures.overlay_curves(curves)
+
+
+def test_a_table_without_the_column_or_the_result_is_refused():
+    table = pd.DataFrame({"SEED": [0], "mse": [None]})
+    with pytest.raises(ValueError, match=r"table must have the column 'EPOCHS', got \['SEED'"):
+        figures.parallel_parameters(table, ["EPOCHS"], "mse")
+    with pytest.raises(ValueError, match="table must have a row with 'mse', got none"):
+        figures.parallel_parameters(table, ["SEED"], "mse")
+    with pytest.raises(TypeError, match="table must be a pandas table, got list"):
+        figures.parallel_parameters([], ["SEED"], "mse")

@@ -1,0 +1,247 @@
+"""Runs of notebooks: told apart by what they depend on, executed once, kept whole or not at all."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from nbclient.exceptions import DeadKernelError
+from papermill import PapermillExecutionError
+
+from tests.tiny import RECORDS, fake_execution, lines, tiny
+from vsnn_lab.runs import Run, keep, load_runs, record, results
+
+# papermill and its kernel's client warn about their own dependencies.
+pytestmark = pytest.mark.filterwarnings("default")
+KEEPING = importlib.import_module("vsnn_lab.runs.keep")  # the package's own `keep` is the function
+SLEEPS = """import time
+from pathlib import Path
+
+Path(FOLDER, "started").touch()
+while not Path(FOLDER, "go").exists():
+    time.sleep(0.1)"""
+LOGS = """with open(f"{FOLDER}/log", "a") as log:
+    log.write(f"{SEED}\\n")"""
+IN_FOLDER = "SEED = 0\nFOLDER = ''"
+
+
+@pytest.fixture(autouse=True)
+def own_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSNN_LAB_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    monkeypatch.setattr(KEEPING, "run_notebook", fake_execution)
+
+
+def keeping(notebook, **parameters):
+    """Start a process that keeps a run."""
+    code = f"from vsnn_lab.runs import Run, keep\nkeep(Run.of({str(notebook)!r}, {parameters}))"
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_for(path, process, seconds=300):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end, f"no {path.name} after {seconds} s"
+        time.sleep(0.1)
+
+
+class TestIdentity:
+    def test_a_default_that_is_named_makes_no_other_run(self, tmp_path):
+        path = tiny(tmp_path)
+        assert Run.of(path) == Run.of(path, {"SEED": 0})
+        assert Run.of(path).state == "new"
+        assert Run.of(path).folder.parent == tmp_path / "data/runs/notebooks/tiny"
+
+    def test_prose_and_outputs_make_no_other_run(self, tmp_path):
+        path = tiny(tmp_path, "SEED")
+        before = Run.of(path)
+        fake_execution(path, path, {"SEED": 3})
+        assert Run.of(path) == before
+
+    def test_another_parameter_cell_or_source_of_the_package_makes_another(
+        self, tmp_path, monkeypatch
+    ):
+        found = {Run.of(tiny(tmp_path, "SEED")).folder, Run.of(tiny(tmp_path, "SEED + 1")).folder}
+        found.add(Run.of(tmp_path / "tiny.ipynb", {"SEED": 1}).folder)
+        folder = importlib.import_module("vsnn_lab.runs.folder")
+        monkeypatch.setattr(folder, "_package", lambda: "edited")
+        found.add(Run.of(tmp_path / "tiny.ipynb", {"SEED": 1}).folder)
+        assert len(found) == 4
+
+    def test_a_notebook_that_was_edited_since_is_not_run(self, tmp_path):
+        run = Run.of(tiny(tmp_path, "SEED"))
+        tiny(tmp_path, "SEED + 1")
+        with pytest.raises(ValueError, match=r"run must be of code as it is now, got .*tiny"):
+            keep(run)
+
+
+class TestKept:
+    @pytest.mark.slow
+    def test_a_run_executes_once_and_tells_all_about_itself(self, tmp_path):
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+        for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+            subprocess.run([*git, *command], check=True)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+        run = Run.of(
+            tiny(tmp_path, RECORDS, LOGS, parameters=IN_FOLDER),
+            {"SEED": 4, "FOLDER": str(tmp_path)},
+        )
+        cells = []
+        told = keep(run, progress=False, on_cell=lambda *done: cells.append(done))
+        assert keep(run) == run.read() == told
+        assert lines(tmp_path / "log") == ["4"]
+        # The parameters, those injected, two more, and the move of the sliders.
+        assert cells == [(done, 5) for done in range(1, 6)]
+        assert run.state == told["state"] == "done"
+        assert told["parameters"] == {"SEED": 4, "FOLDER": str(tmp_path)}
+        assert told["commit"] == head.strip() + "+"
+        assert told["versions"]["torch"] == torch.__version__
+        assert told["seed"] == 4
+        assert {"parameters", "cell-0", "cell-1"} <= told["cells"].keys()
+        assert 0 < sum(told["cells"].values()) < told["seconds"]
+        assert results(run.folder) == {"twice": 8}
+        names = {"notebook.ipynb", "run.json", "results.json"}
+        assert {path.name for path in run.folder.iterdir()} - {".lock"} == names
+        keep(run, again=True, progress=False)
+        assert lines(tmp_path / "log") == ["4", "4"]
+
+    @pytest.mark.slow
+    def test_a_failed_cell_is_recorded_and_the_run_tried_again(self, tmp_path):
+        fails = (
+            f"from pathlib import Path\nassert Path({str(tmp_path)!r}, 'go').exists(), 'the claim'"
+        )
+        run = Run.of(tiny(tmp_path, RECORDS, fails))
+        with pytest.raises(PapermillExecutionError, match="the claim"):
+            keep(run, progress=False)
+        failure = run.read()["failure"]
+        assert run.state == "failed"
+        assert failure["error"] == "AssertionError: the claim"
+        assert failure["source"] == fails
+        assert results(run.folder) == {}
+        (tmp_path / "go").touch()
+        assert keep(run, progress=False)["failure"] is None
+        assert run.state == "done"
+
+    @pytest.mark.slow
+    def test_a_kernel_that_dies_fails_the_run(self, tmp_path):
+        run = Run.of(tiny(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
+        with pytest.raises(DeadKernelError):
+            keep(run, progress=False)
+        assert run.state == "failed"
+        assert "DeadKernelError" in run.read()["failure"]["error"]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "slider = widgets.IntSlider(1, 1, 9)\nslider.observe(lambda change: 1 / 0, 'value')",
+            "button = widgets.Button()\nbutton.on_click(lambda b: 1 / 0)\nbutton.click()",
+        ],
+        ids=["slider", "button"],
+    )
+    def test_a_callback_that_fails_fails_the_run(self, source, tmp_path):
+        run = Run.of(tiny(tmp_path, f"import ipywidgets as widgets\n{source}"))
+        with pytest.raises(PapermillExecutionError, match="division by zero"):
+            keep(run, progress=False)
+        assert run.state == "failed"
+
+    @pytest.mark.slow
+    def test_a_run_that_was_killed_is_stopped_and_runs_again(self, tmp_path):
+        path = tiny(tmp_path, RECORDS, SLEEPS, LOGS, parameters=IN_FOLDER)
+        run = Run.of(path, {"FOLDER": str(tmp_path)})
+        process = keeping(path, FOLDER=str(tmp_path))
+        wait_for(tmp_path / "started", process)
+        assert run.state == "running"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert run.state == "stopped"
+        with pytest.raises(FileNotFoundError, match="no run has ended in "):
+            run.read()
+        assert load_runs().empty
+        time.sleep(3)  # its kernel looks every second whether it is an orphan
+        (tmp_path / "go").touch()
+        keep(run, progress=False)
+        assert run.state == "done"
+        assert lines(tmp_path / "log") == ["0"]
+
+    @pytest.mark.slow
+    def test_two_processes_that_ask_for_the_same_run_execute_it_once(self, tmp_path):
+        (tmp_path / "go").touch()
+        path = tiny(tmp_path, SLEEPS, LOGS, parameters=IN_FOLDER)
+        processes = [keeping(path, FOLDER=str(tmp_path)) for _ in range(2)]
+        for process in processes:
+            assert process.communicate()[1] is not None
+            assert process.returncode == 0
+        assert lines(tmp_path / "log") == ["0"]
+
+    @pytest.mark.usefixtures("without_kernels")
+    @pytest.mark.parametrize("step", ["results", "run.json"])
+    def test_what_is_half_written_is_no_result(self, step, tmp_path, monkeypatch):
+        class Killed(BaseException):
+            pass
+
+        def kill(*_, **__):
+            raise Killed
+
+        run = Run.of(tiny(tmp_path, "SEED"), {"SEED": 3})
+        with monkeypatch.context() as patch:
+            patch.setattr(KEEPING, "as_json" if step == "results" else "write_record", kill)
+            with pytest.raises(Killed):
+                keep(run)
+        assert run.state == ("stopped" if step == "results" else "new")
+        assert load_runs().empty
+        with pytest.raises(FileNotFoundError, match="no run has ended"):
+            results(run.folder)
+        keep(run)
+        assert results(run.folder) == {"twice": 6}
+
+
+class TestTable:
+    @pytest.mark.usefixtures("without_kernels")
+    def test_many_runs_are_one_table(self, tmp_path):
+        path = tiny(tmp_path, "SEED")
+        for seed in (2, 0, 1):
+            keep(Run.of(path, {"SEED": seed}))
+        keep(Run.of(tiny(tmp_path, "SEED", name="other")))
+        table = load_runs(notebook="tiny").sort_values("SEED")
+        assert table["SEED"].tolist() == [0, 1, 2]
+        assert table["twice"].tolist() == [0, 2, 4]
+        assert table["commit"].isna().all()
+        assert len(load_runs()) == 4
+        assert len(load_runs(tmp_path / "elsewhere")) == 0
+
+    @pytest.mark.usefixtures("without_kernels")
+    def test_a_run_that_is_being_made_again_is_not_there(self, tmp_path):
+        run = Run.of(tiny(tmp_path, "SEED"))
+        keep(run)
+        (run.folder / "run.json").rename(tmp_path / "run.json")
+        assert load_runs().empty
+
+    def test_what_is_recorded_is_in_the_cells_output(self, capsys):
+        frame = pd.DataFrame({"loss": [0.5, 0.25]}, index=pd.Index([1, 2], name="width"))
+        record(loss=0.5, widths=torch.tensor([1, 2]), name="mnist", sweep=frame)
+        assert "recorded: loss = 0.5, widths = a list of 2, name = 'mnist', sweep" in (
+            capsys.readouterr().out
+        )
+
+    @pytest.mark.parametrize("value", [object(), {"a": 1}, [[1]], 1j, b"x"])
+    def test_what_no_file_can_hold_is_not_recorded(self, value):
+        with pytest.raises(TypeError, match=r"loss must be a number, a text, .* got "):
+            record(loss=value)
+
+
+def test_recording_loads_no_machinery_of_notebooks():
+    code = "import sys, vsnn_lab.runs\nprint([m for m in ('papermill', 'nbclient', 'nbformat') "
+    code += "if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,5 @@
+"""Executed notebooks as a folder of pages: sliders included, no server, no network."""
+
+from vsnn_lab.report.site import build_report
+
+__all__ = ["build_report"]

@@ -59,7 +59,7 @@ def test_a_notebook_without_figures_exports_nothing(tmp_path):
 
 @pytest.mark.usefixtures("chromium")
 def test_the_papers_figures_are_drawn_for_a_colour_set_in_the_quick_profile(tmp_path, own_results):
-    quick = QUICK[NOTEBOOK.stem] | {"TRAIN": 400, "TEST": 100, "SEEDS": 1}
+    quick = QUICK[NOTEBOOK.stem] | {"TRAIN": 400, "TEST": 100, "SEEDS": 1, "EPOCHS": 1}
     profiles = {"emoji": {"DATA": "emoji", "MODEL": "convolutional", **quick}}
     files = draw(NOTEBOOK, profiles, tmp_path / "out", progress=False)["emoji"]
     assert len(files) == 18

@@ -99,7 +99,8 @@ def test_papermill_runs_the_quickstart_from_any_folder(place, own_results):
     folder = FOLDER.parent if place == "root" else own_results
     name = "notebooks/00_quickstart.ipynb" if place == "root" else FOLDER / "00_quickstart.ipynb"
     output = own_results / "out.ipynb"
-    command = [sys.executable, "-m", "papermill", name, output, "-p", "EPOCHS", "1"]
+    command = [sys.executable, "-m", "papermill", name, output]
+    command += [part for item in QUICK["00_quickstart"].items() for part in ("-p", *map(str, item))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert all(cell.execution_count for cell in code_cells(output))

@@ -142,7 +142,7 @@ def dripping():
                         stalled.set()
                         flowing.wait(60)
                     self.wfile.write(packed[start : start + 8])
-                    time.sleep(0.005)
+                    time.sleep(0.03)
 
         def log_message(self, *_):
             pass

@@ -51,7 +51,8 @@ picture => {
     return [
         document.querySelector('.widget-readout').innerText,
         Object.fromEntries(numbers),
-        image.getAttribute('href') || image.getAttribute('xlink:href'),
+        // Numbers may be there before the picture is drawn.
+        image ? image.getAttribute('href') || image.getAttribute('xlink:href') : '',
     ];
 }
 """

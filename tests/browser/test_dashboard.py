@@ -132,7 +132,7 @@ def test_the_dashboard_shows_an_instrument_that_moves_and_no_code(dashboard, chr
         page.set_default_timeout(START * 1000)
         page.goto(f"{dashboard.address}/?token={dashboard.token}")
         page.locator(instrument.HANDLE).first.wait_for()
-        before = instrument.until(page, lambda now: now.slider == "8")
+        before = instrument.until(page, lambda now: now.slider == "8" and now.picture)
         assert "AutoencoderExplorer" not in page.content()
         # While the kernel of the page runs, it listens, too.
         assert dashboard.listening() == {"127.0.0.1"}

@@ -22,6 +22,7 @@ from vsnn_lab.cli.show import (
     status_line,
 )
 from vsnn_lab.runs import Run, notebooks_folder
+from vsnn_lab.runs.folder import NOTEBOOK
 
 app = typer.Typer(
     help="Notebooks of variable-width networks, headless.",
@@ -162,7 +163,7 @@ def report(
     from vsnn_lab.report import build_report
 
     found = notebook or [
-        folder / "notebook.ipynb"
+        folder / NOTEBOOK
         for folder in sorted(runs.runs_root().glob("*/*/"))
         if runs.folder_state(folder) == "done"
     ]

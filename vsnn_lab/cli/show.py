@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vsnn_lab import runs
 from vsnn_lab.cli.arguments import pairs
 from vsnn_lab.runs import Run, notebooks_folder
+from vsnn_lab.runs.results import single
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
@@ -81,15 +82,14 @@ def _defaults(stem: str) -> dict[str, Any]:
 def status_line(folder: Path) -> list[str]:
     """Return what the table says of a run: parameters that differ from the defaults, results."""
     try:
-        state = runs.folder_state(folder)
+        told = runs.read_record(folder)
+    except FileNotFoundError:
+        return [folder.parent.name, runs.folder_state(folder), "", "", "", folder.name]
     except ValueError as error:
         return [folder.parent.name, "damaged", "", "", str(error), folder.name]
-    if state not in ("done", "failed"):
-        return [folder.parent.name, state, "", "", "", folder.name]
-    told, defaults = runs.read_record(folder), _defaults(folder.parent.name)
+    state, defaults = told["state"], _defaults(folder.parent.name)
     changed = {k: v for k, v in told["parameters"].items() if defaults.get(k, ...) != v}
     found = runs.results(folder) if state == "done" else {"error": told["failure"]["error"]}
-    single = {name: value for name, value in found.items() if isinstance(value, int | float | str)}
     return [
         folder.parent.name,
         state,
@@ -97,7 +97,8 @@ def status_line(folder: Path) -> list[str]:
         ", ".join(f"{name}={value}" for name, value in changed.items()),
         ", ".join(
             f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in single.items()
+            for name, value in found.items()
+            if single(value)
         ),
         folder.name,
     ]

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from vsnn_lab._checks import check_path
 from vsnn_lab.data import data_root
 from vsnn_lab.files import replacing
-from vsnn_lab.runs.parameters import check_parameters, notebook_parameters
+from vsnn_lab.runs.parameters import all_parameters
 
 NOTEBOOK, RECORD, RESULTS, PART = "notebook.ipynb", "run.json", "results.json", "running.ipynb"
 _LOCK = ".lock"
@@ -75,9 +75,7 @@ class Run:
             ValueError: If the notebook does not have one of the parameters.
         """
         notebook = check_path("notebook", notebook).absolute()
-        given = check_parameters(notebook, {} if parameters is None else parameters)
-        defaults = {name: each.default for name, each in notebook_parameters(notebook).items()}
-        merged = defaults | given
+        merged = all_parameters(notebook, {} if parameters is None else parameters)
         root = runs_root() if root is None else check_path("root", root)
         asked = json.dumps([_code(notebook), merged, _package()], sort_keys=True)
         name = hashlib.sha256(asked.encode()).hexdigest()[:12]
@@ -153,10 +151,15 @@ def read_record(folder: str | Path) -> dict[str, Any]:
             if _digest(path) != found["files"][name]:
                 raise ValueError("it is not what was written")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error!r}); restore it, or delete its folder to run again"
-        ) from error
+        raise damaged(path, error) from error
     return found
+
+
+def damaged(path: Path, reason: Exception) -> ValueError:
+    """Return the error that refuses a file of a run and says what to do about it."""
+    return ValueError(
+        f"{path} is damaged ({reason!r}); restore it, or delete its folder to run again"
+    )
 
 
 def _check_told(found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsnn_lab._checks import check_path
-from vsnn_lab.runs.folder import RESULTS, read_record, runs_root
+from vsnn_lab.runs.folder import RESULTS, damaged, read_record, runs_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,19 +56,22 @@ def results(folder: str | Path) -> dict[str, Any]:
         FileNotFoundError: If no run has ended there.
         ValueError: If a file is damaged.
     """
+    read_record(folder)
+    return _loaded(Path(folder))
+
+
+def _loaded(folder: Path) -> dict[str, Any]:
+    """Return the results of a run whose record was read, and so its files compared with it."""
     import pandas as pd
 
-    read_record(folder)
-    path = Path(folder) / RESULTS
+    path = folder / RESULTS
     try:
         return {
             name: pd.DataFrame(**value) if _is_table(value) else value
             for name, value in json.loads(path.read_text(encoding="utf-8")).items()
         }
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error!r}); restore it, or delete its folder to run again"
-        ) from error
+        raise damaged(path, error) from error
 
 
 def load_runs(root: str | Path | None = None, notebook: str | None = None) -> "pd.DataFrame":
@@ -92,7 +95,7 @@ def load_runs(root: str | Path | None = None, notebook: str | None = None) -> "p
     rows = []
     for path in sorted(root.glob(f"{pattern}/*/run.json")):
         try:
-            told, found = read_record(path.parent), results(path.parent)
+            told, found = read_record(path.parent), _loaded(path.parent)
         except FileNotFoundError:  # it is run again just now
             continue
         except ValueError as error:

@@ -16,6 +16,9 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 	cell.metadata.editable cell.metadata.papermill cell.metadata.slideshow \
 	cell.metadata.trusted cell.metadata.vscode"
 
+# Every test has one thread, so a core each; a worker takes over what another has not begun.
+AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help setup data lab dashboard test figures bench docs picture quick lint format clean
 
@@ -62,7 +65,7 @@ dashboard: data ## Serve the notebooks as pages without code, or one: ARGS=noteb
 	exec $(RUN) voila "$$@" $(or $(filter %.ipynb,$(ARGS)),notebooks) $(filter-out %.ipynb,$(ARGS))
 
 test: data lint ## Lint, then run every test
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest $(AT_ONCE) $(ARGS)
 
 figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
 	$(RUN) vsnn_lab.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
@@ -78,8 +81,8 @@ docs: setup ## Build the documentation in docs/_build/html
 picture: data ## Renew the README's picture of the quickstart
 	VSNN_LAB_PICTURE=docs/quickstart.png $(RUN) pytest -q tests/browser $(ARGS)
 
-quick: setup ## Run the tests that take seconds
-	$(RUN) pytest -m "not slow" $(ARGS)
+quick: data ## Run the tests that take seconds
+	$(RUN) pytest -m "not slow" $(AT_ONCE) $(ARGS)
 
 lint: setup ## Check style, and that notebooks carry no stray outputs
 	$(RUN) ruff check

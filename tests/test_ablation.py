@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.ids import by_repr
 from vsnn_lab import MLP, Width, WidthControl, at_width, extract
 from vsnn_lab.ablation import geometric_widths, mean_metric, width_sweep
 
@@ -99,7 +100,7 @@ def test_a_subset_of_widths_comes_out_ascending_and_once_each(net, batches):
         [torch.tensor(2), np.int64(5)],
         iter([5, 2]),
     ],
-    ids=repr,
+    ids=by_repr,
 )
 def test_widths_may_be_a_vector_or_any_iterable_of_integers(net, batches, widths):
     sweep = width_sweep(net, accuracy, batches, widths)

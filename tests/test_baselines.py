@@ -323,7 +323,6 @@ X = torch.rand(20, 1, 4, 4)
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"epoch": 3}, TypeError, "unexpected keyword argument 'epoch'"),
     ],
-    ids=str,
 )
 def test_dedicated_networks_refuse_what_cannot_be_trained(changed, error, message, steps):
     arguments = {"build": build, "data": regression(), "loss": F.mse_loss, "widths": [1]}
@@ -343,7 +342,6 @@ def test_dedicated_networks_refuse_what_cannot_be_trained(changed, error, messag
         ({"widths": [11], "train": X[:10]}, ValueError, r"widths must lie in 1\.\.10, got 11"),
         ({"widths": []}, ValueError, "widths must name at least one width, got none"),
     ],
-    ids=str,
 )
 def test_pca_refuses_images_that_do_not_fit_and_components_that_do_not_exist(
     changed, error, message
@@ -366,7 +364,6 @@ def test_pca_refuses_images_that_do_not_fit_and_components_that_do_not_exist(
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
     ],
-    ids=str,
 )
 def test_a_pcaae_refuses_what_cannot_be_trained(changed, error, message, steps):
     arguments = {"shape": (1, 4, 4), "units": 2, "data": X, "hidden": (4,), "progress": False}

@@ -6,8 +6,6 @@ import shutil
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -26,7 +24,6 @@ NOTICED_BY = {
     "layers": ["test_layers.py", "test_conditioned.py"],
     "forward.py": ["test_forward.py"],
 }
-AT_ONCE = 2
 
 
 def mutants(source: str) -> dict[str, str]:
@@ -83,30 +80,13 @@ def unmutated(tmp_path_factory) -> Path:
     return copy
 
 
-@pytest.fixture(scope="module")
-def outcomes(request, unmutated, tmp_path_factory) -> Iterator[dict[str, Future]]:
-    """What the tests say of each mutant that this session asks for."""
-
-    def outcome(name: str) -> subprocess.CompletedProcess:
-        file, mutant, tests = MUTANTS[name]
-        copy = shutil.copytree(unmutated, tmp_path_factory.mktemp("mutant") / "copy")
-        (copy / "vsnn_lab" / file).write_text(mutant, encoding="utf-8")
-        return run_tests(copy, *tests, PYTHONDONTWRITEBYTECODE="1")
-
-    asked = [
-        item.callspec.params["name"]
-        for item in request.session.items
-        if "outcomes" in getattr(item, "fixturenames", ())
-    ]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {name: pool.submit(outcome, name) for name in asked}
-        pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_comparison_moved_by_one_fails_a_test(outcomes, name):
-    done = outcomes[name].result()
+def test_a_comparison_moved_by_one_fails_a_test(name, unmutated, tmp_path):
+    file, mutant, tests = MUTANTS[name]
+    copy = shutil.copytree(unmutated, tmp_path / "copy")
+    (copy / "vsnn_lab" / file).write_text(mutant, encoding="utf-8")
+    done = run_tests(copy, *tests, PYTHONDONTWRITEBYTECODE="1")
     assert done.returncode != pytest.ExitCode.OK, "no test noticed"
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     # A test file that cannot be imported ends with the same code.

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ids import by_repr
 from vsnn_lab.identity import describe
 from vsnn_lab.samplers import (
     Fixed,
@@ -62,7 +63,7 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize(("sampler", "least"), ALL.items(), ids=repr)
+@pytest.mark.parametrize(("sampler", "least"), ALL.items(), ids=by_repr)
 @given(batch_size=st.integers(1, 300), more=st.integers(0, 300), seed=st.integers(0, 99))
 def test_widths_lie_in_range_and_equal_ones_side_by_side(sampler, least, batch_size, more, seed):
     steps = least + more
@@ -74,7 +75,7 @@ def test_widths_lie_in_range_and_equal_ones_side_by_side(sampler, least, batch_s
     assert (widths.diff() >= 0).all()
 
 
-@pytest.mark.parametrize("sampler", ALL, ids=repr)
+@pytest.mark.parametrize("sampler", ALL, ids=by_repr)
 @pytest.mark.usefixtures("global_state_kept")
 def test_a_generator_repeats_the_draw_and_none_leaves_the_global_one_alone(sampler):
     first, second = (sampler(37, 50, torch.Generator().manual_seed(3)) for _ in range(2))
@@ -82,7 +83,7 @@ def test_a_generator_repeats_the_draw_and_none_leaves_the_global_one_alone(sampl
     sampler(37, 50)
 
 
-@pytest.mark.parametrize("sampler", ALL, ids=repr)
+@pytest.mark.parametrize("sampler", ALL, ids=by_repr)
 def test_a_draw_changes_neither_the_sampler_nor_its_identity(sampler):
     before = describe(sampler), repr(sampler), dict(vars(sampler))
     first = sampler(37, 50, torch.Generator().manual_seed(3))
@@ -97,7 +98,7 @@ def test_every_sampler_is_a_setting_of_its_own():
     assert len({repr(describe(sampler)) for sampler in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("sampler", ALL, ids=repr)
+@pytest.mark.parametrize("sampler", ALL, ids=by_repr)
 def test_every_sampler_is_frozen_and_refuses_an_empty_batch_and_an_empty_knob(sampler):
     with pytest.raises(dataclasses.FrozenInstanceError):
         sampler.runs = 3
@@ -107,7 +108,7 @@ def test_every_sampler_is_frozen_and_refuses_an_empty_batch_and_an_empty_knob(sa
         sampler(4, 0)
 
 
-@pytest.mark.parametrize("sampler", [s for s in ALL if hasattr(s, "probabilities")], ids=repr)
+@pytest.mark.parametrize("sampler", [s for s in ALL if hasattr(s, "probabilities")], ids=by_repr)
 @given(batch_size=st.integers(1, 200), seed=st.integers(0, 99))
 def test_every_batch_holds_each_width_about_as_often_as_its_probability(sampler, batch_size, seed):
     if sampler.runs is not None:

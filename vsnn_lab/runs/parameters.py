@@ -90,26 +90,26 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
         TypeError: If a value is not of its default's type.
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    return _checked(Path(notebook), notebook_parameters(notebook), parameters)
+    return _checked(notebook, notebook_parameters(notebook), parameters)
 
 
 def all_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a notebook runs with: `check_parameters`, and the defaults of the others."""
     known = notebook_parameters(notebook)
     defaults = {name: each.default for name, each in known.items()}
-    return defaults | _checked(Path(notebook), known, parameters)
+    return defaults | _checked(notebook, known, parameters)
 
 
 def _checked(
-    notebook: Path, known: Mapping[str, Parameter], parameters: Mapping[str, Any]
+    notebook: str | Path, known: Mapping[str, Parameter], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
     for name in named_values("parameters", parameters):
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"parameters must be among {', '.join(known)} of {notebook.name}, got "
-                f"{name!r}{hint}"
+                f"parameters must be among {', '.join(known)} of {Path(notebook).name}, "
+                f"got {name!r}{hint}"
             )
     return {name: known[name].check(value) for name, value in parameters.items()}
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.ids import by_repr
 from vsnn_lab import MLP, Width, WidthControl, at_width, extract
-from vsnn_lab.ablation import geometric_widths, mean_metric, width_sweep
+from vsnn_lab.ablation import mean_metric, width_sweep
 
 
 def accuracy(output, target):
@@ -259,17 +259,3 @@ def test_what_cannot_be_swept_is_refused(net, batches, arguments, error, message
     asked = {"model": net, "metric": accuracy, "batches": batches} | arguments
     with pytest.raises(error, match=message):
         width_sweep(**asked)
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (64, [1, 2, 4, 8, 16, 32, 64]), (9, [1, 2, 4, 8, 9])],
-)
-def test_geometric_widths_are_the_powers_of_two_and_the_last(steps, expected):
-    assert geometric_widths(steps) == expected
-
-
-@pytest.mark.parametrize(("steps", "error"), [(0, ValueError), (4.0, TypeError)])
-def test_geometric_widths_of_no_steps_are_refused(steps, error):
-    with pytest.raises(error, match="steps must be"):
-        geometric_widths(steps)

@@ -45,7 +45,6 @@ from vsnn_lab import (
     VariableLinear,
     Width,
     WidthControl,
-    ablation,
     data,
     explore,
     figures,
@@ -56,7 +55,7 @@ from vsnn_lab import (
 from vsnn_lab.ablation import WidthSweep
 from vsnn_lab.checkpoints import digest
 from vsnn_lab.fetch import DataUnavailable
-from vsnn_lab.widths import width_controls
+from vsnn_lab.widths import geometric_widths, width_controls
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -427,7 +426,7 @@ CALLS: dict[str, Call] = {
         timed=None,
         progress=False,
     ),
-    "ablation.geometric_widths": call(ablation.geometric_widths, steps=6),
+    "widths.geometric_widths": call(geometric_widths, steps=6),
     "ablation.WidthSweep.at": call(sweep().at, width=3),
     "ablation.WidthSweep.cost": call(sweep().cost, kind="macs", width=3),
     "data.ImageSet": call(

@@ -28,6 +28,12 @@ while not Path(FOLDER, "go").exists():
 LOGS = """with open(f"{FOLDER}/log", "a") as log:
     log.write(f"{SEED}\\n")"""
 IN_FOLDER = "SEED = 0\nFOLDER = ''"
+BARS = """import time
+from tqdm.auto import tqdm
+
+for _ in range(2):
+    for _ in tqdm(range(4), mininterval=0):
+        time.sleep(0.6)"""
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +120,16 @@ class TestKept:
         assert {path.name for path in run.folder.iterdir()} - {".lock"} == names
         keep(run, again=True, progress=False)
         assert lines(tmp_path / "log") == ["4", "4"]
+
+    @pytest.mark.slow
+    def test_a_cell_tells_how_far_its_progress_bars_are(self, tmp_path):
+        told = []
+        keep(Run.of(tiny(tmp_path, BARS)), progress=False, on_cell=lambda *far: told.append(far))
+        # The bars' cell comes third, after the parameters and those injected.
+        shares = [done - 2 for done, _ in told if done != int(done)]
+        assert set(shares) == {0.25, 0.5, 0.75}
+        assert len(shares) > 4  # of either bar
+        assert [done for done, _ in told if done == int(done)] == [1, 2, 3, 4]
 
     @pytest.mark.slow
     def test_a_failed_cell_is_recorded_and_the_run_tried_again(self, tmp_path):

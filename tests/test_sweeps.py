@@ -87,7 +87,7 @@ class TestRefused:
         keeping.keep(broken)
         (broken.folder / "results.json").write_text("")
         first, second = sweep([kept, kept, broken], scheduler="tcp://nowhere:1")
-        assert first == Outcome(kept, "done", repeated=False)
+        assert first == Outcome(kept, "done", executed=False)
         assert second.state == "failed"
         assert "results.json is damaged" in second.error
 
@@ -187,7 +187,7 @@ def test_a_sweep_runs_on_the_workers_of_a_scheduler(tmp_path):
     path = tiny(tmp_path, PAUSE, RECORDS, LOGS, parameters=PARAMETERS)
     with cluster_of_others(tmp_path) as address:
         outcomes = list(sweep(asked(path, tmp_path, range(3)), scheduler=address))
-    assert [(outcome.state, outcome.repeated) for outcome in outcomes] == [("done", True)] * 3
+    assert [(outcome.state, outcome.executed) for outcome in outcomes] == [("done", True)] * 3
     assert sorted(lines(tmp_path / "log")) == ["0", "1", "2"]
 
 

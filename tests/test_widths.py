@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vsnn_lab import MLP, VariableLinear, Width, WidthControl, at_width
-from vsnn_lab.widths import width_controls
+from vsnn_lab.widths import geometric_widths, width_controls
 
 
 def test_layers_of_six_and_nine_share_one_knob_of_three_positions():
@@ -139,3 +139,17 @@ def test_a_single_width_needs_a_single_knob():
 def test_a_bad_axis_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (64, [1, 2, 4, 8, 16, 32, 64]), (9, [1, 2, 4, 8, 9])],
+)
+def test_geometric_widths_are_the_powers_of_two_and_the_last(steps, expected):
+    assert geometric_widths(steps) == expected
+
+
+@pytest.mark.parametrize(("steps", "error"), [(0, ValueError), (4.0, TypeError)])
+def test_geometric_widths_of_no_steps_are_refused(steps, error):
+    with pytest.raises(error, match="steps must be"):
+        geometric_widths(steps)

@@ -212,17 +212,6 @@ def kept_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def geometric_widths(steps: int) -> list[int]:
-    """Return 1, 2, 4, ... and ``steps``: the widths worth a tick on a log2 axis.
-
-    Example:
-        >>> geometric_widths(20)
-        [1, 2, 4, 8, 16, 20]
-    """
-    steps = check_int("steps", steps)
-    return sorted({2**power for power in range(steps.bit_length())} | {steps})
-
-
 def _positions(control: WidthControl, widths: Any) -> list[int]:
     """Return the widths asked for as checked integers, each once, ascending."""
     rule = f"widths must be a vector or another iterable of integers in 1..{control.steps}"

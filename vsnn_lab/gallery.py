@@ -87,14 +87,16 @@ def draw(
     """
     notebook, folder = check_path("notebook", notebook, "file"), check_path("folder", folder)
     runs = {name: Run.of(notebook, parameters) for name, parameters in profiles.items()}
-    cells: dict[Path, tuple[int, int]] = {}
+    cells: dict[Path, tuple[float, int]] = {}
     failures = []
     with tqdm(total=len(runs), unit="run", disable=not progress) as bar:
 
-        def on_cell(run: Run, done: int, of: int) -> None:
+        def on_cell(run: Run, done: float, of: int) -> None:
             cells[run.folder] = done, of
             far = {name: cells[run.folder] for name, run in runs.items() if run.folder in cells}
-            bar.set_postfix_str(", ".join(f"{n}: cell {i} of {k}" for n, (i, k) in far.items()))
+            bar.set_postfix_str(
+                ", ".join(f"{n}: {i:.1f} of {k} cells" for n, (i, k) in far.items())
+            )
 
         for outcome in sweep(list(runs.values()), workers=workers, on_cell=on_cell):
             bar.update()

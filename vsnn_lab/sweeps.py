@@ -30,13 +30,13 @@ class Outcome:
         state: "done"; "failed" in a cell, or before the first one; or "lost" with the machines
             that it was tried on.
         error: What went wrong; empty for a run that is done.
-        repeated: Whether it was executed now; False where its results were there before.
+        executed: Whether it was executed now; False where its results were there before.
     """
 
     run: Run
     state: Literal["done", "failed", "lost"]
     error: str = ""
-    repeated: bool = True
+    executed: bool = True
 
 
 def grid(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def sweep(
     scheduler: str | None = None,
     slurm: int | None = None,
     workers: int | None = None,
-    on_cell: Callable[[Run, int, int], None] | None = None,
+    on_cell: Callable[[Run, float, int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Keep many runs, several at a time, and yield each as it ends.
 
@@ -82,7 +82,7 @@ def sweep(
             describes one.
         workers: Processes of the cluster of this machine; by default one a core, at most one a run.
             Each has its share of the cores' threads.
-        on_cell: Called with a run, the number of its cells done and of all its cells.
+        on_cell: Called with a run, and as in `run_notebook`.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -118,10 +118,10 @@ def _swept(asked, scheduler, slurm, workers, on_cell) -> Iterator[Outcome]:
         try:
             there = run.state == "done"
         except ValueError as damaged:
-            yield Outcome(run, "failed", str(damaged), repeated=False)
+            yield Outcome(run, "failed", str(damaged), executed=False)
             continue
         if there:
-            yield Outcome(run, "done", repeated=False)
+            yield Outcome(run, "done", executed=False)
         else:
             waiting[folder] = run
     if not waiting:
@@ -154,7 +154,7 @@ def _kept(run: Run) -> tuple[str, str]:
 
     worker = get_worker()
 
-    def tell(done: int, cells: int) -> None:
+    def tell(done: float, cells: int) -> None:
         worker.log_event(_TOPIC, {"folder": str(run.folder), "cells": (done, cells)})
 
     try:

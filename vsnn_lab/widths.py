@@ -39,6 +39,17 @@ def check_widths(name: str, widths: Any, steps: int, *, hint: str = "") -> Tenso
     return widths
 
 
+def geometric_widths(steps: int) -> list[int]:
+    """Return 1, 2, 4, ... and ``steps``: the widths worth a tick on a log2 axis.
+
+    Example:
+        >>> geometric_widths(20)
+        [1, 2, 4, 8, 16, 20]
+    """
+    steps = check_int("steps", steps)
+    return sorted({2**power for power in range(steps.bit_length())} | {steps})
+
+
 class WidthControl:
     """The knob behind one or more variable axes.
 

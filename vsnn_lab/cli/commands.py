@@ -111,7 +111,7 @@ def sweep(
     bars = progress_bars()
     tasks: dict[Path, Any] = {}
 
-    def on_cell(which: Run, cells_done: int, cells: int) -> None:
+    def on_cell(which: Run, cells_done: float, cells: int) -> None:
         if which.folder not in tasks:
             tasks[which.folder] = bars.add_task(f"  {named(which, grid)}")
         bars.update(tasks[which.folder], completed=cells_done, total=cells)
@@ -126,7 +126,7 @@ def sweep(
                 bars.advance(total)
                 if outcome.run.folder in tasks:
                     bars.remove_task(tasks.pop(outcome.run.folder))
-                told = "done" if outcome.repeated else "there already"
+                told = "done" if outcome.executed else "there already"
                 said = outcome.state if outcome.error else told
                 bars.print(f"{escape(named(outcome.run, grid))}: {said}", soft_wrap=True)
                 if outcome.error:

@@ -31,8 +31,8 @@ def progress_bars() -> Progress:
     )
 
 
-def counting(bars: Progress, bar: Any) -> Callable[[int, int], None]:
-    """Return what moves a bar whenever a cell is done."""
+def counting(bars: Progress, bar: Any) -> Callable[[float, int], None]:
+    """Return what moves a bar with the cells."""
     return lambda cells_done, cells: bars.update(bar, completed=cells_done, total=cells)
 
 

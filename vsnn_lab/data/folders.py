@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vsnn_lab._checks import check_choice, check_flag, check_int, check_path
 from vsnn_lab._sources import QUIET

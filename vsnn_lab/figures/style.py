@@ -6,6 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from vsnn_lab.widths import geometric_widths
+
 
 @dataclass(frozen=True)
 class Style:
@@ -49,8 +51,6 @@ _AXIS = {
     "title": {"standoff": 8},
 }
 
-_LEGEND = {"x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
-
 # Transparent, in greys that show on a light page and on a dark one.
 TEMPLATE = go.layout.Template(
     layout={
@@ -88,11 +88,8 @@ def log2_axis(steps: int, title: str) -> dict[str, Any]:
 
     Plotly counts in powers of ten on a logarithmic axis, so the range is in those.
     """
-    ticks = [2**power for power in range(steps.bit_length()) if 2**power <= steps]
     # The last power of two would overlap a full width close above it.
-    ticks = [tick for tick in ticks if tick == steps or tick * 1.25 < steps] + (
-        [] if steps in ticks else [steps]
-    )
+    ticks = [tick for tick in geometric_widths(steps) if tick == steps or tick * 1.25 < steps]
     return {
         "type": "log",
         "range": [log10(0.88), log10(steps * 1.14)],

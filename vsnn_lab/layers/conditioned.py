@@ -10,7 +10,7 @@ from vsnn_lab._checks import check_int
 from vsnn_lab.layers.base import Axis, first_units
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.masks import keep_prefix
-from vsnn_lab.widths import WidthControl, kept_size
+from vsnn_lab.widths import WidthControl, geometric_widths, kept_size
 
 # Scales and shifts move this much faster than weights, whose rate an optimizer is given: each of
 # them is trained by the widths around its knot alone. Chosen on validation images of
@@ -136,7 +136,7 @@ def _beside(position: int) -> tuple[int, int]:
 
 def _interpolation(steps: int) -> Tensor:
     """Return how much each knot counts at each position, shape (steps, knots)."""
-    knots = sorted({2**power for power in range(steps.bit_length())} | {steps})
+    knots = geometric_widths(steps)
     rows = torch.zeros(steps, len(knots), dtype=torch.float64)
     for position in range(1, steps + 1):
         after = next(index for index, knot in enumerate(knots) if knot >= position)

@@ -1,9 +1,12 @@
 """papermill's engine with two habits of our own; loading it loads papermill, which is slow."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
+from papermill.log import logger
 
 NAME, _EXERCISE = "vsnn_lab", "every-slider-moved"
 # A notebook that has loaded no widgets has none to move.
@@ -14,26 +17,53 @@ if "ipywidgets" in sys.modules:
 
     move_every_slider()"""
 _START = 300  # seconds that a kernel may take to start, on a machine with much else to do
+_PAUSE = 0.5  # seconds between two words on how far a cell is
 
 
-class _Engine(NBClientEngine):
+class _Engine(Engine):
     """papermill's own engine, which tells how far it is and moves the sliders at the end."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, exercise=True, **kwargs):
+    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, exercise=True, **_):
         cells = nb_man.nb.cells
         if exercise:
             cells.append(_moving_cell())
+        client = _Client(
+            nb_man,
+            kernel_name=kernel_name,
+            startup_timeout=_START,
+            # A kernel warns of listening on this machine, and tells of being interrupted.
+            extra_arguments=["--log-level=CRITICAL"],
+            log=logger,
+        )
         if on_cell is not None:
-            nb_man.cell_complete = _telling(nb_man.cell_complete, on_cell, len(cells))
-        # A kernel warns of listening on this machine, and tells of being interrupted.
-        options = {"extra_arguments": ["--log-level=CRITICAL"], "start_timeout": _START}
+            client.told = lambda done: on_cell(done, len(cells))
+            nb_man.cell_complete = _telling(nb_man.cell_complete, client.told)
         try:
-            super().execute_managed_notebook(nb_man, kernel_name, **kwargs | options)
+            client.execute()
         finally:
             # One whose callback failed stays, to be shown.
             if exercise and not any(out.output_type == "error" for out in cells[-1].outputs):
                 cells.pop()
+
+
+class _Client(PapermillNotebookClient):
+    """papermill's client, which also looks at the progress bars that a cell shows."""
+
+    told: Callable[[float], None] | None = None
+    _last = 0.0
+
+    def handle_comm_msg(self, outs, msg, cell_index) -> None:
+        """Take in a widget's message, and tell how far a bar is."""
+        super().handle_comm_msg(outs, msg, cell_index)
+        bar = self.widget_state.get(msg["content"]["comm_id"], {})
+        if self.told is None or bar.get("_model_name") != "FloatProgressModel":
+            return
+        now, share = time.monotonic(), bar["value"] / max(bar["max"], 1e-9)
+        # A bar that is full may be the first of many; only the cell's end completes it.
+        if now - self._last >= _PAUSE and 0 < share < 1:
+            self._last = now
+            self.told(cell_index + share)
 
 
 def _moving_cell() -> Any:
@@ -45,14 +75,14 @@ def _moving_cell() -> Any:
     return cell
 
 
-def _telling(complete: Callable, on_cell: Callable[[int, int], None], cells: int) -> Callable:
+def _telling(complete: Callable, told: Callable[[float], None]) -> Callable:
     """Return papermill's own word on a cell's end, passed on."""
 
-    def told(cell, cell_index=None, **options):
+    def also(cell, cell_index=None, **options):
         complete(cell, cell_index, **options)
-        on_cell(cell_index + 1, cells)
+        told(cell_index + 1)
 
-    return told
+    return also
 
 
 papermill_engines.register(NAME, _Engine)

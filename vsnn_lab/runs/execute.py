@@ -7,7 +7,7 @@ from typing import Any
 from vsnn_lab._checks import check_path
 from vsnn_lab.runs.parameters import check_parameters
 
-OnCell = Callable[[int, int], None]
+OnCell = Callable[[float, int], None]
 
 
 def run_notebook(
@@ -29,7 +29,8 @@ def run_notebook(
         output: Where the executed notebook goes; what ran until a failure is there, too.
         parameters: Values for its parameter cell, by name.
         progress: Show a bar over the cells.
-        on_cell: Called with the number of cells done and of all cells, whenever one is.
+        on_cell: Called with the number of cells done and of all cells, whenever one is; and while
+            a cell shows a progress bar, with its share added.
         exercise: Whether the widgets are moved.
 
     Returns:

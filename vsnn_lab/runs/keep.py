@@ -31,7 +31,7 @@ def keep(
         run: What to execute.
         again: Execute it even if its results are there.
         progress: Show a bar over the cells.
-        on_cell: Called with the number of cells done and of all cells, whenever one is.
+        on_cell: As in `run_notebook`.
 
     Raises:
         TypeError: If ``run`` is none.

@@ -40,6 +40,19 @@ def global_state_kept():
     assert torch.equal(torch.get_rng_state(), before), "torch's global generator was used"
 
 
+@pytest.fixture
+def explorer():
+    """A small instrument with its slider at 5 of 12."""
+    # Imported here, since widgets and figures take a second that few tests need.
+    from vsnn_lab import Autoencoder, Width
+    from vsnn_lab.explore import AutoencoderExplorer
+
+    model = Autoencoder((1, 6, 5), Width(12), hidden=(9,))
+    explorer = AutoencoderExplorer(model, torch.rand(30, 1, 6, 5), shown=4)
+    explorer.slider.value = 5
+    return explorer
+
+
 @pytest.fixture(scope="session")
 def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true")

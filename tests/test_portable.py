@@ -16,15 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-@pytest.fixture
-def explorer():
-    explorer = AutoencoderExplorer(
-        Autoencoder((1, 6, 5), Width(12), hidden=(9,)), torch.rand(30, 1, 6, 5), shown=4
-    )
-    explorer.slider.value = 5
-    return explorer
-
-
 def test_the_output_holds_the_live_widget_and_its_text_as_before(explorer):
     bundle = explorer._repr_mimebundle_()
     assert set(bundle) == {"text/plain", WIDGET, MIME}

@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 
 import nbformat
 import pytest
-import torch
 from nbformat.v4 import (
     new_code_cell,
     new_markdown_cell,
@@ -14,8 +13,6 @@ from nbformat.v4 import (
     new_output,
 )
 
-from vsnn_lab import Autoencoder, Width
-from vsnn_lab.explore import AutoencoderExplorer
 from vsnn_lab.explore.portable import portable
 from vsnn_lab.report import build_report
 
@@ -24,15 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RECORD = "application/vnd.vsnn_lab.record+json"
 PLOTLY = "application/vnd.plotly.v1+json"
-
-
-@pytest.fixture
-def explorer():
-    explorer = AutoencoderExplorer(
-        Autoencoder((1, 6, 5), Width(12), hidden=(9,)), torch.rand(30, 1, 6, 5), shown=4
-    )
-    explorer.slider.value = 5
-    return explorer
 
 
 def display(data):

@@ -30,6 +30,13 @@ if SEED == 1 and not note.exists():
     note.with_suffix(".part").write_text(str(os.getppid()))
     note.with_suffix(".part").rename(note)
     time.sleep(600)"""
+# The run of seed 0 keeps its worker until all others are done.
+LAST = """import time
+from pathlib import Path
+
+log = Path(FOLDER, "log")
+while SEED == 0 and (not log.exists() or log.read_text().count("\\n") < 4):
+    time.sleep(0.1)"""
 LOGS = """with open(f"{FOLDER}/log", "a") as log:
     log.write(f"{SEED}\\n")"""
 
@@ -146,6 +153,13 @@ def test_the_run_of_a_worker_that_dies_goes_to_another(tmp_path, capfd):
     assert sorted(load_runs()["twice"]) == [0, 2, 4, 6]
     assert {run.parameters["SEED"] for run, *_ in cells} == {0, 1, 2, 3}
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_runs_begin_in_the_order_in_which_they_were_asked_for(tmp_path):
+    path = tiny(tmp_path, LAST, LOGS, parameters=PARAMETERS)
+    outcomes = list(sweep(asked(path, tmp_path, (0, 5, 4, 3, 2)), workers=2))
+    assert [outcome.run.parameters["SEED"] for outcome in outcomes] == [5, 4, 3, 2, 0]
 
 
 @pytest.mark.slow

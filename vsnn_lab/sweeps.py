@@ -15,7 +15,7 @@ from vsnn_lab.runs import Run, keep
 from vsnn_lab.runs.parameters import named_values
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 _TOPIC = "vsnn_lab"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -69,7 +69,7 @@ def sweep(
     workers: int | None = None,
     on_cell: Callable[[Run, float, int], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Keep many runs, several at a time, and yield each as it ends.
+    """Keep many runs, several at a time and begun in their order, and yield each as it ends.
 
     Runs whose results are there already are not repeated; a run whose worker dies goes to another,
     up to three times; runs that fail do not stop the others. Machines of a cluster must share the
@@ -126,14 +126,22 @@ def _swept(asked, scheduler, slurm, workers, on_cell) -> Iterator[Outcome]:
             waiting[folder] = run
     if not waiting:
         return
-    with _client(scheduler, slurm, workers, len(waiting)) as client:
+    queue = iter(waiting.items())
+    with _client(scheduler, slurm, workers, len(waiting)) as (client, at_once):
         if on_cell is not None:
             client.subscribe_topic(
                 _TOPIC, lambda event: on_cell(asked[event[1]["folder"]], *event[1]["cells"])
             )
-        # A key of its own each, so that the scheduler never runs one twice at a time.
-        futures = [client.submit(_kept, run, key=folder) for folder, run in waiting.items()]
-        for future in as_completed(futures):
+
+        def begin(count: int) -> "list[Future]":
+            # A key of its own each, so that the scheduler never runs one twice at a time.
+            return [
+                client.submit(_kept, run, key=key) for key, run in itertools.islice(queue, count)
+            ]
+
+        futures = as_completed(begin(at_once))
+        for future in futures:
+            futures.update(begin(1))
             run = waiting[future.key]
             try:
                 state, error = future.result()
@@ -168,22 +176,26 @@ def _kept(run: Run) -> tuple[str, str]:
 @contextmanager
 def _client(
     scheduler: str | None, slurm: int | None, workers: int | None, runs: int
-) -> "Iterator[Client]":
-    """Connect to the machines that are to be used, and let go of them afterwards."""
+) -> "Iterator[tuple[Client, int]]":
+    """Connect to the machines that are to be used, and let go of them afterwards.
+
+    Beside the client stands how many runs to hand over at a time. This machine is handed what it
+    can run: of what a scheduler holds back, it keeps no order. To others workers may come.
+    """
     from distributed import Client
 
     if scheduler is not None:
         with Client(scheduler) as client:
-            yield client
+            yield client, runs
         return
     if slurm is not None:
         with slurm_cluster() as cluster, Client(cluster) as client:
             cluster.scale(jobs=slurm)
-            yield client
+            yield client, runs
         return
     with _local_cluster(workers, runs) as cluster, Client(cluster) as client:
         client.register_plugin(_leaving_at_once())
-        yield client
+        yield client, len(cluster.workers)
 
 
 @contextmanager

@@ -310,6 +310,11 @@ X = torch.rand(20, 1, 4, 4)
             ValueError,
             r"build must make a network without a knob, got .* at width 1; an axis of fixed",
         ),
+        (
+            {"build": lambda width: build(width) if width < 3 else None, "widths": [1, 3]},
+            TypeError,
+            "what build makes must be a .*Module, got None",
+        ),
         ({"widths": []}, ValueError, "widths must name at least one width, got none"),
         ({"widths": 3}, TypeError, "widths must be a sequence of integers, got 3"),
         ({"widths": [0]}, ValueError, "widths must be at least 1, got 0"),
@@ -360,6 +365,12 @@ def test_pca_refuses_images_that_do_not_fit_and_components_that_do_not_exist(
         ({"data": (X, X)}, TypeError, "data must be a tensor, got tuple"),
         ({"data": X[:0]}, ValueError, "data must hold at least one row"),
         ({"hidden": 8}, TypeError, "hidden must be a sequence of axes, got 8"),
+        (
+            {"data": X.mul(255).byte()},
+            TypeError,
+            r"data must be floats in \[0, 1\], got torch.uint8",
+        ),
+        ({"validation": (X, X)}, TypeError, "validation must be a share or None, .* got tuple"),
         ({"covariance": -1}, ValueError, "covariance must be a finite number of at least 0, got"),
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
@@ -370,6 +381,13 @@ def test_a_pcaae_refuses_what_cannot_be_trained(changed, error, message, steps):
     with pytest.raises(error, match=message):
         train_pcaae(**arguments | changed)
     assert not steps
+
+
+def test_a_pcaae_refuses_images_of_another_shape():
+    model = PCAAE((1, 4, 4), 2, hidden=(4,))
+    for method in (model, model.encode, model.errors):
+        with pytest.raises(ValueError, match=r"x must have shape \(n, 1, 4, 4\), got \(20, 4, 4\)"):
+            method(X[:, 0])
 
 
 @pytest.mark.parametrize("width", [0, 3])

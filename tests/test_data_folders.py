@@ -92,8 +92,16 @@ def test_transparent_is_white_and_full_scale_is_one(tmp_path, save):
 
 
 def test_sixteen_bits_are_scaled_not_cut(tmp_path):
-    Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "a.png")
+    for name in ("a.png", "b.pgm", "c.tif"):
+        Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / name)
     assert (load_folder(tmp_path, 8).images == 128 / 255).all()
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_grey_values_without_a_range_are_refused(tmp_path, kind):
+    Image.fromarray(np.full((8, 8), 1, kind)).save(tmp_path / "a.tif")
+    with pytest.raises(OSError, match=r"a\.tif cannot be read .*mode [IF] have no known range"):
+        load_folder(tmp_path, 8)
 
 
 def test_the_turn_that_a_camera_noted_is_applied(tmp_path):
@@ -202,6 +210,13 @@ def test_a_folder_without_images_says_what_an_image_is(tmp_path):
 def test_a_class_without_images_is_named(photos):
     (photos / "green").mkdir()
     with pytest.raises(FileNotFoundError, match=r"in each class folder, got none in green of "):
+        load_folder(photos)
+
+
+def test_images_beside_class_folders_are_not_passed_over(photos):
+    put(photos / "loose.png")
+    put(photos / "more.png")
+    with pytest.raises(ValueError, match=r"got .* with loose\.png and 1 more beside class folders"):
         load_folder(photos)
 
 

@@ -1,11 +1,34 @@
 """Moving every control finds callbacks that fail, wherever in the range."""
 
+import subprocess
+import sys
+
 import ipywidgets as widgets
 import pytest
 
 from vsnn_lab.explore.exercise import move_every_slider
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ipywidgets")
+
+# Either shows the error where its output goes, and raises nothing.
+SHOWN = """
+import ipywidgets as widgets
+from vsnn_lab.explore.exercise import move_every_slider
+
+def fail(x):
+    assert x != 5, "the claim"
+
+slider = widgets.IntSlider(3, 1, 9, description="x")
+if "{way}" == "interact":
+    widgets.interact(fail, x=slider)
+else:
+    shown = widgets.Output()
+    slider.observe(shown.capture()(lambda change: fail(change.new)), "value")
+try:
+    move_every_slider()
+except RuntimeError as error:
+    print("found:", error)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +50,17 @@ def no_other_widgets():
             lambda: widgets.SelectMultiple(options=["a", "b"], value=["a", "b"]),
             [(), ("a",), ("a", "b")],
         ),
+        (lambda: widgets.FloatLogSlider(10, min=-2, max=2), [0.01, 1, 100, 10]),
+        (
+            lambda: widgets.IntRangeSlider(value=(2, 4), min=0, max=9),
+            [(0, 0), (0, 9), (9, 9), (2, 4)],
+        ),
+        (
+            lambda: widgets.SelectionRangeSlider(options=["a", "b", "c"], index=(0, 1)),
+            [("a", "a"), ("a", "c"), ("c", "c"), ("a", "b")],
+        ),
+        (lambda: widgets.Play(3, min=1, max=9), [1, 5, 9, 3]),
+        (lambda: widgets.Dropdown(options=[("a", (2, 3)), ("b", (4, 5))]), [(4, 5), (2, 3)]),
     ],
 )
 def test_a_control_goes_through_its_range_and_back(control, stops):
@@ -55,3 +89,20 @@ def test_buttons_and_what_is_disabled_stay_as_they_are():
     slider.observe(pressed.append, "value")
     assert move_every_slider() == 0
     assert not pressed
+
+
+@pytest.mark.parametrize("way", ["interact", "output"])
+def test_a_failure_that_a_notebook_only_shows_is_found_too(way):
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--quick", "-c", SHOWN.format(way=way)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "found: a callback of IntSlider 'x' failed at 5: the claim" in done.stdout, done.stderr
+
+
+def test_what_only_shows_a_number_is_not_moved():
+    widgets.IntProgress(3, min=0, max=9)
+    widgets.FloatProgress(3, min=0, max=9)
+    assert move_every_slider() == 0

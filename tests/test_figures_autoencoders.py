@@ -191,6 +191,21 @@ def test_other_panels_equal_a_figure_drawn_with_them():
     assert shown.to_plotly_json() == panels_figure(second, titles, 0.7).to_plotly_json()
 
 
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"images": np.zeros((2, 1, 4, 4))}, ValueError, r"images must have shape \(3, 1 or 3, "),
+        ({"images": "three"}, TypeError, "images must be an array of shape .*, got 'three'"),
+        ({"titles": ["a"]}, ValueError, r"titles must be 4 strings, got \['a'\]"),
+        ({"limit": 0}, ValueError, "limit must be above 0, got 0"),
+    ],
+)
+def test_panels_that_cannot_be_drawn_are_refused(changed, error, message):
+    good = {"images": np.zeros((3, 1, 4, 4)), "titles": list("abcd"), "limit": 0.5}
+    with pytest.raises(error, match=message):
+        panels_figure(**good | changed)
+
+
 GOOD = torch.zeros(2, 1, 4, 4)
 SHAPE = r"\(n, 1 or 3, height, width\)"
 

@@ -112,6 +112,22 @@ def test_full_width_does_not_train_the_spared_units():
     torch.testing.assert_close(grads["decoder.0.weight"], spared["decoder.0.weight"])
 
 
+@pytest.mark.parametrize("shift", [0.0, -1.0])
+def test_a_loss_of_zero_or_below_keeps_its_gradient_finite_and_its_direction(shift):
+    net = autoencoder()
+    x = torch.rand(6, 6).double()
+    y = net(x).detach() if shift == 0 else x
+    widths = torch.full((1, 6), 8)  # at full width the narrow loss is the full one
+
+    def loss(output, target):
+        return F.mse_loss(output, target) + shift
+
+    grads = gradients(net, FullAndNarrow(draws=1, shared=1.0)(net, x, y, widths, loss))
+    plain = gradients(net, loss(net(x), y))
+    for name, grad in plain.items():
+        torch.testing.assert_close(grads[name], grad)
+
+
 def test_the_encoder_runs_once_for_all_widths_of_the_code():
     net, runs = autoencoder(), []
     net.encoder[1].register_forward_hook(lambda *_: runs.append(1))

@@ -88,6 +88,7 @@ class FullAndNarrow(Recipe):
     With L the loss at full width and L(r) that of run r, a batch minimises L + weight · mean of
     L · log L(r), where L before the logarithm is a number without gradient. So a width whose
     loss is five times larger gets no louder a voice, and the curve over widths sinks as a whole.
+    That is meant for losses above 0; of one below, the size counts.
     What the widths compute alike, an autoencoder's encoder say, runs once.
 
     Towards the end the full width has its way: the narrow widths' weight moves to
@@ -157,7 +158,7 @@ class FullAndNarrow(Recipe):
                 with at_width(control, width):
                     output = functional_call(rest, lent, keep_prefix(inputs, axis, dim))
                     value = check_tensor(_LOSS, loss(output, targets))
-                narrow.append(len(inputs) * full.detach() / value.detach() * value)
+                narrow.append(len(inputs) * _relative(value, full))
         final = self.weight if self.final_weight is None else self.final_weight
         weight = self.weight + (final - self.weight) * progress
         return (full + weight * sum(narrow) / widths.numel()) / (1 + weight)
@@ -169,6 +170,14 @@ class FullAndNarrow(Recipe):
         units = min(self.spared, axis.control.steps) * axis.per_step
         first, others = shared.split([units, axis.max_width - units], dim)
         return torch.cat([first.detach(), others], dim)
+
+
+def _relative(value: Tensor, full: Tensor) -> Tensor:
+    """Return a loss scaled to the size of the full one, its gradient's direction kept."""
+    size, unit = value.detach().abs(), full.detach().abs()
+    # A loss of 0 has no size of its own.
+    smallest = torch.finfo(size.dtype)
+    return unit / size.clamp_min(smallest.tiny).maximum(smallest.eps * unit) * value
 
 
 def _lent(model: nn.Module, share: float) -> dict[str, Tensor]:

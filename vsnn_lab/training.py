@@ -107,8 +107,8 @@ def fit(
     Adam, by default with a one-cycle learning rate (Smith & Topin 2018). A network with one knob
     trains at the widths that ``sampler`` draws; one without trains plainly. The device is
     accelerate's choice: a GPU where there is one, several under ``accelerate launch``, else the
-    CPU. The model ends with the best epoch's weights. torch's global random state is the same
-    afterwards.
+    CPU. The model ends with the best epoch's weights, on the device where it was. torch's global
+    random state is the same afterwards.
 
     With ``checkpoint``, every finished epoch is on disk. The same call goes on after the last
     finished epoch when it was interrupted or killed, and returns at once when it had ended;
@@ -162,6 +162,7 @@ def fit(
         history.folder = record.folder
         record.folder.mkdir(parents=True, exist_ok=True)
 
+    home = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
     loop = Loop(model, control, recipe, loss, optimizer, rates, epochs, len(batches))
@@ -194,6 +195,8 @@ def fit(
                         f"{record.folder}, and the same call goes on from there"
                     )
             raise
+        finally:
+            model.to(home)
     model.load_state_dict(best)
     return history
 

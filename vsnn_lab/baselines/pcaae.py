@@ -53,13 +53,15 @@ class PCAAE(nn.Module):
         self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
         # Unit by unit, so that more units begin with the same initial weights.
         for unit in range(self.units):
-            encoder = Autoencoder(shape, 1, hidden).encoder
-            self.encoders.append(nn.Sequential(*encoder, _Norm(1, affine=False)))
+            single = Autoencoder(shape, 1, hidden)
+            self.encoders.append(nn.Sequential(*single.encoder, _Norm(1, affine=False)))
             self.decoders.append(Autoencoder(shape, unit + 1, hidden).decoder)
+        self.shape = single.shape
 
     def encode(self, x: Tensor, width: int | None = None) -> Tensor:
         """Return the first ``width`` units, by default all, shape (batch, width)."""
         width = self._checked(width)
+        _check_images("x", x, self.shape)
         return torch.cat([encoder(x) for encoder in self.encoders[:width]], 1)
 
     def forward(self, x: Tensor, width: int | None = None) -> Tensor:
@@ -69,7 +71,7 @@ class PCAAE(nn.Module):
 
     def errors(self, x: Tensor) -> dict[int, float]:
         """Return the mean square error per pixel of images, by the number of units."""
-        check_rows("x", x)
+        _check_images("x", x, self.shape)
         device = next(self.parameters()).device
         totals = np.zeros(self.units)
         with kept_mode(self), torch.no_grad():
@@ -79,7 +81,8 @@ class PCAAE(nn.Module):
                 codes = self.encode(images)
                 for index, decoder in enumerate(self.decoders):
                     difference = decoder(codes[:, : index + 1]) - images
-                    totals[index] += difference.double().square().sum().item()
+                    # On the CPU, since not every device has float64.
+                    totals[index] += difference.cpu().double().square().sum().item()
         return dict(enumerate((totals / x.numel()).tolist(), start=1))
 
     def _checked(self, width: int | None) -> int:
@@ -128,7 +131,7 @@ def train_pcaae(
         The trained model, in evaluation mode.
 
     Raises:
-        TypeError: If an argument has the wrong type.
+        TypeError: If an argument has the wrong type; ``validation`` may not be a pair here.
         ValueError: If it lies outside its range, or the images have another shape.
 
     Example:
@@ -140,9 +143,12 @@ def train_pcaae(
     covariance = check_number("covariance", covariance, 0)
     with seeded(check_int("seed", seed, 0)):
         model = PCAAE(shape, units, hidden)
-    if check_rows("data", data).shape[1:] != torch.Size(shape):
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(f"data must have shape (n, {wanted}), got {tuple(data.shape)}")
+    _check_images("data", data, model.shape)
+    if isinstance(options.get("validation"), Sequence):
+        raise TypeError(
+            "validation must be a share or None, since each stage has data of its own, got "
+            f"{type(options['validation']).__name__}"
+        )
     # Units that are done are data of the next stage, which then cannot change them.
     images = data.flatten(1)
     codes = images[:, :0]
@@ -185,6 +191,14 @@ def _stage_loss(output: Tensor, images: Tensor, covariance: float) -> Tensor:
         return error
     # The new unit's mean over a batch is 0, by its norm: a mean product is a covariance.
     return error + covariance * (earlier * new).mean(0).square().mean()
+
+
+def _check_images(name: str, images: Tensor, shape: tuple[int, ...]) -> None:
+    if check_rows(name, images).shape[1:] != torch.Size(shape):
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape (n, {wanted}), got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(f"{name} must be floats in [0, 1], got {images.dtype}")
 
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:

@@ -82,15 +82,9 @@ def dedicated(
     seed = check_int("seed", seed, 0)
     wanted = _ascending(widths)
     _check_test(test)  # Refused here, not after hours of training.
+    models = [_built(build, width, seed) for width in wanted]
     values, parameters = [], []
-    for width in wanted:
-        with seeded(seed, width):
-            model = check_module("what build makes", build(width))
-        if knobs := width_controls(model):
-            raise ValueError(
-                f"build must make a network without a knob, got {knobs[0]} at width {width}; an "
-                "axis of fixed size is an int"
-            )
+    for model in models:
         fit(model, data, loss, seed=seed, checkpoint=checkpoint, progress=progress, **options)
         values += mean_metric(model, metric, test, [nullcontext()], progress=False).tolist()
         parameters.append(count_parameters(model))
@@ -149,6 +143,17 @@ def seeded(*numbers: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_from(*numbers))
         yield
+
+
+def _built(build: Callable[[int], nn.Module], width: int, seed: int) -> nn.Module:
+    with seeded(seed, width):
+        model = check_module("what build makes", build(width))
+    if knobs := width_controls(model):
+        raise ValueError(
+            f"build must make a network without a knob, got {knobs[0]} at width {width}; an axis "
+            "of fixed size is an int"
+        )
+    return model
 
 
 def _ascending(widths: Collection[int], most: int | None = None) -> list[int]:

@@ -49,6 +49,8 @@ def load_celeba(
     root = check_path("root", root).expanduser().absolute()
     check_choice("split", split, CELEBA_SPLITS)
     check_int("size", size)
+    if limit is not None:
+        check_int("limit", limit)
     try:
         dataset = datasets.CelebA(root, split)
     except RuntimeError as error:

@@ -40,8 +40,8 @@ def load_folder(
     """Load a folder of images as squares: the middle of each, resized.
 
     Each folder inside is a class, with its images in it or deeper; a folder of images without
-    folders is one class. What is transparent becomes white, and the turn that a camera noted is
-    applied.
+    folders is one class. What is transparent becomes white, grey values of 16 bits keep their
+    first 8, and the turn that a camera noted is applied.
 
     Args:
         path: The folder, laid out as ``torchvision.datasets.ImageFolder`` takes it.
@@ -55,7 +55,8 @@ def load_folder(
     Raises:
         FileNotFoundError: If there is no such folder, or a class in it has no image.
         OSError: If an image cannot be read; the message names it.
-        ValueError: If an argument is out of range, the images are too many, or a split is empty.
+        ValueError: If an argument is out of range, the images are too many, a split is empty, or
+            images lie beside class folders.
 
     Example:
         >>> import tempfile
@@ -67,6 +68,8 @@ def load_folder(
     path = check_path("path", path).expanduser().absolute()
     check_int("size", size)
     check_flag("grey", grey)
+    if limit is not None:
+        check_int("limit", limit)
     if split is not None:
         check_choice("split", split, SPLITS)
     found = _find(path)
@@ -138,6 +141,12 @@ def _find(path: Path) -> datasets.ImageFolder:
             f"path must hold images in a folder for each class or all in one, got {path} "
             f"without any; an image ends in {endings}"
         )
+    loose = sorted(each.name for each in path.iterdir() if each.suffix.lower() in found.extensions)
+    if loose and found.find_classes(str(path))[1].keys() != {"."}:
+        raise ValueError(
+            f"path must hold images in a folder for each class or all in one, got {path} with "
+            f"{loose[0]} and {len(loose) - 1} more beside class folders; move them into one"
+        )
     empty = sorted(set(found.class_to_idx.values()) - set(found.targets))
     if empty:
         names = ", ".join(found.classes[label] for label in empty)
@@ -163,7 +172,7 @@ def _read_square(path: str | os.PathLike, size: int, mode: str) -> np.ndarray:
     """Return the middle of an image as bytes, shape (channels, size, size)."""
     try:
         with Image.open(path) as image:
-            upright = _opaque(ImageOps.exif_transpose(image)).convert(mode)
+            upright = _opaque(_of_bytes(ImageOps.exif_transpose(image), image.format)).convert(mode)
             square = _middle(upright).resize((size, size), Image.Resampling.BICUBIC)
     # Each format's reader fails in ways of its own, also with errors that are no OSError.
     except Exception as error:
@@ -180,9 +189,16 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255 instead of scaling them
+def _of_bytes(image: Image.Image, file_format: str | None) -> Image.Image:
+    """Scale grey values of 16 bits, which Pillow would cut off at 255."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode} have no known range; save 8 or 16 bits")
+    return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image
     glass = image.convert("RGBA")

@@ -176,9 +176,13 @@ class AutoencoderExplorer(Portable, FigureBox):
 def check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:
     """Refuse what is not a batch of images; ``shape`` is that of one, where the model tells it."""
     check_tensor("images", images)
-    wanted = ", ".join(map(str, shape or ("channels", "height", "width")))
+    if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
+        raise ValueError(
+            f"model must take images of shape (1 or 3, height, width), got {tuple(shape)}"
+        )
+    wanted = ", ".join(map(str, shape or ("1 or 3", "height", "width")))
     fits = images.dim() == 4 and tuple(images.shape[1:]) == tuple(shape or images.shape[1:])
-    if not fits or images.numel() == 0:
+    if not fits or images.shape[1] not in (1, 3) or images.numel() == 0:
         raise ValueError(f"images must have shape (n, {wanted}), got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise ValueError(f"images must be floats in [0, 1], got {images.dtype}")

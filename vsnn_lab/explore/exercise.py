@@ -1,19 +1,16 @@
 """Move every control through its range, as a person might."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import ipywidgets as widgets
+from IPython import get_ipython
 from ipywidgets.widgets.widget import _instances
 
-# What has ends, what has options, what has options of which several may be picked, and switches.
-_RANGES = (widgets.IntSlider, widgets.FloatSlider, widgets.BoundedIntText, widgets.BoundedFloatText)
-_CHOICES = (
-    widgets.SelectionSlider,
-    widgets.Dropdown,
-    widgets.ToggleButtons,
-    widgets.RadioButtons,
-    widgets.Select,
-)
-_LISTS = (widgets.SelectMultiple,)
-_SWITCHES = (widgets.Checkbox, widgets.ToggleButton)
+# They show a number, and nobody moves them.
+_SHOWN = (widgets.IntProgress, widgets.FloatProgress)
 
 
 def move_every_slider() -> int:
@@ -27,8 +24,7 @@ def move_every_slider() -> int:
     Raises:
         RuntimeError: If a callback failed; its own error is the cause.
     """
-    kinds = _RANGES + _CHOICES + _LISTS + _SWITCHES
-    found = [each for each in list(_instances.values()) if isinstance(each, kinds)]
+    found = [each for each in list(_instances.values()) if _stops(each)]
     moved = 0
     for control in found:
         # Looked up at its turn, since moving one may enable another.
@@ -42,19 +38,58 @@ def _move(control: widgets.Widget) -> None:
     start = control.value
     for value in [*_stops(control), start]:
         try:
-            control.value = value
+            with _raising_what_is_shown():
+                control.value = value
         except Exception as error:
             name = f"{type(control).__name__} {control.description!r}".strip()
             raise RuntimeError(f"a callback of {name} failed at {value!r}: {error}") from error
 
 
-def _stops(control: widgets.Widget) -> list[object]:
-    if isinstance(control, _SWITCHES):
-        return [not control.value]
-    if isinstance(control, _CHOICES + _LISTS):
+@contextmanager
+def _raising_what_is_shown() -> Iterator[None]:
+    """Raise the error that ``interact`` or an ``Output`` shows in place of raising it."""
+    shell, shown = get_ipython(), []
+    if shell is None:
+        yield
+        return
+    show = shell.showtraceback
+
+    def noted(exc_tuple=None, *args: Any, **options: Any) -> None:
+        shown.append(exc_tuple[1] if exc_tuple else sys.exc_info()[1])
+        show(exc_tuple, *args, **options)
+
+    shell.showtraceback = noted
+    try:
+        yield
+    finally:
+        shell.showtraceback = show
+    if shown:
+        raise shown[0]
+
+
+def _stops(control: widgets.Widget) -> list[Any]:
+    """Return where a control is put; nowhere, if it is none that has a range."""
+    value = getattr(control, "value", None)
+    if isinstance(control, _SHOWN):
+        return []
+    if isinstance(control, widgets.Checkbox | widgets.ToggleButton):
+        return [not value]
+    if hasattr(control, "_options_full"):
         values = [value for _, value in control._options_full]
-        if isinstance(control, _LISTS):
+        if isinstance(control, widgets.SelectionRangeSlider):
+            return _ranges(values[0], values[-1])
+        if isinstance(control.index, tuple):
             return [(), tuple(values[:1]), tuple(values)]
         return [values[0], values[len(values) // 2], values[-1]] if values else []
-    middle = (control.min + control.max) / 2
-    return [control.min, type(control.value)(middle), control.max]
+    low, high = getattr(control, "min", None), getattr(control, "max", None)
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        return []
+    if isinstance(control, widgets.FloatLogSlider):
+        return [control.base**power for power in (low, (low + high) / 2, high)]
+    if isinstance(value, tuple):
+        return _ranges(low, high)
+    return [low, type(value)((low + high) / 2), high]
+
+
+def _ranges(low: Any, high: Any) -> list[tuple[Any, Any]]:
+    return [(low, low), (low, high), (high, high)]

@@ -6,8 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vsnn_lab._checks import check_collection
 from vsnn_lab.figures import style
-from vsnn_lab.figures.diverging import add_color_bar, colorize
+from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize
 from vsnn_lab.figures.images import png
 from vsnn_lab.figures.tiles import as_bytes
 
@@ -25,7 +26,19 @@ def panels_figure(images: np.ndarray, titles: Sequence[str], limit: float) -> go
 
     Returns:
         A figure of 1000 pixels width. `show_panels` puts other images in.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the images have another shape, there are not four titles, or the limit is
+            not above 0.
     """
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"images must be an array of shape (3, ...), got {images!r}")
+    if images.ndim != 4 or images.shape[0] != _COUNT or images.shape[1] not in (1, 3):
+        raise ValueError(f"images must have shape (3, 1 or 3, height, width), got {images.shape}")
+    if len(check_collection("titles", titles, "strings")) != _COUNT + 1:
+        raise ValueError(f"titles must be {_COUNT + 1} strings, got {titles!r}")
+    limit = check_limit(limit, images[2] - images[1])
     figure = make_subplots(1, _COUNT + 1, subplot_titles=list(titles), horizontal_spacing=0.015)
     for column in range(1, _COUNT + 2):
         figure.add_trace(go.Image(hoverinfo="skip"), 1, column)

@@ -183,6 +183,11 @@ def test_ten_classes_have_ten_colours_and_each_of_seventy_a_look_of_its_own():
     assert len(set(looks)) == 70
 
 
+def test_a_single_class_has_no_name_over_its_points():
+    figure = figures.code_scatter(torch.randn(9, 2), torch.zeros(9).long(), ["emoji"])
+    assert not figure.layout.annotations
+
+
 def test_other_panels_equal_a_figure_drawn_with_them():
     first, second = np.random.default_rng(0).random((2, 3, 1, HEIGHT, WIDTH))
     titles = ["a", "b", "c", "d"]

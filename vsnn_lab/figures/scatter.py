@@ -43,7 +43,7 @@ def code_scatter(
     seed: int = 0,
     title: str | None = None,
 ) -> go.Figure:
-    """Draw the first two units of codes, coloured by class, with each class's name at its median.
+    """Draw the first two units of codes, coloured by class, with the name of each at its median.
 
     Args:
         codes: Floats, shape (n, units), two units at least.
@@ -94,7 +94,8 @@ def code_scatter(
     figure.update_layout(legend={"x": 1.02, "xanchor": "left", "itemsizing": "constant"})
     figure.update_xaxes(title="unit 1")
     figure.update_yaxes(title="unit 2")
-    _name_medians(figure, medians)
+    if len(medians) > 1:  # the name of a single class would tell nothing and hide its points
+        _name_medians(figure, medians)
     return figure
 
 

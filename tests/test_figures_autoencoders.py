@@ -160,11 +160,12 @@ def test_a_codes_scatter_holds_the_first_two_units_of_each_class():
 
 
 def test_a_scatter_of_many_codes_draws_some_and_names_the_medians_of_all():
-    codes, labels = np.random.default_rng(0).normal(size=(900, 2)), np.zeros(900, int)
-    drawn = figures.code_scatter(codes, labels, ["a"], most=100)
-    assert len(drawn.data[0].x) == 100
-    assert drawn.layout.annotations[0].x == np.median(codes[:, 0])
-    again = figures.code_scatter(codes, labels, ["a"], most=100)
+    codes, labels = np.random.default_rng(0).normal(size=(900, 2)), np.arange(900) % 2
+    drawn = figures.code_scatter(codes, labels, ["a", "b"], most=100)
+    assert sum(len(trace.x) for trace in drawn.data) == 100
+    medians = [note.x for note in drawn.layout.annotations]
+    assert medians == [np.median(codes[labels == label, 0]) for label in (0, 1)]
+    again = figures.code_scatter(codes, labels, ["a", "b"], most=100)
     assert drawn.to_plotly_json() == again.to_plotly_json()
 
 

@@ -190,6 +190,21 @@ def test_a_hand_that_moves_a_slider_decodes(codes):
     assert codes.figure.data[2].source == before
 
 
+def test_the_sliders_reach_as_far_as_the_codes_of_the_width_where_hidden_layers_vary_too(images):
+    code = Width(12)
+    model = Autoencoder((1, 6, 5), code, hidden=(code.control.axis(24),))
+    explorer = CodeExplorer(model, images)
+    explorer.width.value = 2
+    with torch.no_grad(), at_width(model, 2):
+        codes = model.encoder(images)
+    for unit in range(2):
+        low, high = np.percentile(codes[:, unit].double().numpy(), (1, 99))
+        # Widened, if at all, to hold the image's own value.
+        own = codes[0, unit].item()
+        assert explorer.units[unit].low == pytest.approx(min(low, own))
+        assert explorer.units[unit].high == pytest.approx(max(high, own))
+
+
 def test_a_code_of_few_units_has_as_many_sliders_and_a_dead_unit_has_one():
     model = Autoencoder((1, 6, 5), Width(2), hidden=(9,))
     with torch.no_grad():

@@ -81,6 +81,7 @@ class CodeExplorer(FigureBox):
         self._quiet = False
         self._image = 0
         self._encode()
+        self._varies = self._varying()
         self._decode()
         self.figure = go.FigureWidget(self.static_figure())
         self.read_outs.show(self.read_out())
@@ -110,6 +111,8 @@ class CodeExplorer(FigureBox):
 
     def resize(self) -> None:
         """Keep as many units as the width slider says, moved ones moved: its callback."""
+        if self._varies:
+            self._ranges[: self.width.value] = self._percentiles()
         self._encode()
         self.show()
 
@@ -169,9 +172,10 @@ class CodeExplorer(FigureBox):
         self._quiet = False
 
     def _percentiles(self) -> list[tuple[float, float]]:
-        """Return how far the slider of each unit reaches."""
+        """Return how far the slider of each unit at this width reaches."""
         chunks = self.images.split(_CHUNK)
-        codes = torch.cat([self._run(self.model.encoder, chunk).cpu() for chunk in chunks])
+        with at_width(self.model, self.width.value):
+            codes = torch.cat([self._run(self.model.encoder, chunk).cpu() for chunk in chunks])
         if codes.dim() != 2 or not codes.is_floating_point():
             raise ValueError(
                 f"model must have an encoder of codes of shape (n, units), got {codes.dtype} of "
@@ -181,6 +185,12 @@ class CodeExplorer(FigureBox):
         pairs = np.percentile(first, _PERCENTILES, axis=0).T.tolist()
         # A unit that is the same for every image has a slider nevertheless.
         return [(low, high) if low < high else (low - 1, high + 1) for low, high in pairs]
+
+    def _varying(self) -> bool:
+        """Return whether a unit's value depends on the width, as where hidden layers vary too."""
+        with at_width(self.model, 1):
+            narrow = self._run(self.model.encoder, self.images[:1])[0].cpu()
+        return not torch.allclose(narrow, self._own[: len(narrow)], atol=1e-6)
 
     def _encode(self) -> None:
         """Compute the image's own code at the width, and put the sliders to it."""

@@ -8,7 +8,7 @@ import torch.distributed
 import torch.multiprocessing
 from torch import nn
 
-from vsnn_lab import MLP, Width, at_width, extract, forward_at_widths
+from vsnn_lab import MLP, Width, at_width, extract, fit, forward_at_widths
 
 BATCH = 8
 
@@ -83,3 +83,18 @@ def test_widths_on_the_cpu_steer_a_network_on_a_gpu():
     net.cuda()
     found = forward_at_widths(net, x.cuda(), widths)
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_network_trained_on_a_gpu_is_back_where_it_was():
+    net = network().float()
+    x, y, _ = data()
+    fit(
+        net,
+        (x.float(), y.float()),
+        nn.functional.mse_loss,
+        epochs=1,
+        validation=None,
+        progress=False,
+    )
+    assert {parameter.device.type for parameter in net.parameters()} == {"cpu"}

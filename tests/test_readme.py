@@ -4,6 +4,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vsnn_lab.runs import check_parameters
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -30,3 +32,17 @@ def test_every_make_target_that_it_names_exists():
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in re.findall(r"`make (\w+)`", README):
         assert target in targets
+
+
+def test_every_command_that_it_gives_has_the_place_where_make_installs_it():
+    for command in ("papermill", "vsnn-lab"):
+        places = set(re.findall(rf"(\S*)\b{command} \w", README))
+        assert {place.lstrip("`") for place in places} == {".venv/bin/"}
+
+
+def test_every_run_that_it_shows_has_a_notebook_with_such_parameters():
+    shown = re.findall(r"vsnn-lab run (\d+) -p (\w+)=(\S+)", README)
+    assert "10" in [number for number, _, _ in shown]
+    for number, name, value in shown:
+        (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        check_parameters(notebook, {name: int(value) if value.isdigit() else value})

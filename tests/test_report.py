@@ -163,6 +163,21 @@ def test_only_links_lead_to_other_sites(tmp_path):
         )
 
 
+def test_a_link_to_a_file_that_is_not_in_the_site_is_text(tmp_path):
+    links = (
+        "[guide](../docs/your_own.md) [own](one.html#data) [all](index.html) [below](#data) "
+        "[other](two.html) [root](/one.html) [odd](java%0Ascript:x) [mail](mailto:a@x.org)"
+    )
+    shown = display({"text/html": '<a href="table.csv" title="t">table</a> <a href="">self</a>'})
+    _, page = build(tmp_path, f"# A\n\n{links}", ("x", [shown]))
+    for text in ("guide", "other", "root", "odd", "self"):
+        assert f"<a>{text}</a>" in page
+    assert '<a title="t">table</a>' in page
+    for text, target in (("own", "one.html#data"), ("all", "index.html"), ("below", "#data")):
+        assert f'<a href="{target}">{text}</a>' in page
+    assert '<a href="mailto:a@x.org">mail</a>' in page
+
+
 def test_an_instrument_has_a_slider_over_all_its_widths(tmp_path, explorer):
     front, page = build(tmp_path, "# A", ("explorer", [display(explorer._repr_mimebundle_())]))
     assert re.search(r'<input type="range" min="0" max="11" step="1" value="4"', page)
@@ -179,6 +194,37 @@ def test_a_live_widget_without_its_kernel_is_left_out(tmp_path):
     bundle = {WIDGET: {"model_id": "gone"}, "text/plain": "VBox(children=())"}
     _, page = build(tmp_path, "# A", ("widget", [display(bundle)]), SOME)
     assert "VBox" not in page
+
+
+NEEDS = "This instrument needs a kernel: open the notebook in JupyterLab."
+
+
+def test_an_instrument_without_a_portable_form_says_that_it_needs_a_kernel(tmp_path):
+    from vsnn_lab.explore import MaskExplorer
+    from vsnn_lab.samplers import Full
+
+    mask = MaskExplorer({"full": Full()}, most=4)._repr_mimebundle_()
+    boxed = {WIDGET: {"model_id": "gone"}, "text/plain": "VBox(children=(WidthComparison(chi"}
+    front, page = build(tmp_path, "# A", ("mask", [display(mask)]), ("both", [display(boxed)]))
+    assert page.count(f'<p class="note">{NEEDS}</p>') == 2
+    assert NEEDS not in front
+    assert "children" not in page
+
+
+def test_a_progress_bar_and_an_instrument_that_is_shown_need_no_such_note(tmp_path, explorer):
+    bar = {WIDGET: {"model_id": "gone"}, "text/plain": "  0%|          | 0/2110 [00:00<?, ?it/s]"}
+    shown = explorer._repr_mimebundle_()
+    _, page = build(tmp_path, "# A", ("fit()", [display(bar)]), ("show", [display(shown)]))
+    assert NEEDS not in page
+
+
+def test_a_page_above_3_mb_is_told_by_name_and_size_once_all_are_written(tmp_path):
+    heavy = write(tmp_path / "heavy.ipynb", "# A", ("x", [printed("x" * 3_000_000)]))
+    light = write(tmp_path / "light.ipynb", "# A", ("x", [printed("x" * 2_900_000)]))
+    with pytest.warns(UserWarning, match=r"heavy\.html takes 3\.0 MB, more than 3 MB") as told:
+        build_report([heavy, light], tmp_path / "site")
+    assert len(told) == 1
+    assert (tmp_path / "site" / "index.html").exists()
 
 
 def test_a_failure_is_shown_on_both_pages(tmp_path):

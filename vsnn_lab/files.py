@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import re
+import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a place to write to, which becomes ``path`` at the end of the block.
 
     After a crash the old file or the new one is there, whole. What a process left half-written when
-    it was killed goes with the next write of that file.
+    it was killed goes with the next write of that file on the same machine. Processes, threads and
+    machines may write one file at once: each writes a version of its own, and the last one stays.
 
     Args:
         path: Where to; missing folders are made.
@@ -20,8 +24,10 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: If the folder cannot be written; names the file, a full disk included.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename is atomic only within one file system.
-    part = path.with_name(f"{_started(path)}{os.getpid()}")
+    # In the same folder, because a rename is atomic only within one file system. The machine, since
+    # several may share the folder; chance, since several threads may write the same file.
+    writer = f"{socket.gethostname()}-{secrets.token_hex(4)}-{os.getpid()}"
+    part = path.with_name(f".{path.name}-{writer}")
     _clear(path)
     try:
         yield part
@@ -37,17 +43,15 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _started(path: Path) -> str:
-    """Return how the names of a file's half-written versions begin; the writer's id follows."""
-    return f".{path.name}-"
-
-
 def _clear(path: Path) -> None:
-    """Remove the half-written versions of processes that no longer exist."""
-    start = _started(path)
+    """Remove the half-written versions of processes of this machine that no longer exist."""
+    # Whether a process of another machine exists cannot be told here. Names of a process alone are
+    # those of earlier versions of this package.
+    name, machine = re.escape(path.name), re.escape(socket.gethostname())
+    mine = rf"\.{name}-(?:{machine}-[0-9a-f]{{8}}-)?([0-9]+)"
     for found in path.parent.iterdir():
-        writer = found.name.removeprefix(start)
-        if found.name.startswith(start) and writer.isdecimal() and not _exists(int(writer)):
+        writer = re.fullmatch(mine, found.name)
+        if writer and not _exists(int(writer[1])):
             # Not worth failing for.
             with contextlib.suppress(OSError):
                 found.unlink()

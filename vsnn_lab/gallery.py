@@ -14,14 +14,17 @@ from vsnn_lab.runs.folder import NOTEBOOK
 from vsnn_lab.sweeps import sweep
 
 _PLOTLY, _HTML = "application/vnd.plotly.v1+json", "text/html"
+_SCRIPT = "plotly.min.js"
 _SCALE = 2  # pixels of a PNG for each of the figure's
 
 
 def export_figures(notebook: str | Path, folder: str | Path) -> list[Path]:
     """Write the figures and tables of an executed notebook, each named by its cell.
 
-    A Plotly figure becomes an interactive page and a PNG, a table a page. The pages share one copy
-    of plotly.js beside them.
+    A Plotly figure becomes an interactive page and a PNG, a table a page. The second of a cell has
+    the cell's name and ``-2``, and so on; cells without a name, as in notebooks before version 4.5
+    of the format, are called ``cell`` and their number. The pages share one copy of plotly.js
+    beside them.
 
     Args:
         notebook: An executed notebook.
@@ -36,25 +39,47 @@ def export_figures(notebook: str | Path, folder: str | Path) -> list[Path]:
     """
     import nbformat
     import plotly.io
+    from plotly.offline import get_plotlyjs
 
     notebook, folder = check_path("notebook", notebook, "file"), check_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for cell in nbformat.read(notebook, 4).cells:
+    written: list[Path] = []
+    for number, cell in enumerate(nbformat.read(notebook, 4).cells, 1):
+        # Cells have names of their own since version 4.5 of the format.
+        name = cell.get("id", f"cell{number}")
         for output in cell.get("outputs", []):
             shown = output.get("data", {})
-            page, picture = folder / f"{cell.id}.html", folder / f"{cell.id}.png"
             if _PLOTLY in shown:
-                figure = {name: shown[_PLOTLY][name] for name in ("data", "layout")}
-                plotly.io.write_html(figure, page, include_plotlyjs="directory")
+                page = _next(folder / f"{name}.html", written)
+                figure = {part: shown[_PLOTLY][part] for part in ("data", "layout")}
+                _write(folder / _SCRIPT, get_plotlyjs())
+                _write(page, plotly.io.to_html(figure, include_plotlyjs=_SCRIPT))
+                picture = page.with_suffix(".png")
                 with replacing(picture) as part:
                     plotly.io.write_image(figure, part, format="png", scale=_SCALE)
                 written += [page, picture]
             elif "<table" in shown.get(_HTML, ""):
-                with replacing(page) as part:
-                    part.write_text(shown[_HTML], encoding="utf-8")
+                page = _next(folder / f"{name}.html", written)
+                _write(page, shown[_HTML])
                 written.append(page)
     return written
+
+
+def _next(page: Path, written: list[Path]) -> Path:
+    """Return where a page goes: a number follows the name when the name is taken."""
+    stem, number = page.stem, 1
+    while page in written:
+        number += 1
+        page = page.with_stem(f"{stem}-{number}")
+    return page
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text whole, unless it is there."""
+    new = text.encode()
+    if not (path.is_file() and path.read_bytes() == new):
+        with replacing(path) as part:
+            part.write_bytes(new)
 
 
 def draw(

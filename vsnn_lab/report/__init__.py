@@ -1,4 +1,4 @@
-"""Executed notebooks as a folder of pages: sliders included, no server, no network."""
+"""Executed notebooks as a folder of pages: width sliders included, no server, no network."""
 
 from vsnn_lab.report.site import build_report
 

@@ -1,7 +1,7 @@
 """Read an executed notebook as what its page shows."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from vsnn_lab._checks import check_path
 from vsnn_lab.report.outputs import Block, blocks_of
-from vsnn_lab.report.text import code, markdown, words
+from vsnn_lab.report.text import Place, code, markdown, words
 from vsnn_lab.runs import notebook_parameters
 
 _MARKER = "papermill-error-cell-tag"  # what papermill adds to say that a cell failed
@@ -75,8 +75,12 @@ class Notebook:
         return next(errors, "an interruption" if self.stopped else None)
 
 
-def read_notebook(path: Path) -> Notebook:
+def read_notebook(path: Path, files: Collection[str] = ()) -> Notebook:
     """Return an executed notebook.
+
+    Args:
+        path: Where it is.
+        files: Names of the files beside its page, which its texts may link to.
 
     Raises:
         FileNotFoundError: If there is no such notebook.
@@ -96,8 +100,9 @@ def read_notebook(path: Path) -> Notebook:
             "vsnn_lab.runs.run_notebook writes it with them"
         )
     language = found.metadata.get("language_info", {}).get("pygments_lexer", "ipython3")
+    place = Place(path.parent, files)
     cells = tuple(
-        _cell(cell, path.parent, language)
+        _cell(cell, place, language)
         for cell in found.cells
         if cell.source.strip() and cell.cell_type != "raw" and _MARKER not in _tags(cell)
     )
@@ -132,11 +137,11 @@ def _status(cell: Mapping[str, Any]) -> str | None:
     return cell["metadata"].get("papermill", {}).get("status")
 
 
-def _cell(cell: Mapping[str, Any], folder: Path, language: str) -> Cell:
+def _cell(cell: Mapping[str, Any], place: Place, language: str) -> Cell:
     if cell["cell_type"] == "markdown":
-        return Cell(markdown(cell["source"], folder, cell.get("attachments")))
+        return Cell(markdown(cell["source"], place, cell.get("attachments")))
     lines = len(cell["source"].splitlines())
-    return Cell(code(cell["source"], language), lines, tuple(blocks_of(cell["outputs"], folder)))
+    return Cell(code(cell["source"], language), lines, tuple(blocks_of(cell["outputs"], place)))
 
 
 def _parameters(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:

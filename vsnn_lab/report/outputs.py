@@ -3,15 +3,16 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from vsnn_lab import explore
 from vsnn_lab.explore.portable import MIME as INSTRUMENT
-from vsnn_lab.report.text import clean, markdown, printed
+from vsnn_lab.report.text import Place, clean, markdown, printed
 from vsnn_lab.runs.results import MIME as RECORD
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_NEEDS_KERNEL = "This instrument needs a kernel: open the notebook in JupyterLab."
 _STREAMS = ("stdout", "stderr")
 _PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 
@@ -29,11 +30,11 @@ class Block:
     value: Any
 
 
-def blocks_of(outputs: list[Mapping[str, Any]], folder: Path) -> list[Block]:
+def blocks_of(outputs: list[Mapping[str, Any]], place: Place) -> list[Block]:
     """Return what is shown of a cell's outputs, pieces of one stream together."""
     blocks: list[Block] = []
     for output in outputs:
-        block = _block(output, folder)
+        block = _block(output, place)
         if block and blocks and block.kind == blocks[-1].kind and block.kind in _STREAMS:
             block = Block(block.kind, blocks.pop().value + block.value)
         if block:
@@ -45,17 +46,17 @@ def blocks_of(outputs: list[Mapping[str, Any]], folder: Path) -> list[Block]:
     return [block for block in ended if block.value]
 
 
-def _block(output: Mapping[str, Any], folder: Path) -> Block | None:
+def _block(output: Mapping[str, Any], place: Place) -> Block | None:
     kind = output["output_type"]
     if kind == "stream":
         return Block(output["name"], output["text"])
     if kind == "error":
         trace = printed("\n".join(output["traceback"]))
         return Block("error", {"name": output["ename"], "said": output["evalue"], "trace": trace})
-    return _shown(output["data"], folder)
+    return _shown(output["data"], place)
 
 
-def _shown(data: Mapping[str, Any], folder: Path) -> Block | None:
+def _shown(data: Mapping[str, Any], place: Place) -> Block | None:
     """Return the richest of the forms that an output has."""
     if INSTRUMENT in data:
         return Block("instrument", data[INSTRUMENT])
@@ -64,14 +65,17 @@ def _shown(data: Mapping[str, Any], folder: Path) -> Block | None:
     if RECORD in data:
         return Block("record", data[RECORD])
     if _WIDGET in data:
-        return None  # without its kernel it is dead; a figure stands beside it
+        # Dead without its kernel: nobody misses a progress bar, but an instrument.
+        text = data.get("text/plain", "")
+        lost = any(f"{name}(" in text for name in explore.__all__)
+        return Block("note", _NEEDS_KERNEL) if lost else None
     for kind in _PICTURES:
         if kind in data:
             return Block("picture", address(kind, data[kind]))
     if "text/html" in data:
-        return Block("html", clean(data["text/html"]).strip())
+        return Block("html", clean(data["text/html"], place.files).strip())
     if "text/markdown" in data:
-        return Block("html", markdown(data["text/markdown"], folder))
+        return Block("html", markdown(data["text/markdown"], place))
     return Block("text", printed(data.get("text/plain", "")))
 
 

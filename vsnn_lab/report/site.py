@@ -1,5 +1,6 @@
 """Write the pages of a report."""
 
+import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from vsnn_lab.runs.folder import NOTEBOOK
 from vsnn_lab.runs.results import single
 
 _ASSETS = ("report.css", "report.js")
+_HEAVY = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
 
 
 def build_report(
@@ -25,8 +27,10 @@ def build_report(
     """Write executed notebooks as a folder of pages for any browser.
 
     A front page shows each notebook's question, picture, results and parameters; a page for each
-    notebook shows all of it, and the sliders of its instruments move. The pages ask no server for
-    anything: the folder can be opened from a disk, sent to somebody, or put on any web server.
+    notebook shows all of it, and the width slider of an autoencoder moves. Where an instrument
+    needs a kernel, its page says so. The pages ask no server for anything: the folder can be opened
+    from a disk, sent to somebody, or put on any web server. Links to files that are not in it
+    become text.
 
     Args:
         notebooks: Paths of executed notebooks, in the order of the front page.
@@ -41,6 +45,9 @@ def build_report(
         ValueError: If one is no notebook, was never executed, or is there twice; nothing is
             written then.
         OSError: If the folder cannot be written.
+
+    Warns:
+        UserWarning: If a page takes more than 3 MB; names the page and its size.
     """
     paths = [
         check_path("each of notebooks", path, "file")
@@ -50,7 +57,8 @@ def build_report(
     if not paths:
         raise ValueError("notebooks must hold at least one executed notebook, got none")
     names = _page_names(paths)
-    read = [read_notebook(path) for path in paths]
+    files = frozenset(["index.html", *(f"{name}.html" for name in names)])
+    read = [read_notebook(path, files) for path in paths]
     pages = {f"{name}.html": notebook for name, notebook in zip(names, read, strict=True)}
     templates = _templates(title)
     texts = {
@@ -62,6 +70,14 @@ def build_report(
     for name, text in {"plotly.min.js": get_plotlyjs(), **_assets(), **texts}.items():
         with replacing(folder / name) as part:
             part.write_text(text, encoding="utf-8")
+    for name in texts:
+        size = (folder / name).stat().st_size
+        if size > _HEAVY:
+            warnings.warn(
+                f"{folder / name} takes {size / 1e6:.1f} MB, more than {_HEAVY / 1e6:.0f} MB, and "
+                "opens slowly; fewer figures in a notebook make its page smaller",
+                stacklevel=2,
+            )
     return folder / "index.html"
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("VSNN_LAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notebooks").mkdir()
-    told = "SEED = 0  # of the weights\nRATE = 0.1\nDATA = 'mnist'\nSIZES = [1]"
+    told = "SEED = 0  # of the weights\nRATE = 0.1\nDATA = 'mnist'\nSIZES = [1]\nBY_NAME = {}"
     tiny(tmp_path / "notebooks", RECORDS, parameters=told, name="00_tiny")
     (tmp_path / "notebooks/quick.yaml").write_text("00_tiny: {SEED: 5}")
     return tmp_path
@@ -93,6 +93,18 @@ def test_run_takes_a_profile_below_what_is_named(vsnn_lab):
             ["sweep", "00", "--slurm", "2", "--scheduler", "tcp://a:1"],
             "slurm must be None beside a scheduler",
         ),
+        (
+            ["sweep", "00", "--slurm", "2", "--workers", "3"],
+            "workers must be None beside a scheduler or Slurm, got 3 and slurm=2",
+        ),
+        (
+            ["sweep", "00", "-p", "SEED=1", "-g", "SEED=1,2"],
+            "-g must name what -p does not, got SEED in both",
+        ),
+        (
+            ["sweep", "00", "-g", "SEED=1,0..99999999999"],
+            "-g must have spans of at most 10,000 values, got SEED=0..99999999999",
+        ),
         (["figures", "00", "missing.yaml"], "no such file of profiles: missing.yaml"),
         (
             ["figures", "00", "notebooks/quick.yaml", "--only", "cifar"],
@@ -132,6 +144,9 @@ def test_profiles_of_another_kind_are_refused(text, vsnn_lab, folder):
         (["DATA=mnist,fashion-mnist"], ["mnist", "fashion-mnist"]),
         (["SIZES=[1,2],[3]"], [[1, 2], [3]]),
         (["SIZES=[1, 2]"], [[1, 2]]),
+        (["BY_NAME={'a': 1, 'b': 2},{}"], [{"a": 1, "b": 2}, {}]),
+        (["SEED=1,1,0..1"], [1, 0]),
+        (["RATE=1,1.0"], [1.0]),
     ],
     ids=str,
 )
@@ -171,6 +186,13 @@ def test_a_failing_cell_or_callback_exits_with_1_and_is_shown(cell, vsnn_lab, fo
 
 
 @pytest.mark.usefixtures("without_kernels")
+def test_a_run_that_is_named_twice_is_one_run_of_the_sweep(vsnn_lab, folder):
+    keep(Run.of(folder / "notebooks/00_tiny.ipynb", {"SEED": 1}))
+    code, out, err = vsnn_lab("sweep", "00", "-g", "SEED=1,1")
+    assert (code, out) == (0, "1 done\n"), err
+
+
+@pytest.mark.usefixtures("without_kernels")
 def test_status_lists_runs_of_every_state(vsnn_lab, folder):
     assert "no runs yet in " in vsnn_lab("status")[1]
     path = folder / "notebooks/00_tiny.ipynb"
@@ -188,6 +210,25 @@ def test_status_lists_runs_of_every_state(vsnn_lab, folder):
     assert "00_tiny damaged" in shown
     assert "00_tiny stopped" in shown
     assert "no runs yet" in vsnn_lab("status", "other")[1]
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_a_damaged_run_is_made_anew_by_again_and_left_out_of_a_report(vsnn_lab, folder):
+    runs = [Run.of(folder / "notebooks/00_tiny.ipynb", {"SEED": seed}) for seed in (1, 2)]
+    for run in runs:
+        keep(run)
+    (runs[1].folder / "results.json").write_text("{")
+    code, out, err = vsnn_lab("report", "--output", folder / "site")
+    assert code == 0, err
+    assert f"left out: {runs[1].folder}/results.json is damaged" in err
+    pages = sorted(path.name for path in (folder / "site").glob("*.html"))
+    assert len(pages) == 2
+    assert runs[0].folder.name in pages[0]
+    assert "is damaged" in vsnn_lab("run", "00", "-p", "SEED=2")[2]
+    code, out, err = vsnn_lab("run", "00", "-p", "SEED=2", "--again")
+    assert code == 0, err
+    assert "twice = 4" in out
+    assert runs[1].state == "done"
 
 
 def test_data_that_does_not_exist_is_refused(vsnn_lab):

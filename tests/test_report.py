@@ -79,11 +79,16 @@ SOME = ("print(1)", [printed("1\n")])
 
 
 def test_the_front_page_shows_question_lead_results_and_parameters(tmp_path):
+    table = {"columns": ["w"], "data": [[7.5], [{"float": "nan"}]]}
     cells = [
         "# Does *more* help?\n\nWe **ask** it.\n\n## Data",
         ("EPOCHS = 10  # many\nNAMES = ['a', 'b']", [], {"tags": ["parameters"]}),
         ("record()", [display({RECORD: {"error": 0.123456, "units": 12000, "good": True}})]),
-        ("record()", [display({RECORD: {"table": {"columns": ["w"], "data": [[7.5]]}}})]),
+        ("record()", [display({RECORD: {"loss": {"float": "inf"}}})]),
+        (
+            "record()",
+            [display({RECORD: {"table": table}})],
+        ),
     ]
     kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python"}}
     metadata = kernel | {"papermill": {"parameters": {"EPOCHS": 3}}}
@@ -95,11 +100,13 @@ def test_the_front_page_shows_question_lead_results_and_parameters(tmp_path):
         "error": "0.1235",
         "units": "12,000",
         "good": "yes",
+        "loss": "inf",
         "EPOCHS": "3",
         "NAMES": "a, b",
     }
     assert "<caption>table</caption>" in page
     assert "<td>7.5</td>" in page
+    assert "<td>–</td>" in page  # noqa: RUF001 - a dash: no value
 
 
 def test_a_page_shows_text_tables_pictures_and_figures(tmp_path):

@@ -1,12 +1,17 @@
 """Runs of notebooks: told apart by what they depend on, executed once, kept whole or not at all."""
 
 import importlib
+import json
+import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import nbformat
 import pandas as pd
 import pytest
 import torch
@@ -14,7 +19,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError
 
 from tests.tiny import RECORDS, fake_execution, lines, tiny
-from vsnn_lab.runs import Run, keep, load_runs, record, results
+from vsnn_lab.runs import Run, keep, load_runs, record, results, run_notebook
 
 # papermill and its kernel's client warn about their own dependencies.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -61,6 +66,26 @@ def wait_for(path, process, seconds=300):
         time.sleep(0.1)
 
 
+def kept_results(folder, monkeypatch, seed, **values):
+    """Keep a run whose last cell recorded some values, and return what is found of it."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    record(**values)
+    # As a kernel's message, which has no NaN.
+    data = json.loads(json.dumps(shown[0], allow_nan=False))
+
+    def execute(notebook, output, parameters, **_):
+        fake_execution(notebook, output, parameters)
+        executed = nbformat.read(output, 4)
+        executed.cells[-1].outputs = [nbformat.v4.new_output("display_data", data)]
+        nbformat.write(executed, output)
+
+    monkeypatch.setattr(KEEPING, "run_notebook", execute)
+    run = Run.of(tiny(folder, "SEED"), {"SEED": seed})
+    keep(run)
+    return results(run.folder)
+
+
 class TestIdentity:
     def test_a_default_that_is_named_makes_no_other_run(self, tmp_path):
         path = tiny(tmp_path)
@@ -84,6 +109,85 @@ class TestIdentity:
         found.add(Run.of(tmp_path / "tiny.ipynb", {"SEED": 1}).folder)
         assert len(found) == 4
 
+    def test_what_a_parameter_names_is_part_of_the_run(self, tmp_path, monkeypatch):
+        path = tiny(tmp_path, parameters="FOLDER = ''\nFILES = ['']\nDEEP = {}")
+        images = tmp_path / "here" / "images"
+        (images / "cats").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / "here")
+
+        def names():
+            told = {"FOLDER": "images"}, {"FILES": ["a", "images"]}, {"DEEP": {"of": ["images"]}}
+            return [Run.of(path, each).folder.name for each in told]
+
+        found = [names()]
+        assert names() == found[0]
+        picture = images / "cats" / "1.png"
+        picture.write_text("one")
+        found.append(names())
+        os.utime(picture, ns=(1, 1))
+        found.append(names())
+        picture.write_text("another")
+        os.utime(picture, ns=(1, 1))
+        found.append(names())
+        picture.rename(images / "1.png")
+        found.append(names())
+        elsewhere = tmp_path / "there"
+        shutil.copytree(tmp_path / "here", elsewhere)
+        monkeypatch.chdir(elsewhere)
+        found.append(names())
+        for several in zip(*found, strict=True):
+            assert len(set(several)) == len(found)
+
+    def test_a_file_that_a_parameter_names_is_part_of_the_run(self, tmp_path):
+        path, file = tiny(tmp_path, parameters="FILE = ''"), tmp_path / "table.csv"
+        names = []
+        for text in ("1", "22"):
+            file.write_text(text)
+            names.append(Run.of(path, {"FILE": str(file)}).folder.name)
+        file.unlink()
+        names.append(Run.of(path, {"FILE": str(file)}).folder.name)
+        assert len(set(names)) == 3
+        assert re.fullmatch("[0-9a-f]{12}", names[-1])  # as that of any run which names no file
+
+    @pytest.mark.parametrize(
+        "name", ["", "data", ".", "data/runs/notebooks", "link", "\0", "a" * 999]
+    )
+    def test_what_holds_the_runs_or_is_no_file_is_no_part_of_the_run(
+        self, name, tmp_path, monkeypatch
+    ):
+        path = tiny(tmp_path, "SEED", parameters=IN_FOLDER)
+        (tmp_path / "data/runs/notebooks").mkdir(parents=True)
+        (tmp_path / "link").symlink_to(tmp_path / "data")
+        monkeypatch.chdir(tmp_path)
+        run = Run.of(path, {"FOLDER": name})
+        (tmp_path / "data/runs/notebooks/log").touch()
+        assert Run.of(path, {"FOLDER": name}) == run
+        assert re.fullmatch("[0-9a-f]{12}", run.folder.name)
+        mine = Run.of(path, {"FOLDER": str(tmp_path / "own")}, tmp_path / "own" / "runs")
+        mine.lock()
+        assert Run.of(path, {"FOLDER": str(tmp_path / "own")}, tmp_path / "own" / "runs") == mine
+
+    def test_links_that_lead_back_or_nowhere_are_looked_at_once(self, tmp_path):
+        images = tmp_path / "images"
+        for one, other in (("a", "b"), ("b", "a")):
+            (images / one).mkdir(parents=True)
+            (images / one / "picture").touch()
+            (images / one / "link").symlink_to(images / other)
+        (images / "nowhere").symlink_to(images / "gone")
+        path = tiny(tmp_path, parameters=IN_FOLDER)
+        run = Run.of(path, {"FOLDER": str(images)})
+        assert Run.of(path, {"FOLDER": str(images)}) == run
+        (images / "b" / "more").touch()
+        assert Run.of(path, {"FOLDER": str(images)}) != run
+
+    @pytest.mark.usefixtures("without_kernels")
+    def test_a_run_goes_on_though_another_wrote_to_the_folder_that_both_name(self, tmp_path):
+        path, shared = tiny(tmp_path, "SEED", parameters=IN_FOLDER), tmp_path / "shared"
+        run = Run.of(path, {"FOLDER": str(shared)})
+        shared.mkdir()
+        (shared / "figure").touch()
+        assert keep(run)["state"] == "done"
+
     def test_a_notebook_that_was_edited_since_is_not_run(self, tmp_path):
         run = Run.of(tiny(tmp_path, "SEED"))
         tiny(tmp_path, "SEED + 1")
@@ -92,6 +196,17 @@ class TestIdentity:
 
 
 class TestKept:
+    def test_a_kernel_that_is_not_installed_is_refused_before_anything_starts(self, tmp_path):
+        run = Run.of(tiny(tmp_path, "SEED", kernel="myenv"))
+        told = r"notebook must name an installed kernel, got myenv; installed: .*python3"
+        with pytest.raises(ValueError, match=told):
+            keep(run, progress=False)
+        assert run.state == "new"
+        nbformat.write(nbformat.v4.new_notebook(), tmp_path / "none.ipynb")
+        with pytest.raises(ValueError, match=r"installed kernel, got none; installed: .*python3"):
+            run_notebook(tmp_path / "none.ipynb", tmp_path / "out" / "none.ipynb")
+        assert not (tmp_path / "out").exists()
+
     @pytest.mark.slow
     def test_a_run_executes_once_and_tells_all_about_itself(self, tmp_path):
         git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -249,6 +364,41 @@ class TestTable:
         assert "recorded: loss = 0.5, widths = a list of 2, name = 'mnist', sweep" in (
             capsys.readouterr().out
         )
+
+    def test_every_number_comes_back_as_it_was(self, tmp_path, monkeypatch):
+        table = pd.DataFrame(
+            {
+                "width": [1, 2, 3],
+                "loss": [math.nan, -math.inf, 1.23456789012e-10],
+                "none": [math.nan] * 3,
+                "name": ["a", "nan", None],
+                "day": pd.to_datetime(["2026-01-02"] * 3),
+            }
+        )
+        values = {"loss": math.nan, "float": "nan", "big": [torch.inf, None, 0.1], "table": table}
+        values |= {"text": "inf", "scalar": torch.tensor(-math.inf), "flag": True}
+        found = kept_results(tmp_path, monkeypatch, 1, **values)
+        assert math.isnan(found["loss"])
+        assert (found["float"], found["text"], found["flag"]) == ("nan", "inf", True)
+        assert found["scalar"] == -math.inf
+        assert found["big"] == [math.inf, None, 0.1]
+        days = ["2026-01-02 00:00:00"] * 3
+        pd.testing.assert_frame_equal(found["table"], table.assign(day=days), check_exact=True)
+
+    def test_runs_are_sorted_by_a_result_that_is_not_finite_in_some(self, tmp_path, monkeypatch):
+        for seed, loss in enumerate((math.inf, math.nan, 0.5)):
+            kept_results(tmp_path, monkeypatch, seed, loss=loss)
+        table = load_runs().sort_values("loss")
+        assert table["SEED"].tolist() == [2, 0, 1]
+        assert table["loss"].tolist()[:2] == [0.5, math.inf]
+
+    def test_results_of_before_non_finite_numbers_were_kept_load_still(self, tmp_path, monkeypatch):
+        old = {"loss": "nan", "table": {"columns": ["a", "b"], "data": [[1, None], [2, 0.5]]}}
+        monkeypatch.setattr(KEEPING, "recorded", lambda _: old)
+        found = kept_results(tmp_path, monkeypatch, 0)
+        assert found["loss"] == "nan"
+        expected = pd.DataFrame({"a": [1, 2], "b": [math.nan, 0.5]})
+        pd.testing.assert_frame_equal(found["table"], expected)
 
     @pytest.mark.parametrize("value", [object(), {"a": 1}, [[1]], 1j, b"x"])
     def test_what_no_file_can_hold_is_not_recorded(self, value):

@@ -5,6 +5,7 @@ import pytest
 from tests.tiny import tiny
 from vsnn_lab import runs
 from vsnn_lab.runs import Parameter, find_notebook
+from vsnn_lab.runs.parameters import all_parameters
 
 # papermill warns about its own dependencies.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -28,6 +29,12 @@ class TestParameters:
             (True, "False", False),
             ([0.5], "[1, 2.5]", [1.0, 2.5]),
             ([1], "4,5", [4, 5]),
+            ([1, 0.5], "[2, 0.1]", [2, 0.1]),
+            ([0.5, "auto"], "[1, 'auto']", [1.0, "auto"]),
+            (["a", None], "[None, 'b']", [None, "b"]),
+            ([None], "[1, 'b']", [1, "b"]),
+            ([[], [1, 0.5]], "[[2.5]]", [[2.5]]),
+            ([[0.5], [1]], "[[0.5], [1]]", [[0.5], [1]]),
             (None, "None", None),
             (None, "left", "left"),
             (None, "7", 7),
@@ -35,8 +42,7 @@ class TestParameters:
     )
     def test_text_becomes_a_value_of_the_defaults_type(self, default, text, value):
         found = Parameter("NAME", default).parse(text)
-        assert found == value
-        assert type(found) is type(value)
+        assert repr(found) == repr(value)  # which shows the types of items, too
 
     @pytest.mark.parametrize(
         ("default", "value", "message"),
@@ -47,12 +53,24 @@ class TestParameters:
             (0.1, "much", "NAME must be a number, .* got 'much'"),
             ("mnist", 5, "NAME must be a text, .* got 5"),
             ([1], 5, "NAME must be a list, .* got 5"),
-            ([1], [1, "a"], "each of NAME must be an int, .* got 'a'"),
+            ([1], [1, "a"], "each of NAME must be an int, as its default 1 is, got 'a'"),
+            ([1, 0.5], ["a"], r"each of NAME must be an int or a number, as in .*5\], got 'a'"),
+            (["a", None], [5], "each of NAME must be a text or None, as in its default .* got 5"),
+            ([[1], [2]], [["a"]], "each of each of NAME must be an int, .* got 'a'"),
+            ([1, 2.5], [True], "each of NAME must be an int or a number, .* got True"),
         ],
     )
     def test_a_value_of_another_type_is_refused(self, default, value, message):
         with pytest.raises(TypeError, match=message):
             Parameter("NAME", default).check(value)
+
+    @pytest.mark.parametrize(
+        "default", ["[1, 0.5]", "['a', None]", "[[0.5], [1]]", "[[], [1]]", "[None, None]", "(1,)"]
+    )
+    def test_what_a_notebook_has_by_default_is_never_refused(self, default, tmp_path):
+        path = tiny(tmp_path, parameters=f"LRS = {default}")
+        merged = all_parameters(path, {})
+        assert repr(all_parameters(path, merged)) == repr(merged) == f"{{'LRS': {default}}}"
 
     def test_a_default_that_is_no_literal_is_refused(self, tmp_path):
         path = tiny(tmp_path, parameters="SEED = len('abc')")

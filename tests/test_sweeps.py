@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -85,6 +86,30 @@ class TestRefused:
             sweep([run], workers=0)
         with pytest.raises(ValueError, match="slurm must be None beside a scheduler, got 2"):
             sweep([run], slurm=2, scheduler="tcp://127.0.0.1:1")
+        for other in ({"slurm": 2}, {"scheduler": "tcp://127.0.0.1:1"}):
+            with pytest.raises(ValueError, match=r"workers must be None beside .* got 3 and s"):
+                sweep([run], workers=3, **other)
+
+    def test_slurm_is_refused_where_it_is_not(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        run = Run.of(tiny(tmp_path))
+        with pytest.raises(FileNotFoundError, match=r"slurm must be asked for on .* got 2 without"):
+            sweep([run], slurm=2)
+        (tmp_path / "sbatch").touch(0o755)
+        sweep([run], slurm=2)  # nothing starts before the first outcome is asked for
+
+    def test_a_scheduler_that_does_not_answer_is_named(self, tmp_path):
+        pytest.importorskip("distributed")  # which brings the defaults that are set back below
+        import dask
+
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # nobody listens
+            address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+            with (
+                dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}),
+                pytest.raises(ConnectionError, match=f"scheduler must be .* got '{address}': "),
+            ):
+                next(sweep([Run.of(tiny(tmp_path))], scheduler=address))
 
     def test_runs_that_are_there_need_no_worker(self, tmp_path, monkeypatch):
         keeping = importlib.import_module("vsnn_lab.runs.keep")

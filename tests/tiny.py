@@ -12,13 +12,19 @@ MIME = "application/vnd.vsnn_lab.record+json"
 display({MIME: {"twice": 2 * SEED}}, raw=True)"""  # as `record` does, without a second for torch
 
 
-def tiny(folder: Path, *cells: str, parameters: str = "SEED = 0", name: str = "tiny") -> Path:
+def tiny(
+    folder: Path,
+    *cells: str,
+    parameters: str = "SEED = 0",
+    name: str = "tiny",
+    kernel: str = "python3",
+) -> Path:
     """Write a notebook of a cell of parameters and others."""
     first = new_code_cell(parameters, id="parameters", metadata={"tags": ["parameters"]})
     others = [new_code_cell(source, id=f"cell-{n}") for n, source in enumerate(cells)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    told = {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
     path = folder / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=[first, *others], metadata=kernel), path)
+    nbformat.write(new_notebook(cells=[first, *others], metadata=told), path)
     return path
 
 

@@ -4,6 +4,7 @@ import atexit
 import itertools
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,9 @@ def sweep(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If both a scheduler and Slurm are named.
+        ValueError: If both a scheduler and Slurm are named, or workers beside either.
+        FileNotFoundError: If Slurm is asked for where there is no ``sbatch``.
+        ConnectionError: If the scheduler cannot be reached, when the first outcome is asked for.
     """
     check_collection("runs", runs, "runs", hint="Run.of(notebook, parameters) makes one")
     if scheduler is not None and not isinstance(scheduler, str):
@@ -100,6 +103,16 @@ def sweep(
         check_int("slurm", slurm)
     if scheduler is not None and slurm is not None:
         raise ValueError(f"slurm must be None beside a scheduler, got {slurm} and {scheduler}")
+    if workers is not None and (scheduler is not None or slurm is not None):
+        other = f"slurm={slurm}" if scheduler is None else f"scheduler={scheduler!r}"
+        raise ValueError(
+            f"workers must be None beside a scheduler or Slurm, got {workers} and {other}"
+        )
+    if slurm is not None and shutil.which("sbatch") is None:
+        # Otherwise the jobs fail out of sight, and the sweep waits for them without end.
+        raise FileNotFoundError(
+            f"slurm must be asked for on a machine that has sbatch, got {slurm} without it"
+        )
     return _swept(asked, scheduler, slurm, workers, on_cell)
 
 
@@ -185,7 +198,13 @@ def _client(
     from distributed import Client
 
     if scheduler is not None:
-        with Client(scheduler) as client:
+        try:
+            client = Client(scheduler)
+        except OSError as error:
+            raise ConnectionError(
+                f"scheduler must be reachable, got {scheduler!r}: {error}"
+            ) from error
+        with client:
             yield client, runs
         return
     if slurm is not None:

@@ -9,6 +9,7 @@ from vsnn_lab._checks import check_int
 from vsnn_lab.runs import Run
 
 _SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
+_LONGEST_SPAN = 10_000  # values; more are a slip of the finger, and fill the memory
 
 
 def profiles_of(path: Path) -> dict[str, dict[str, Any]]:
@@ -46,16 +47,20 @@ def _parameter(path: Path, name: str) -> runs.Parameter:
 def asked_for(
     notebook: str, given: list[str] | None, grid: list[str] | None, profile: str, where: Path | None
 ) -> list[Run]:
-    """Return the runs asked for, everything checked before anything starts."""
+    """Return the runs asked for, each once, everything checked before anything starts."""
     from vsnn_lab.sweeps import grid as combined
 
     path = runs.find_notebook(notebook, where)
-    base = _profile(path, profile) | parsed(path, given)
+    fixed = parsed(path, given)
+    base = _profile(path, profile) | fixed
     choices = {}
     for name, text in pairs("-g", grid):
+        if name in fixed:
+            raise ValueError(f"-g must name what -p does not, got {name} in both")
         parameter = _parameter(path, name)
-        choices[name] = [parameter.parse(value) for value in _values(text)]
-    return [Run.of(path, base | each) for each in combined(choices)]
+        choices[name] = [parameter.parse(value) for value in _values(name, text)]
+    found = (Run.of(path, base | each) for each in combined(choices))
+    return list({run.folder: run for run in found}.values())
 
 
 def _profile(path: Path, profile: str) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _values(text: str) -> list[str]:
+def _values(name: str, text: str) -> list[str]:
     """Split 5,10 or 0..4 (both ends included) or a mixture; a list keeps its commas."""
     found = []
     for part in _parts(text):
@@ -93,15 +98,19 @@ def _values(text: str) -> list[str]:
             continue
         first, last = map(int, span.groups())
         check_int(f"the end of {part}", last, first)
+        if last - first >= _LONGEST_SPAN:
+            raise ValueError(
+                f"-g must have spans of at most {_LONGEST_SPAN:,} values, got {name}={part}"
+            )
         found += map(str, range(first, last + 1))
     return found
 
 
 def _parts(text: str) -> list[str]:
-    """Split at the commas outside brackets."""
+    """Split at the commas outside brackets and braces."""
     parts, depth = [""], 0
     for letter in text:
-        depth += (letter in "([") - (letter in ")]")
+        depth += (letter in "([{") - (letter in ")]}")
         if letter == "," and depth == 0:
             parts.append("")
         else:

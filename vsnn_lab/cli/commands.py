@@ -1,6 +1,7 @@
 """``vsnn-lab``: list, run, sweep, compare and show notebooks, from a terminal."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,7 +75,7 @@ def run(
 ) -> None:
     """Run a notebook once and keep it; a run that is there already is not repeated."""
     (asked,) = asked_for(notebook, parameter, None, profile, notebooks)
-    if asked.state == "done" and not again:
+    if not again and asked.state == "done":
         out.print(f"{asked.notebook.stem}: there already, in {asked.folder}", soft_wrap=True)
         show_results(asked)
         return
@@ -159,18 +160,26 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Folder of the site.")] = None,
     notebook: Annotated[list[Path] | None, typer.Argument(help="Executed notebooks.")] = None,
 ) -> None:
-    """Build a site of the runs kept, or of executed notebooks, whose sliders need no kernel."""
+    """Build a site of kept runs, or of executed notebooks; its width sliders need no kernel."""
     from vsnn_lab.report import build_report
 
-    found = notebook or [
-        folder / NOTEBOOK
-        for folder in sorted(runs.runs_root().glob("*/*/"))
-        if runs.folder_state(folder) == "done"
-    ]
+    found = notebook or list(_kept_notebooks())
     if not found:
         raise ValueError(f"no runs yet in {runs.runs_root()}; vsnn-lab run makes one")
     folder = output or data.data_root() / "report"
     out.print(f"the first page is {build_report(found, folder)}", soft_wrap=True)
+
+
+def _kept_notebooks() -> Iterator[Path]:
+    """Yield the notebooks of the runs that ended well, and say which runs are damaged."""
+    for folder in sorted(runs.runs_root().glob("*/*/")):
+        try:
+            state = runs.folder_state(folder)
+        except ValueError as damaged:
+            err.print(f"left out: {escape(str(damaged))}", soft_wrap=True)
+            continue
+        if state == "done":
+            yield folder / NOTEBOOK
 
 
 @app.command()

@@ -9,6 +9,7 @@ from vsnn_lab import explore
 from vsnn_lab.explore.portable import MIME as INSTRUMENT
 from vsnn_lab.report.text import Place, clean, markdown, printed
 from vsnn_lab.runs.results import MIME as RECORD
+from vsnn_lab.runs.results import decoded
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -63,7 +64,7 @@ def _shown(data: Mapping[str, Any], place: Place) -> Block | None:
     if PLOTLY in data:
         return Block("figure", {name: data[PLOTLY].get(name) for name in ("data", "layout")})
     if RECORD in data:
-        return Block("record", data[RECORD])
+        return Block("record", decoded(data[RECORD]))
     if _WIDGET in data:
         # Dead without its kernel: nobody misses a progress bar, but an instrument.
         text = data.get("text/plain", "")

@@ -39,7 +39,8 @@ def run_notebook(
     Raises:
         FileNotFoundError: If there is no such notebook.
         TypeError: If a parameter is not of its default's type; nothing has run then.
-        ValueError: If the notebook does not have one of the parameters; nothing has run then.
+        ValueError: If the notebook does not have one of the parameters, or names no kernel that is
+            installed; nothing has run then.
         papermill.PapermillExecutionError: If a cell or a callback failed; the message shows it.
         nbclient.exceptions.DeadKernelError: If the kernel died, for want of memory for instance.
     """
@@ -48,6 +49,7 @@ def run_notebook(
     from vsnn_lab.runs import engine
 
     parameters = check_parameters(notebook, {} if parameters is None else parameters)
+    _check_kernel(notebook)
     output = check_path("output", output)
     output.parent.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
@@ -60,3 +62,18 @@ def run_notebook(
         exercise=exercise,
     )
     return output
+
+
+def _check_kernel(notebook: str | Path) -> None:
+    import nbformat
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    name = nbformat.read(notebook, 4).metadata.get("kernelspec", {}).get("name", "")
+    specs = KernelSpecManager()
+    try:
+        specs.get_kernel_spec(name)
+    except NoSuchKernel:
+        installed = ", ".join(sorted(specs.find_kernel_specs())) or "none"
+        raise ValueError(
+            f"notebook must name an installed kernel, got {name or 'none'}; installed: {installed}"
+        ) from None

@@ -15,10 +15,12 @@ from filelock import FileLock, Timeout
 from vsnn_lab._checks import check_path
 from vsnn_lab.data import data_root
 from vsnn_lab.files import replacing
+from vsnn_lab.runs.inputs import named_files
 from vsnn_lab.runs.parameters import all_parameters
 
 NOTEBOOK, RECORD, RESULTS, PART = "notebook.ipynb", "run.json", "results.json", "running.ipynb"
 _LOCK = ".lock"
+_LENGTH = 12  # hex digits of a digest in a folder's name
 _PACKAGE = Path(__file__).parents[1]
 # What `RECORD` holds, and of which type.
 _FIELDS = {
@@ -43,7 +45,9 @@ class Run:
     """One notebook with one set of parameters.
 
     Two runs of the same code and parameters are the same run and share a folder; whoever changes a
-    cell, a parameter or this package has another one.
+    cell, a parameter or this package has another one. So has whoever changes, adds or removes a
+    file in a folder that a parameter names, the run itself included; only a folder that holds the
+    runs, as that of the data does, is not looked into.
 
     Attributes:
         notebook: What is run.
@@ -78,8 +82,18 @@ class Run:
         merged = all_parameters(notebook, {} if parameters is None else parameters)
         root = runs_root() if root is None else check_path("root", root)
         asked = json.dumps([_code(notebook), merged, _package()], sort_keys=True)
-        name = hashlib.sha256(asked.encode()).hexdigest()[:12]
+        name = _hash(asked)[:_LENGTH]
+        files = named_files(merged, [root, runs_root()])
+        if files:
+            name += f"-{_hash(json.dumps(files, sort_keys=True))[:_LENGTH]}"
         return cls(notebook, merged, root / notebook.stem / name)
+
+    @property
+    def edited(self) -> bool:
+        """Whether the notebook or this package is another one than when the run was made."""
+        now = Run.of(self.notebook, self.parameters, self.folder.parents[1])
+        # The files that it names may differ: runs of one sweep may write to the same folder.
+        return now.folder.name[:_LENGTH] != self.folder.name[:_LENGTH]
 
     @property
     def state(self) -> State:

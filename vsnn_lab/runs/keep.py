@@ -38,15 +38,15 @@ def keep(
         papermill.PapermillExecutionError: If a cell or a widget's callback failed; that is
             recorded, and the next call tries again.
         nbclient.exceptions.DeadKernelError: If the kernel died; that is recorded, too.
-        ValueError: If the notebook was edited since the run was made, or a kept file is damaged.
+        ValueError: If the notebook was edited since the run was made or names no kernel that is
+            installed, or a kept file is damaged.
     """
     if not isinstance(run, Run):
         raise TypeError(f"run must be a run, got {run!r}; Run.of(notebook, parameters) makes one")
     with run.lock():
         if not again and run.state == "done":
             return run.read()
-        root = run.folder.parents[1]
-        if Run.of(run.notebook, run.parameters, root).folder != run.folder:
+        if run.edited:
             raise ValueError(
                 f"run must be of code as it is now, got {run.notebook}: it or vsnn_lab was edited"
             )

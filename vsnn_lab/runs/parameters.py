@@ -29,9 +29,14 @@ class Parameter:
     def check(self, value: Any) -> Any:
         """Return a value of the default's type; an int may stand for a float.
 
+        Each item of a list must be of the type of one of the default's items.
+
         Raises:
             TypeError: If the value is of another type.
         """
+        # The text of a literal shows its types, too, down to the last item.
+        if repr(value) == repr(self.default):
+            return value
         kind = type(self.default)
         if kind is float and type(value) is int:
             return float(value)
@@ -41,9 +46,29 @@ class Parameter:
                 f"{self.name} must be {_a(kind)}, as its default {self.default!r} is, got {value!r}"
             )
         if kind is list and self.default:
-            each = Parameter(f"each of {self.name}", self.default[0])
-            return [each.check(item) for item in value]
+            return [self._item(item) for item in value]
         return value
+
+    def _item(self, item: Any) -> Any:
+        """Return an item of a list, of the type of any of the default's."""
+        name, kinds = f"each of {self.name}", list(dict.fromkeys(map(type, self.default)))
+        if item is None and type(None) in kinds:
+            return item
+        # Beside others None stands for itself alone; and an int stays one where there are ints.
+        known = [each for each in self.default if each is not None or len(kinds) == 1]
+        known.sort(key=lambda each: type(each) is not type(item))
+        refused: list[TypeError] = []
+        for each in known:
+            try:
+                return Parameter(name, each).check(item)
+            except TypeError as error:
+                refused.append(error)
+        if len(kinds) == 1:
+            raise refused[0]
+        raise TypeError(
+            f"{name} must be {' or '.join(map(_a, kinds))}, as in its default {self.default!r}, "
+            f"got {item!r}"
+        )
 
     def parse(self, text: str) -> Any:
         """Return the value that a text on a command line stands for.
@@ -187,4 +212,5 @@ def _parameter(path: Path, name: str, told: Mapping[str, str]) -> Parameter:
 
 def _a(kind: type) -> str:
     names = {int: "an int", str: "a text", list: "a list", float: "a number", bool: "True or False"}
+    names |= {type(None): "None"}
     return names.get(kind, f"a {kind.__name__}")

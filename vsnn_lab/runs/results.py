@@ -1,7 +1,9 @@
 """What a notebook found: recorded in its own outputs, kept as plain files, loaded as a table."""
 
 import json
+import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIME = "application/vnd.vsnn_lab.record+json"
+# JSON has no such numbers, and a kernel's messages would make texts of them.
+_NOT_FINITE = ("nan", "inf", "-inf")
 
 
 def record(**values: Any) -> None:
@@ -23,7 +27,8 @@ def record(**values: Any) -> None:
     that is recorded again has the last value.
 
     Args:
-        values: Numbers, texts, lists of them, or pandas tables, by name.
+        values: Numbers, texts, lists of them, or pandas tables, by name. Numbers come back exactly,
+            also nan and the infinities; what else a table holds, such as dates, comes back as text.
 
     Raises:
         TypeError: If a value is of another kind.
@@ -35,11 +40,17 @@ def record(**values: Any) -> None:
 
     told = {name: _plain(name, value) for name, value in values.items()}
     shown = ", ".join(f"{name} = {_short(value)}" for name, value in told.items())
-    display({"text/plain": f"recorded: {shown}", MIME: told}, raw=True)
+    coded = {name: _coded(value) for name, value in told.items()}
+    display({"text/plain": f"recorded: {shown}", MIME: coded}, raw=True)
+
+
+def decoded(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `record` wrote for JSON, by name, with its numbers as they were."""
+    return {name: _decoded(value) for name, value in told.items()}
 
 
 def recorded(notebook: Path) -> dict[str, Any]:
-    """Return what an executed notebook recorded, by name."""
+    """Return what an executed notebook recorded, by name, as `record` wrote it."""
     import nbformat
 
     found: dict[str, Any] = {}
@@ -68,7 +79,7 @@ def _loaded(folder: Path) -> dict[str, Any]:
     try:
         return {
             name: pd.DataFrame(**value) if _is_table(value) else value
-            for name, value in json.loads(path.read_text(encoding="utf-8")).items()
+            for name, value in decoded(json.loads(path.read_text(encoding="utf-8"))).items()
         }
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, error) from error
@@ -113,7 +124,7 @@ def load_runs(root: str | Path | None = None, notebook: str | None = None) -> "p
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return what JSON can hold of a result."""
+    """Return a result as plain numbers, texts and lists; a table as its columns and rows."""
     import pandas as pd
 
     if isinstance(value, pd.Series):
@@ -121,8 +132,9 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         named = any(value.index.names) or not isinstance(value.index, pd.RangeIndex)
         whole = value.reset_index() if named else value
-        rows = json.loads(whole.to_json(orient="values", double_precision=15))
-        return {"columns": [str(column) for column in whole.columns], "data": rows}
+        rows = whole.to_dict("split")["data"]
+        data = [[_plain_cell(cell) for cell in row] for row in rows]
+        return {"columns": [str(column) for column in whole.columns], "data": data}
     if hasattr(value, "tolist"):  # NumPy's and torch's
         value = value.tolist()
     items = value if isinstance(value, list | tuple) else [value]
@@ -132,6 +144,41 @@ def _plain(name: str, value: Any) -> Any:
             f"got {type(value).__name__}"
         )
     return list(items) if isinstance(value, list | tuple) else value
+
+
+def _plain_cell(cell: Any) -> Any:
+    """Return a cell of a table as a number, a text, None, or a list of them."""
+    import pandas as pd
+
+    if hasattr(cell, "tolist"):
+        cell = cell.tolist()
+    if isinstance(cell, list | tuple):
+        return [_plain_cell(item) for item in cell]
+    if cell is None or isinstance(cell, bool | int | float | str):
+        return cell
+    return None if cell is pd.NA or cell is pd.NaT else str(cell)
+
+
+def _coded(value: Any) -> Any:
+    """Return a plain value with each number that is not finite as JSON can hold it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(float(value))}
+    if isinstance(value, list):
+        return [_coded(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _coded(item) for name, item in value.items()}
+    return value
+
+
+def _decoded(value: Any) -> Any:
+    """Return what `_coded` was given."""
+    if isinstance(value, dict) and set(value) == {"float"} and value["float"] in _NOT_FINITE:
+        return float(value["float"])
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _decoded(item) for name, item in value.items()}
+    return value
 
 
 def _is_table(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Shared fixtures and the promise that every test keeps: torch's global state stays as it was."""
 
 import os
+import signal
 
 # One thread, also in the kernels and processes that tests start: they compute little, and threads
 # that wait for each other are many times slower on a busy machine. Before torch reads it.
@@ -13,6 +14,10 @@ from hypothesis import settings
 from tests.browser.lab import find_chromium
 
 torch.set_num_threads(1)
+
+# What a shell starts in the background does not hear Ctrl-C, nor would the processes that tests
+# start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deterministic examples: a red run in CI must be red at home, too.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

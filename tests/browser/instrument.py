@@ -105,6 +105,21 @@ def press(page, key: str) -> None:
     page.keyboard.press(key)
 
 
+def wait_for_stops(page, stops: int) -> None:
+    """Wait until the slider has so many stops: the kernel puts another in its place to change them.
+
+    A key pressed before would go to the slider that is about to leave.
+    """
+    page.wait_for_function(
+        """([handle, steps]) => {
+            const found = document.querySelector(handle);
+            const end = name => Number(found.getAttribute(name));
+            return found && end('aria-valuemax') - end('aria-valuemin') === steps;
+        }""",
+        arg=[HANDLE, stops - 1],
+    )
+
+
 def time_moves(page, moves: int) -> list[float]:
     """Move there and back; return milliseconds from each key press to changed pixels."""
     times = []

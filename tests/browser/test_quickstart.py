@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser import instrument, lab
 from vsnn_lab import checkpoints
+from vsnn_lab.explore.controls import log2_positions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -52,12 +53,14 @@ def test_the_whole_instrument_is_in_sight_at_1280_by_800(page):
 def test_the_log2_switch_keeps_the_width_and_thins_the_stops(page):
     before = instrument.read(page)
     page.get_by_role("button", name="log2").click()
+    instrument.wait_for_stops(page, len(log2_positions(32)))
     instrument.until(page, lambda now: now == before)
     instrument.press(page, "End")
-    instrument.until(page, lambda now: now.slider == "32")
+    instrument.until(page, lambda now: now.numbers["code units kept"] == now.slider == "32")
     instrument.press(page, "ArrowLeft")
     instrument.until(page, lambda now: now.numbers["code units kept"] == now.slider == "29")
     page.get_by_role("button", name="linear").click()
+    instrument.wait_for_stops(page, 32)
     instrument.until(page, lambda now: now.numbers["code units kept"] == now.slider == "29")
 
 

@@ -25,6 +25,7 @@ ROOMS = [
     "trunk",
     "extract",
     "costs",
+    "metrics",
     "ablation",
     "budgets",
     "recalibration",

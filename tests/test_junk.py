@@ -104,6 +104,10 @@ def images() -> torch.Tensor:
     return torch.linspace(0, 1, 24).reshape(6, 1, 2, 2)
 
 
+def rows() -> torch.Tensor:
+    return images().flatten(1)
+
+
 def pictures() -> np.ndarray:
     return np.zeros((3, 4, 4, 1), np.uint8)
 
@@ -255,7 +259,9 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     widths = made.draw(5, 6, torch.Generator())
     return {
         name: call(make, **settings),
-        f"{name}.draw": call(made.draw, batch_size=5, steps=6, generator=torch.Generator()),
+        f"{name}.draw": call(
+            made.draw, batch_size=5, steps=6, generator=torch.Generator(), progress=0.5
+        ),
         f"{name}.__call__": call(
             made.__call__,
             model=net(),
@@ -272,6 +278,8 @@ LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": 
 MASKS = FOLDER / "01_masks.ipynb"
 EXPLORER = explore.AutoencoderExplorer(autoencoder(), images())
 CODES = explore.CodeExplorer(autoencoder(), images())
+CLASSIFIER = explore.ClassifierExplorer(net(), images(), torch.arange(6) % 2, inputs=rows())
+SIX = Width(6)
 COMPARISON = explore.WidthComparison(autoencoder(), images())
 CALLS: dict[str, Call] = {
     **sampler("Fixed", width=2),
@@ -303,7 +311,49 @@ CALLS: dict[str, Call] = {
     "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, x=x()),
     "TriangularDropout": call(TriangularDropout, sampler=None, dim=-1, generator=None),
     "TriangularDropout.forward": call(TriangularDropout(Uniform()).forward, x=x()),
-    "MLP": call(MLP, in_features=4, hidden=(Width(6),), out_features=2, activation=nn.ReLU),
+    "MLP": call(
+        MLP,
+        in_features=4,
+        hidden=(Width(6),),
+        out_features=2,
+        activation=nn.ReLU,
+        conditioned=True,
+    ),
+    "ConvNet": call(
+        vsnn_lab.ConvNet,
+        shape=(1, 4, 4),
+        channels=(Width(6),),
+        classes=2,
+        activation=nn.ReLU,
+        conditioned=True,
+    ),
+    "OctaveLinear": call(
+        vsnn_lab.OctaveLinear,
+        in_features=4,
+        out_features=SIX,
+        control=SIX.control,
+        device=None,
+        dtype=None,
+    ),
+    "OctaveConv2d": call(
+        vsnn_lab.OctaveConv2d,
+        in_channels=4,
+        out_channels=SIX,
+        kernel_size=3,
+        control=SIX.control,
+    ),
+    "figures.recipe_curves": call(
+        figures.recipe_curves,
+        curves={"mine": {1: 0.5, 2: [0.6, 0.7]}},
+        dedicated={2: [0.7, 0.8]},
+        recommended="mine",
+        scale=100.0,
+        lowest=-4.0,
+        title="title",
+    ),
+    "soft_targets": call(
+        vsnn_lab.soft_targets, teacher=net(), data=(x(), torch.arange(5) % 2), labels=0.5
+    ),
     "Autoencoder": call(
         Autoencoder,
         shape=(1, 2, 2),
@@ -334,6 +384,18 @@ CALLS: dict[str, Call] = {
         vsnn_lab.ConvAutoencoder((1, 2, 2), Width(3), (2,)).forward, x=images()
     ),
     **recipe("Sampled", sampler=Triangular()),
+    **recipe("Phases", phases=((1.0, vsnn_lab.Sampled()),)),
+    **recipe(
+        "Distilled",
+        labels=0.5,
+        weight=1.0,
+        narrow_rows=1.0,
+        wide_weight=1.0,
+        wide_rows=0.25,
+        shared=1.0,
+        final_shared=0.5,
+        teach=None,
+    ),
     **recipe(
         "FullAndNarrow",
         sampler=Triangular(),
@@ -457,6 +519,23 @@ CALLS: dict[str, Call] = {
     ),
     "explore.AutoencoderExplorer.show": call(EXPLORER.show, width=2),
     "explore.AutoencoderExplorer.read_out": call(EXPLORER.read_out, width=2),
+    "explore.ClassifierExplorer": call(
+        explore.ClassifierExplorer,
+        model=net(),
+        images=images(),
+        labels=torch.arange(6) % 2,
+        inputs=rows(),
+        class_names=("a", "b"),
+        sweep=sweep(),
+        dedicated={2: [0.1, 0.2]},
+        plain=0.1,
+        shown=4,
+        timed=2,
+        seed=0,
+        folder="a",
+    ),
+    "explore.ClassifierExplorer.show": call(CLASSIFIER.show, width=2),
+    "explore.ClassifierExplorer.read_out": call(CLASSIFIER.read_out, width=2),
     "explore.CodeExplorer": call(
         explore.CodeExplorer,
         model=autoencoder(),
@@ -488,6 +567,19 @@ CALLS: dict[str, Call] = {
         width=3,
         pca={1: 0.5},
         columns=2,
+    ),
+    "figures.classifier_figure": call(
+        figures.classifier_figure,
+        pictures=pictures(),
+        labels=torch.tensor([0, 1, 1]),
+        predicted=torch.tensor([0, 1, 0]),
+        at_full=torch.tensor([0, 0, 0]),
+        confusion=torch.tensor([[3, 1], [0, 2]]),
+        sweep=sweep(),
+        width=3,
+        class_names=("a", "b"),
+        dedicated={2: [0.1, 0.2]},
+        plain=0.1,
     ),
     "figures.code_scatter": call(
         figures.code_scatter,

@@ -141,6 +141,12 @@ def embedding(lib, a, b):
     return nn.Sequential(lib.Embedding(7, b, padding_idx=0), nn.Softplus(), lib.Linear(b, 2))
 
 
+OWN_TESTS = {  # layers with a test module of their own
+    layers.TriangularDropout,
+    layers.ConditionedLinear,
+    layers.OctaveConv2d,
+    layers.OctaveLinear,
+}
 INPUTS = {
     linear: (5,),
     conv1d: (2, 11),
@@ -412,6 +418,6 @@ def test_every_variable_layer_is_tested_here():
         for build in INPUTS
         for module in variable_network(build).modules()
         if isinstance(module, VariableLayer)
-    } | {layers.TriangularDropout, layers.ConditionedLinear}  # they have tests of their own
+    } | OWN_TESTS
     public = {getattr(layers, name) for name in layers.__all__} - {VariableLayer}
     assert used == public

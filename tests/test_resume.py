@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.small import ROWS, network, regression
-from vsnn_lab import fit
+from vsnn_lab import Stratified, fit
 from vsnn_lab.checkpoints import read, read_header, write
 
 EPOCHS = 4
@@ -24,7 +24,9 @@ def held_out() -> tuple[torch.Tensor, torch.Tensor]:
 
 def run(model, folder=None, **settings):
     asked = {"data": regression(), "loss": F.mse_loss, "validation": held_out(), "epochs": EPOCHS}
+    # One loss a step, which an interruption can count.
     asked |= {"batch_size": BATCH, "lr": 0.01, "progress": False, "checkpoint": folder}
+    asked |= {"sampler": Stratified(4)}
     return fit(model, **asked | settings)
 
 

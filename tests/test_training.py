@@ -92,7 +92,7 @@ def test_a_plain_network_is_trained_as_by_a_hand_written_loop(schedule):
 
     train, held_out = split_validation(x, y, 0.25, seed=5)
     batches = TensorBatches(*train, batch_size=16, seed=5)
-    optimizer = torch.optim.Adam(hand.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(hand.parameters(), lr=0.01, fused=True)
     if schedule == "one-cycle":
         rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=3 * 3 + 1)
     trained, scores, weights = [], [], []
@@ -138,7 +138,7 @@ def test_steps_at_sampled_widths_are_those_of_hand_written_dense_slices(sampler)
     settings = {"epochs": 2, "batch_size": 128, "validation": None, "sampler": recording}
     quietly(model, (x, y), F.mse_loss, lr=0.01, **settings)
 
-    optimizer = torch.optim.Adam(parameters, lr=0.01)
+    optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=5)
     batches = TensorBatches(x, y, batch_size=128, seed=0)
     steps = list(itertools.chain(batches, batches))
@@ -272,7 +272,7 @@ def test_without_validation_the_last_epoch_counts():
     history = quietly(model, (x, y), F.mse_loss, validation=None, schedule="constant", lr=0.5)
     assert history.best_epoch == 2
     assert history.epochs[0].keys() == {"epoch", "train_loss", "seconds"}
-    optimizer = torch.optim.Adam(plain_loop.parameters(), lr=0.5)
+    optimizer = torch.optim.Adam(plain_loop.parameters(), lr=0.5, fused=True)
     batches = TensorBatches(x, y, batch_size=16, seed=0)
     for inputs, targets in itertools.chain(batches, batches):
         optimizer.zero_grad()
@@ -340,7 +340,7 @@ def test_batches_are_read_once_an_epoch_and_told_which_it_is():
     model, hand = plain(), plain()
     quietly(model, batches, F.mse_loss, epochs=3, validation=None, lr=0.01)
     assert batches.read == [0, 1, 2]
-    optimizer = torch.optim.Adam(hand.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(hand.parameters(), lr=0.01, fused=True)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=10)
     for start in (0, 16, 32, 32, 16, 0, 0, 16, 32):
         rows = slice(start, start + 16)

@@ -10,6 +10,8 @@ from vsnn_lab.extract import extract
 from vsnn_lab.forward import forward_at_widths
 from vsnn_lab.layers import (
     ConditionedLinear,
+    OctaveConv2d,
+    OctaveLinear,
     TriangularDropout,
     VariableBatchNorm1d,
     VariableBatchNorm2d,
@@ -27,7 +29,7 @@ from vsnn_lab.layers import (
     VariableRMSNorm,
 )
 from vsnn_lab.masks import prefix_mask
-from vsnn_lab.models import MLP, Autoencoder, ConvAutoencoder
+from vsnn_lab.models import MLP, Autoencoder, ConvAutoencoder, ConvNet
 from vsnn_lab.samplers import (
     Fixed,
     FixedFraction,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from vsnn_lab.costs import Latency, count_macs, count_parameters, measure_latency
     from vsnn_lab.export import export_onnx, verify_extraction
     from vsnn_lab.recalibration import recalibrate
-    from vsnn_lab.recipes import FullAndNarrow, Sampled
+    from vsnn_lab.recipes import Distilled, FullAndNarrow, Phases, Sampled, soft_targets
     from vsnn_lab.training import fit
     from vsnn_lab.weights import load_weights, save_weights
 
@@ -64,6 +66,8 @@ __all__ = [
     "Autoencoder",
     "ConditionedLinear",
     "ConvAutoencoder",
+    "ConvNet",
+    "Distilled",
     "Fixed",
     "FixedFraction",
     "Full",
@@ -73,6 +77,9 @@ __all__ = [
     "Latency",
     "Listed",
     "LogUniform",
+    "OctaveConv2d",
+    "OctaveLinear",
+    "Phases",
     "Sampled",
     "Sandwich",
     "Shifted",
@@ -113,14 +120,17 @@ __all__ = [
     "prefix_mask",
     "recalibrate",
     "save_weights",
+    "soft_targets",
     "verify_extraction",
     "width_sweep",
 ]
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
 _LATE = {
+    "Distilled": "recipes",
     "FullAndNarrow": "recipes",
     "Latency": "costs",
+    "Phases": "recipes",
     "Sampled": "recipes",
     "choose_width": "budgets",
     "choose_widths": "budgets",
@@ -133,6 +143,7 @@ _LATE = {
     "measure_latency": "costs",
     "recalibrate": "recalibration",
     "save_weights": "weights",
+    "soft_targets": "recipes",
     "verify_extraction": "export",
     "width_sweep": "ablation",
     "ablation": None,

@@ -40,12 +40,15 @@ class Loop:
     ) -> None:
         # Imported here, since only training needs it.
         from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
 
-        self.accelerator = Accelerator()
+        # Weights of widths that a step leaves out have no gradient in it.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(kwargs_handlers=[unused])
         self.control, self.recipe, self.loss = control, recipe, loss
         self.epochs, self.steps = epochs, steps
         self.shown: dict[str, float] = {}
-        step = _Step(model, None if control is None else recipe, loss)
+        step = _Step(model, control, recipe, loss)
         self.model, self.optimizer = self.accelerator.prepare(step, optimizer)
         self.state = (model, optimizer, rates)
         # Gradients of an interrupted step, or of the caller, are not part of the first step.
@@ -102,7 +105,8 @@ class Loop:
         widths = None
         if self.control is not None:
             # Drawn for the whole batch, so that the widths do not depend on how many share it.
-            widths = self.recipe.draw(len(x), self.control.steps, generator)[:, mine]
+            drawn = self.recipe.draw(len(x), self.control.steps, generator, progress)
+            widths = drawn[:, mine]
         value = _scalar(self.model(inputs, targets, widths, progress))
         self.accelerator.backward(value)
         self.optimizer.step()
@@ -135,15 +139,19 @@ def _scalar(value: Any) -> Tensor:
 class _Step(nn.Module):
     """From a batch to its loss in one forward, which is what accelerate wraps for many devices."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe | None, loss: Loss) -> None:
+    def __init__(
+        self, model: nn.Module, control: WidthControl | None, recipe: Recipe, loss: Loss
+    ) -> None:
         super().__init__()
-        self.model, self.recipe, self.loss = model, recipe, loss
+        self.model, self.control, self.recipe, self.loss = model, control, recipe, loss
 
     def forward(self, x: Tensor, y: Tensor, widths: Tensor | None, progress: float) -> Tensor:
         """Return the loss of a batch, plainly or at its widths."""
-        if self.recipe is None:
+        if self.control is None:
             return self.loss(self.model(x), y)
-        return self.recipe(self.model, x, y, widths, self.loss, progress)
+        # Whatever width the caller's own `with` block has set.
+        with at_width(self.control, self.control.steps):
+            return self.recipe(self.model, x, y, widths, self.loss, progress)
 
 
 @contextmanager

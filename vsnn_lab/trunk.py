@@ -27,7 +27,7 @@ def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
         >>> len(trunk), len(rest)
         (2, 3)
     """
-    modules, shared, varies = list(_links(model)), 0, False
+    modules, shared, varies = list(links(model)), 0, False
     for module in modules:
         if varies and not isinstance(module, ELEMENTWISE):
             break
@@ -40,11 +40,11 @@ def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
     return nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
 
 
-def _links(model: nn.Module) -> Iterator[nn.Module]:
+def links(model: nn.Module) -> Iterator[nn.Module]:
     """List what a chain applies one after the other, chains inside it opened up."""
     chain = isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
     if not (chain or getattr(model, "is_chain", False)):
         yield model
         return
     for child in model:
-        yield from _links(child)
+        yield from links(child)

@@ -5,6 +5,7 @@ the network on what is shown, through a plain function that can be tested withou
 """
 
 from vsnn_lab.explore.autoencoder import AutoencoderExplorer
+from vsnn_lab.explore.classifier import ClassifierExplorer
 from vsnn_lab.explore.codes import CodeExplorer
 from vsnn_lab.explore.compare_runs import RunsExplorer
 from vsnn_lab.explore.comparison import WidthComparison
@@ -12,6 +13,7 @@ from vsnn_lab.explore.masks import MaskExplorer
 
 __all__ = [
     "AutoencoderExplorer",
+    "ClassifierExplorer",
     "CodeExplorer",
     "MaskExplorer",
     "RunsExplorer",

@@ -1,11 +1,13 @@
 """Numbers in, Plotly figures out; nothing here knows a model."""
 
 from vsnn_lab.figures.autoencoder import autoencoder_figure
+from vsnn_lab.figures.classifier import classifier_figure
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_figure, mask_gallery
 from vsnn_lab.figures.needed import fewest_units, width_needed
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
+from vsnn_lab.figures.recipes import recipe_curves
 from vsnn_lab.figures.scatter import code_scatter
 from vsnn_lab.figures.style import TEMPLATE
 from vsnn_lab.figures.units import traversal, unit_differences
@@ -14,6 +16,7 @@ from vsnn_lab.figures.width_grid import width_grid
 __all__ = [
     "TEMPLATE",
     "autoencoder_figure",
+    "classifier_figure",
     "code_scatter",
     "comparison_curves",
     "fewest_units",
@@ -21,6 +24,7 @@ __all__ = [
     "mask_gallery",
     "overlay_curves",
     "parallel_parameters",
+    "recipe_curves",
     "sweep_figure",
     "traversal",
     "unit_differences",

@@ -58,7 +58,7 @@ def overlay_curves(
     label, title = check_text("label", label), check_text("title", title)
     figure = go.Figure()
     for index, (name, curve) in enumerate(checked.items()):
-        look = _look(index, len(checked))
+        look = run_style(index, len(checked))
         figure.add_trace(
             go.Scatter(
                 x=list(curve),
@@ -124,7 +124,8 @@ def parallel_parameters(
     )
 
 
-def _look(index: int, runs: int) -> style.Style:
+def run_style(index: int, runs: int) -> style.Style:
+    """Return how one of several runs looks, by its place among them."""
     share = index / (runs - 1) if runs > 1 else 0.5
     at = _DARKEST + share * (_LIGHTEST - _DARKEST)
     color = sample_colorscale(_SCALE, [at])[0]

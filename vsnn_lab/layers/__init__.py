@@ -23,9 +23,12 @@ from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
+from vsnn_lab.layers.octaves import OctaveConv2d, OctaveLinear
 
 __all__ = [
     "ConditionedLinear",
+    "OctaveConv2d",
+    "OctaveLinear",
     "TriangularDropout",
     "VariableBatchNorm1d",
     "VariableBatchNorm2d",

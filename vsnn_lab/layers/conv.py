@@ -72,24 +72,23 @@ class _Forward(_Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        x = keep_prefix(x, self.in_axis, self.unit_dim)
+        return self.compute(keep_prefix(x, self.in_axis, self.unit_dim), *self.kept())
+
+    def kept(self) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias at the width the knobs stand at."""
+        weight = first_units(self.weight, self.out_axis)
+        if self.groups == 1:
+            weight = first_units(weight, self.in_axis, 1)
+        return weight, first_units(self.bias, self.out_axis)
+
+    def compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply a weight and a bias as this layer applies its own."""
         padding = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
-        weight = first_units(self.weight, self.out_axis)
-        if self.groups == 1:
-            weight = first_units(weight, self.in_axis, 1)
-        bias = first_units(self.bias, self.out_axis)
-        return type(self)._convolve(
-            x,
-            weight,
-            bias,
-            self.stride,
-            padding,
-            self.dilation,
-            self._groups(kept_now(self.in_axis)),
-        )
+        groups = self._groups(kept_now(self.in_axis))
+        return type(self)._convolve(x, weight, bias, self.stride, padding, self.dilation, groups)
 
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:

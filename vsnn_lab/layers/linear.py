@@ -52,10 +52,16 @@ class VariableLinear(VariableLayer, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        weight = first_units(self.weight, self.out_axis, 0)
-        weight = first_units(weight, self.in_axis, 1)
-        bias = first_units(self.bias, self.out_axis)
-        return F.linear(keep_prefix(x, self.in_axis), weight, bias)
+        return self.compute(keep_prefix(x, self.in_axis), *self.kept())
+
+    def kept(self) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias at the width the knobs stand at."""
+        weight = first_units(first_units(self.weight, self.out_axis), self.in_axis, 1)
+        return weight, first_units(self.bias, self.out_axis)
+
+    def compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply a weight and a bias as this layer applies its own."""
+        return F.linear(x, weight, bias)
 
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from vsnn_lab._checks import check_collection, check_module
-from vsnn_lab.layers import ConditionedLinear, VariableLinear
+from vsnn_lab._checks import check_collection, check_flag, check_module
+from vsnn_lab.layers import ConditionedLinear, OctaveLinear, VariableLinear
 from vsnn_lab.widths import Width, WidthControl, check_axis
 
 Axis = int | Width
@@ -46,13 +46,33 @@ def linear(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> 
 
 
 def dense(
-    axes: Sequence[Axis], activation: Activation, control: WidthControl | None = None
+    axes: Sequence[Axis],
+    activation: Activation,
+    control: WidthControl | None = None,
+    layer: Callable[..., nn.Module] = linear,
 ) -> list[nn.Module]:
     """Return linear layers from axis to axis with an activation between any two."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(axes):
-        layers += [linear(fan_in, fan_out, control), made(activation)]
+        layers += [layer(fan_in, fan_out, control), made(activation)]
     return layers[:-1]
+
+
+def octave_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> nn.Linear:
+    """Return a linear layer, with weights for each octave of a knob if there is one."""
+    return linear(fan_in, fan_out) if control is None else OctaveLinear(fan_in, fan_out, control)
+
+
+def shared_knob(conditioned: bool, axes: Sequence[Axis]) -> WidthControl | None:
+    """Return the knob of all variable axes for layers that are conditioned by it, if they are."""
+    if not check_flag("conditioned", conditioned):
+        return None
+    knobs = {axis.control: None for axis in axes if isinstance(axis, Width)}
+    if len(knobs) != 1:
+        raise ValueError(
+            f"conditioned must be False unless all variable axes are on one knob, got {[*knobs]}"
+        )
+    return next(iter(knobs))
 
 
 def check_axes(name: str, axes: Collection[Axis]) -> list[Axis]:

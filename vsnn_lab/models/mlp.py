@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from vsnn_lab.models.chain import Activation, Axis, Chain, check_axes, dense
+from vsnn_lab.models.chain import (
+    Activation,
+    Axis,
+    Chain,
+    check_axes,
+    dense,
+    octave_layer,
+    shared_knob,
+)
 from vsnn_lab.widths import check_axis
 
 
@@ -16,6 +24,9 @@ class MLP(Chain):
         hidden: Axes of the hidden layers, any number.
         out_features: Output axis.
         activation: Makes the module between two layers.
+        conditioned: Whether the layers have weights of their own for each octave of widths
+            (`OctaveLinear`); extracted, they are ordinary ones. All variable axes must be on one
+            knob.
 
     Shape:
         (batch, in_features) to (batch, out_features).
@@ -32,8 +43,10 @@ class MLP(Chain):
         hidden: Sequence[Axis],
         out_features: Axis,
         activation: Activation = nn.ReLU,
+        conditioned: bool = False,
     ) -> None:
         axes = [check_axis("in_features", in_features)]
         axes += check_axes("hidden", hidden)
         axes += [check_axis("out_features", out_features)]
-        super().__init__(*dense(axes, activation))
+        knob = shared_knob(conditioned, axes)
+        super().__init__(*dense(axes, activation, knob, octave_layer))

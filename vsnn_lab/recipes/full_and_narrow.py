@@ -1,4 +1,4 @@
-"""How a batch becomes a loss: which widths each sample runs at, and what each of them counts."""
+"""Full width in every step beside narrow ones whose losses count alike: for autoencoders."""
 
 from dataclasses import dataclass, field
 
@@ -11,74 +11,18 @@ from vsnn_lab._checks import (
     check_fraction,
     check_int,
     check_number,
-    check_rows,
     check_tensor,
 )
 from vsnn_lab.ablation import Metric
-from vsnn_lab.forward import forward_at_widths, output_axis
-from vsnn_lab.layers import ConditionedLinear
+from vsnn_lab.forward import output_axis
 from vsnn_lab.masks import keep_prefix
-from vsnn_lab.samplers import LogUniform, Sampler, Stratified
+from vsnn_lab.recipes.base import Recipe, check_batch, lent
+from vsnn_lab.samplers import LogUniform, Sampler
 from vsnn_lab.samplers.draws import drawn
 from vsnn_lab.trunk import split_trunk
-from vsnn_lab.widths import Width, at_width, check_widths, single_control
+from vsnn_lab.widths import Width, at_width, single_control
 
 _LOSS = "what loss returns"
-
-
-class Recipe:
-    """Turns a batch and widths drawn for it into the loss of a training step."""
-
-    def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Return the widths of a batch, shape (draws, batch_size)."""
-        raise NotImplementedError
-
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Tensor:
-        """Return the loss, a scalar to be minimised; ``progress`` is the training's, in [0, 1]."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Sampled(Recipe):
-    """Each sample at one width, its loss as it is: the method as published.
-
-    Args:
-        sampler: Draws the widths; by default ``Stratified(4)``, dense slices for four runs.
-
-    References:
-        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235, with ``Triangular()``.
-    """
-
-    sampler: Sampler = field(default_factory=lambda: Stratified(4))
-
-    def __post_init__(self) -> None:
-        check_callable("sampler", self.sampler, "a sampler")
-
-    def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Return one width a sample, shape (1, batch_size)."""
-        return drawn(self.sampler, batch_size, steps, generator).unsqueeze(0)
-
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Tensor:
-        """Return the mean loss."""
-        check_fraction("progress", progress)
-        _check_batch(single_control(model).steps, x, y, widths, loss)
-        return loss(forward_at_widths(model, x, widths[0]), y)
 
 
 @dataclass(frozen=True)
@@ -127,7 +71,9 @@ class FullAndNarrow(Recipe):
         if self.final_weight is not None:
             check_number("final_weight", self.final_weight, 0)
 
-    def draw(self, batch_size: int, steps: int, generator: torch.Generator) -> Tensor:
+    def draw(
+        self, batch_size: int, steps: int, generator: torch.Generator, progress: float = 0.0
+    ) -> Tensor:
         """Return the narrow widths of each sample, shape (draws, batch_size)."""
         draws = [drawn(self.sampler, batch_size, steps, generator) for _ in range(self.draws)]
         return torch.stack(draws)
@@ -144,19 +90,19 @@ class FullAndNarrow(Recipe):
         """Return the weighted mean of the full and the relative narrow losses."""
         check_fraction("progress", progress)
         control = single_control(model)
-        _check_batch(control.steps, x, y, widths, loss)
+        check_batch(control.steps, x, y, widths, loss)
         trunk, rest = split_trunk(model)
         axis, dim = output_axis(trunk)
         shared = trunk(x)
         full = check_tensor(_LOSS, loss(rest(self._spare(shared, axis, dim)), y))
-        lent, narrow = _lent(rest, self.shared * (1 - progress)), []
+        parts, narrow = lent(rest, self.shared * (1 - progress)), []
         for draw in widths:
             values, counts = draw.unique_consecutive(return_counts=True)
             sizes = counts.tolist()
             runs = zip(values.tolist(), shared.split(sizes), y.split(sizes), strict=True)
             for width, inputs, targets in runs:
                 with at_width(control, width):
-                    output = functional_call(rest, lent, keep_prefix(inputs, axis, dim))
+                    output = functional_call(rest, parts, keep_prefix(inputs, axis, dim))
                     value = check_tensor(_LOSS, loss(output, targets))
                 narrow.append(len(inputs) * _relative(value, full))
         final = self.weight if self.final_weight is None else self.final_weight
@@ -178,29 +124,3 @@ def _relative(value: Tensor, full: Tensor) -> Tensor:
     # A loss of 0 has no size of its own.
     smallest = torch.finfo(size.dtype)
     return unit / size.clamp_min(smallest.tiny).maximum(smallest.eps * unit) * value
-
-
-def _lent(model: nn.Module, share: float) -> dict[str, Tensor]:
-    """Return what all widths share of conditioned layers, passing on a share of its gradient."""
-    owners = [
-        (f"{name}." if name else "", module)
-        for name, module in model.named_modules()
-        if isinstance(module, ConditionedLinear)
-    ]
-    return {
-        f"{prefix}{name}": part.detach().lerp(part, share)
-        for prefix, module in owners
-        for name, part in (("weight", module.weight), ("bias", module.bias))
-    }
-
-
-def _check_batch(steps: int, x: Tensor, y: Tensor, widths: Tensor, loss: Metric) -> None:
-    """Refuse what is no batch with its widths, which anybody's loop may pass."""
-    check_callable("loss", loss, "callable on (output, target)")
-    if len(check_rows("x", x)) != len(check_rows("y", y)):
-        raise ValueError(f"x and y must have as many rows, got {len(x)} and {len(y)}")
-    if check_tensor("widths", widths).dim() != 2 or widths.shape[1] != len(x) or not len(widths):
-        raise ValueError(
-            f"widths must have shape (draws, {len(x)}), one row a draw, got {tuple(widths.shape)}"
-        )
-    check_widths("widths", widths.flatten(), steps)

@@ -1,0 +1,177 @@
+"""Layers with weights for each octave: sliced, masked, side by side and extracted are one thing."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from vsnn_lab import (
+    MLP,
+    ConvNet,
+    OctaveConv2d,
+    OctaveLinear,
+    Width,
+    WidthControl,
+    at_width,
+    count_parameters,
+    extract,
+)
+from vsnn_lab.layers.octaves import _PACE, octave_of, octave_tops, own_octaves, side_by_side
+
+
+def filled(net: nn.Module) -> nn.Module:
+    """Give corrections values, too, which start at zero."""
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, 0, 0.3)
+    return net.double()
+
+
+def dense(steps: int = 20) -> MLP:
+    hidden = WidthControl(steps)
+    # Two units a step, then one: the knob counts positions, not units.
+    axes = hidden.axis(2 * steps), hidden.axis(steps)
+    return filled(MLP(7, axes, 3, nn.Tanh, conditioned=True))
+
+
+def convolutional() -> ConvNet:
+    channels = Width(20)
+    return filled(ConvNet((2, 9, 6), (channels, channels), 3, nn.Tanh, conditioned=True))
+
+
+def inputs(net: nn.Module, rows: int) -> torch.Tensor:
+    shape = getattr(net, "shape", (7,))
+    return torch.randn(rows, *shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 8, 20, 64])
+def test_octaves_cover_every_width_below_the_full_one_once(steps):
+    tops = octave_tops(steps)
+    found = [octave_of(position) for position in range(1, steps)]
+    by_hand = [next(i for i, top in enumerate(tops) if p <= top) for p in range(1, steps)]
+    assert found == by_hand
+    assert set(found) == set(range(len(tops)))
+    assert all(top <= steps / 4 for top in tops[: own_octaves(steps)])
+
+
+@pytest.mark.parametrize("build", [dense, convolutional])
+@pytest.mark.parametrize("width", range(1, 21))
+def test_sliced_masked_and_extracted_agree_and_what_an_octave_adds_folds_away(build, width):
+    net = build()
+    x = inputs(net, 5)
+    cut = extract(net, width)
+    with at_width(net, width):
+        torch.testing.assert_close(net(x), cut(x), rtol=1e-10, atol=1e-12)
+    mixed = torch.tensor([width, 1, 20, width, 6])
+    with at_width(net, mixed):
+        masked = net(x)
+    expected = torch.cat([extract(net, int(w))(x[i : i + 1]) for i, w in enumerate(mixed)])
+    torch.testing.assert_close(masked, expected, rtol=1e-10, atol=1e-12)
+    assert not any(type(module).__module__.startswith("vsnn_lab") for module in cut.modules())
+    assert count_parameters(net, width) == sum(p.numel() for p in cut.parameters())
+    plain = MLP(7, (2 * width, width), 3) if build is dense else ConvNet((2, 9, 6), (width,) * 2, 3)
+    assert {n: p.shape for n, p in cut.named_parameters()} == {
+        n: p.shape for n, p in plain.named_parameters()
+    }
+
+
+def test_several_widths_side_by_side_are_what_each_is_alone():
+    net = dense(40)
+    x = inputs(net, 6)
+    knob = net[0].control
+    for positions in ([1, 2, 3, 5], [1, 2, 4, 8], [1, 2, 3, 7]):
+        with side_by_side(knob, positions):
+            found = net(x)
+        assert found.shape == (6, 4, 3)
+        for index, position in enumerate(positions):
+            with at_width(net, position):
+                torch.testing.assert_close(found[:, index], net(x), rtol=1e-10, atol=1e-12)
+    assert knob.position == 40
+
+
+def test_side_by_side_trains_what_each_width_would_train_alone():
+    net = dense(40)
+    x, positions = inputs(net, 6), [1, 2, 3, 7]
+    with side_by_side(net[0].control, positions):
+        net(x).square().sum().backward()
+    together = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    net.zero_grad()
+    for position in positions:
+        with at_width(net, position):
+            net(x).square().sum().backward()
+    for name, gradient in together.items():
+        alone = dict(net.named_parameters())[name].grad
+        torch.testing.assert_close(gradient, alone, rtol=1e-9, atol=1e-12, msg=name)
+    # A narrow width is built on what all share, and does not pull at it.
+    assert {name.partition(".")[2] for name in together} == {"own_weight", "own_bias"}
+
+
+def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():
+    net = dense()
+    plain = MLP(7, (40, 20), 3, nn.Tanh).double()
+    plain.load_state_dict(
+        {name: value for name, value in net.state_dict().items() if name in plain.state_dict()}
+    )
+    x = inputs(net, 4)
+    assert torch.equal(net(x), plain(x))
+    net(x).sum().backward()
+    touched = {name.partition(".")[2] for name, p in net.named_parameters() if p.grad is not None}
+    assert touched == {"weight", "bias"}
+
+
+def test_a_wider_octave_scales_and_shifts_the_outputs():
+    knob = WidthControl(8)  # own weights for 1 and 2, then 3..4 and 5..7
+    layer = OctaveLinear(3, knob.axis(8), knob).double()
+    with torch.no_grad():
+        layer.scale[1, :] = 0.2
+        layer.shift[1, :] = -0.1
+    x = torch.randn(4, 3).double()
+    with at_width(knob, 6):
+        found = layer(x)
+    bare = x @ layer.weight[:6].T + layer.bias[:6]
+    torch.testing.assert_close(found, bare * (1 + _PACE * 0.2) - _PACE * 0.1)
+
+
+def test_untrained_it_is_the_variable_layer_at_every_width():
+    knob = WidthControl(12)
+    torch.manual_seed(0)
+    net = MLP(5, (knob.axis(12),), 2, conditioned=True)
+    torch.manual_seed(0)
+    other = MLP(5, (Width(12),), 2)
+    x = torch.randn(3, 5)
+    for width in range(1, 13):
+        with at_width(net, width), at_width(other, width):
+            torch.testing.assert_close(net(x), other(x))
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_has_a_knob_of_its_own_that_also_conditions_it(clone):
+    net = dense()
+    other = clone(net)
+    x = inputs(net, 2)
+    with at_width(net, 3):
+        expected = net(x)
+    with at_width(other, 3):
+        torch.testing.assert_close(other(x), expected)
+        assert net[0].control.position == 20
+
+
+def test_what_cannot_be_conditioned_is_refused():
+    with pytest.raises(TypeError, match=r"control must be a WidthControl, got Width\(4\)"):
+        OctaveLinear(3, 4, Width(4))
+    with pytest.raises(TypeError, match="groups must be left out, got 2"):
+        OctaveConv2d(4, 4, 3, WidthControl(4), groups=2)
+    with pytest.raises(ValueError, match=r"conditioned must be False unless all .* one knob, got"):
+        MLP(3, (Width(4), Width(4)), 2, conditioned=True)
+    with pytest.raises(ValueError, match=r"conditioned must be False unless .* got \[\]"):
+        MLP(3, (4,), 2, conditioned=True)
+    with pytest.raises(ValueError, match="channels must name at least one convolution, got none"):
+        ConvNet((1, 8, 8), (), 2)
+    with pytest.raises(ValueError, match=r"shape must be \(channels, height, width\), got \(8,\)"):
+        ConvNet((8,), (4,), 2)
+    knob = WidthControl(16)
+    with pytest.raises(ValueError, match="first 3 octaves, one in each, got"):  # noqa: SIM117
+        with side_by_side(knob, [1, 3, 4]):
+            pass
+    assert knob.position == 16

@@ -1,0 +1,152 @@
+"""What a classifier says of every sample at every width, and which samples are worth a look."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vsnn_lab.ablation import kept_mode
+from vsnn_lab.figures.scatter import check_class_names
+from vsnn_lab.widths import at_width, single_control
+
+# Samples a forward; as in `width_sweep`, so that activations stay in the cache.
+_CHUNK = 1024
+# Of those shown, the share whose prediction changes on the way to full width.
+_RESTLESS = 2 / 3
+
+
+def count_classes(model: nn.Module, inputs: Tensor) -> int:
+    """Return how many classes a classifier tells apart, tried at both ends of its knob.
+
+    Raises:
+        ValueError: If the model does not take the inputs, or does not return one row of numbers for
+            each, as many at every width.
+    """
+    shapes = []
+    for width in (single_control(model).steps, 1):
+        try:
+            output = _forward(model, inputs[:1], width)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"inputs must be what model takes, one row for each image, got shape "
+                f"{tuple(inputs.shape)}; a fully connected network takes images.flatten(1). It "
+                f"says: {error}"
+            ) from error
+        fits = isinstance(output, Tensor) and output.dim() == 2 and output.is_floating_point()
+        if not fits or len(output) != 1 or not output.shape[1]:
+            raise ValueError(
+                "model must return a number for each class, floats of shape (batch, classes), got "
+                f"{getattr(output, 'shape', type(output).__name__)}"
+            )
+        shapes.append(output.shape[1])
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"model must tell apart as many classes at every width, got {shapes[0]} at full width "
+            f"and {shapes[1]} at width 1; its last axis must be an int"
+        )
+    return shapes[0]
+
+
+def name_classes(names: list[str] | None, labels: np.ndarray, classes: int) -> list[str]:
+    """Return a name for each class that a model tells apart: its number, if there are no names.
+
+    Raises:
+        ValueError: If there is not one name for each, there are more than a figure can show, or a
+            label is none of them.
+    """
+    if names is None:
+        names = check_class_names([str(index) for index in range(classes)])
+    if len(names) != classes:
+        raise ValueError(
+            f"class_names must name the {classes} classes that model tells apart, got {len(names)}"
+        )
+    if labels.max() >= classes:
+        raise ValueError(
+            f"labels must lie in 0..{classes - 1}, the classes that model tells apart, got "
+            f"{labels.max()}"
+        )
+    return names
+
+
+def predict(model: nn.Module, inputs: Tensor, classes: int, *, progress: bool = True) -> np.ndarray:
+    """Return the class with the largest output, for every width and input.
+
+    Args:
+        model: A classifier with one knob.
+        inputs: What it takes, shape (n, ...).
+        classes: How many it tells apart.
+        progress: Show a bar if it takes more than two seconds.
+
+    Returns:
+        Integers as small as they can be, shape (steps, n); the first row is that of width 1.
+    """
+    steps = single_control(model).steps
+    kind = np.min_scalar_type(classes - 1)
+    found = np.empty((steps, len(inputs)), kind)
+    starts = range(0, len(inputs), _CHUNK)
+    bar = tqdm(total=len(starts) * steps, desc="predictions", delay=2, disable=not progress)
+    with bar:
+        for start in starts:
+            chunk = inputs[start : start + _CHUNK]
+            for width in range(1, steps + 1):
+                output = _forward(model, chunk, width)
+                found[width - 1, start : start + len(chunk)] = output.argmax(1).cpu().numpy()
+                bar.update()
+    return found
+
+
+def confusion_matrices(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return samples by width, true class and predicted class, shape (steps, classes, classes)."""
+    pairs = labels * classes + predictions.astype(np.int64)
+    counts = [np.bincount(row, minlength=classes**2) for row in pairs]
+    return np.stack(counts).reshape(-1, classes, classes)
+
+
+def settled_at(predictions: np.ndarray) -> np.ndarray:
+    """Return the width from which on each sample's prediction is that of full width, shape (n,).
+
+    Example:
+        >>> settled_at(np.array([[1, 0], [0, 0], [1, 0]]))
+        array([3, 1])
+    """
+    same = predictions == predictions[-1]
+    # From full width down, as long as nothing differs.
+    run = np.logical_and.accumulate(same[::-1]).sum(0)
+    return len(predictions) - run + 1
+
+
+def choose_samples(settled: np.ndarray, shown: int, generator: torch.Generator) -> np.ndarray:
+    """Choose samples to look at: most settle on the way to full width, the others are any.
+
+    Two thirds change their prediction somewhere, spread over the octaves of the knob, so that a
+    move of the slider anywhere changes some; the others are drawn from all. The first settle at
+    the narrowest width.
+
+    Args:
+        settled: As from `settled_at`.
+        shown: How many, at most all.
+        generator: Draws them.
+
+    Returns:
+        Indices of samples, shape (shown,), each once.
+    """
+    order = torch.randperm(len(settled), generator=generator).numpy()
+    octaves = np.ceil(np.log2(settled[order])).astype(int)
+    # Place of each sample among those of its octave, in the order drawn: a round takes one of each.
+    turn = np.zeros(len(order), int)
+    for octave in np.unique(octaves):
+        own = np.flatnonzero(octaves == octave)
+        turn[own] = np.arange(len(own))
+    # Of an unfinished round the widest octaves come first: they are the rarest.
+    rounds = np.lexsort((-octaves, turn))
+    restless = order[[index for index in rounds if octaves[index]]][: round(shown * _RESTLESS)]
+    others = order[~np.isin(order, restless)][: shown - len(restless)]
+    chosen = np.concatenate([restless, others])
+    return chosen[np.argsort(settled[chosen], kind="stable")]
+
+
+def _forward(model: nn.Module, inputs: Tensor, width: int) -> Tensor:
+    device = next(model.parameters(), inputs).device
+    with kept_mode(model), torch.no_grad(), at_width(model, width):
+        model.eval()
+        return model(inputs.to(device))

@@ -1,0 +1,79 @@
+"""Take a width home from an instrument: verified, as safetensors and as ONNX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.export import export_onnx, verify_extraction
+from vsnn_lab.extract import extract
+from vsnn_lab.weights import save_weights
+
+# That a submodel's outputs may deviate by; of outputs beyond 1, as a share of the largest, since
+# numbers of 32 bits have seven digits.
+TOLERANCE = 1e-5
+
+
+@dataclass
+class Saved:
+    """What was written of a submodel so far.
+
+    Attributes:
+        files: The files, weights first.
+        deviation: Largest deviation of an output from the variable network's.
+        accepted: What is accepted.
+        lacks: Why there is no ONNX file, if a package is missing.
+    """
+
+    files: tuple[Path, ...] = ()
+    deviation: float = 0.0
+    accepted: float = TOLERANCE
+    lacks: str = ""
+
+    def __str__(self) -> str:
+        if not self.files:
+            return "nothing saved"
+        sizes = [f"{path.name} ({path.stat().st_size / 1e6:.2f} MB)" for path in self.files]
+        where = f"saved {' and '.join(sizes)} in {self.files[0].parent}"
+        told = f"{where}; largest deviation {self.deviation:.1e}, {self.accepted:.1e} accepted"
+        if self.accepted > TOLERANCE:
+            told += f" ({TOLERANCE:g} of the largest output)"
+        return f"{told}; no ONNX file: {self.lacks}" if self.lacks else told
+
+
+def take_home(model: nn.Module, width: int, stem: Path, inputs: Tensor, saved: Saved) -> None:
+    """Cut a width out, verify it, and write ``stem.safetensors`` and, if onnx is there, ``.onnx``.
+
+    Args:
+        model: A network with one knob.
+        width: The width.
+        stem: The files, without ending.
+        inputs: A typical batch to verify on, shape (batch, ...).
+        saved: Told what is written, also where an error ends it.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If the submodel deviates by more than ``TOLERANCE``, absolute and relative to
+            its largest output.
+    """
+    device = next(model.parameters(), inputs).device
+    with torch.no_grad():
+        outputs = extract(model, width).eval()(inputs.to(device))
+    largest = outputs.abs().max().item()
+    saved.accepted = TOLERANCE * max(1.0, largest)
+    saved.deviation = verify_extraction(model, width, inputs)
+    if not saved.deviation <= saved.accepted:
+        raise ValueError(
+            f"model must agree with its submodel to {saved.accepted:.1e}, got a deviation of "
+            f"{saved.deviation:.2g} at width {width}"
+        )
+    weights, network = (stem.parent / f"{stem.name}.{kind}" for kind in ("safetensors", "onnx"))
+    saved.files = (save_weights(model, weights, width=width),)
+    try:
+        deviation = export_onnx(model, width, network, inputs, tolerance=saved.accepted)
+    except ImportError as error:
+        saved.lacks = f"{error}"
+        return
+    saved.files = weights, network
+    saved.deviation = max(saved.deviation, deviation)

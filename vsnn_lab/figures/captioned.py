@@ -1,0 +1,55 @@
+"""Pictures in rows, each with room for a caption below it."""
+
+import numpy as np
+
+COLUMNS = 5
+# Pixels of the screen: a picture's longer side, from one picture to the next, and down at most.
+_LONGEST, _PITCH, _ROW = 64, 74, 112
+_ABOVE = 3  # the first row, for half of a frame's line: lines end where their axes do
+_BELOW = 4  # from a picture to its caption, so that no frame runs through the text
+
+
+class PictureGrid:
+    """Pictures in rows of five with room for captions, in pixels of the pictures.
+
+    Args:
+        pictures: uint8, shape (n, height, width, channels).
+        box: Where they are drawn, in pixels of the screen: left, right, top, bottom.
+
+    Attributes:
+        canvas: All of them, uint8, shape (rows, columns, channels + 1); the last channel is
+            opacity, zero between pictures.
+        x: Middle of each picture.
+        below: Where its caption begins; that is ``shift`` below its lower edge.
+        x_range: Of an axis over the box.
+        y_range: Of the other one, downwards.
+    """
+
+    def __init__(self, pictures: np.ndarray, box: tuple[int, int, int, int]) -> None:
+        count, self.tall, self.wide, channels = pictures.shape
+        left, right, top, bottom = box
+        top += _ABOVE
+        rows, scale = -(-count // COLUMNS), _scale(max(self.tall, self.wide))
+        across = max(self.wide + 1, int(_PITCH / scale))
+        down = max(self.tall + 1, int(min(_ROW, (bottom - top) / rows) / scale))
+        # Pixels of a few pictures are so large that gaps of whole ones need more room.
+        scale = min(scale, (right - left) / across / COLUMNS, (bottom - top) / down / rows)
+        self.canvas = np.zeros((rows * down, COLUMNS * across, channels + 1), np.uint8)
+        self.shift = _BELOW / scale
+        self.x, self.below = [], []
+        for index, picture in enumerate(pictures):
+            row, column = divmod(index, COLUMNS)
+            y, x = row * down, column * across + (across - self.wide) // 2
+            self.canvas[y : y + self.tall, x : x + self.wide, :channels] = picture
+            self.canvas[y : y + self.tall, x : x + self.wide, channels] = 255
+            # An axis counts from the middle of the first pixel.
+            self.x.append(x + (self.wide - 1) / 2)
+            self.below.append(y + self.tall - 0.5 + self.shift)
+        self.x_range = [-0.5, (right - left) / scale - 0.5]
+        self.y_range = [(bottom - top) / scale - 0.5, -_ABOVE / scale - 0.5]
+
+
+def _scale(longest: int) -> float:
+    """Return pixels of the screen for one of a picture: a whole number, unless that wastes room."""
+    whole = max(1, _LONGEST // longest)
+    return whole if 0.75 * _LONGEST <= whole * longest <= _LONGEST else _LONGEST / longest

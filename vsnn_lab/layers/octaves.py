@@ -1,0 +1,350 @@
+"""Layers with weights of their own for each octave of widths; extracted, ordinary ones.
+
+Widths of one octave, 5 to 8 say, are alike; 8 and 64 are not. So each octave of knob positions, 1,
+2, 3..4, 5..8 and so on, corrects what all widths share. Up to a quarter of the knob it adds weights
+and a bias of its own, nested within the octave as a variable layer's are; they are few, since
+narrow layers are small. Wider octaves have a scale and a shift of each output. Full width is
+corrected by nothing: it is an ordinary layer. Cut out, a submodel has all of it folded into weight
+and bias, and no parameter more.
+
+Scale and shift are those of Perez et al. 2018, "FiLM", arXiv 1709.07871; Yu et al. 2019, "Slimmable
+Neural Networks", arXiv 1812.08928, keep batch norms for each width. Weights for each octave are
+ours.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.layers.base import Axis, VariableLayer
+from vsnn_lab.layers.conv import VariableConv2d
+from vsnn_lab.layers.linear import VariableLinear
+from vsnn_lab.masks import keep_prefix
+from vsnn_lab.widths import Width, WidthControl, kept_size
+
+# The widest octave with weights of its own ends at this share of the knob: altogether they add half
+# of the first layer's weights and a twelfth of a square one's.
+_OWN = 1 / 4
+# Scales and shifts move this much faster than weights, as in `ConditionedLinear`.
+_PACE = 5.0
+
+
+def octave_tops(steps: int) -> list[int]:
+    """Return the widest position of each octave below full width.
+
+    Example:
+        >>> octave_tops(64), octave_tops(20)
+        ([1, 2, 4, 8, 16, 32, 63], [1, 2, 4, 8, 16, 19])
+    """
+    tops = [2**power for power in range((steps - 1).bit_length())]
+    return tops if not tops or tops[-1] == steps - 1 else [*tops, steps - 1]
+
+
+def octave_of(position: int) -> int:
+    """Return the index of the octave that a position below full width lies in."""
+    return (position - 1).bit_length()
+
+
+def own_octaves(steps: int) -> int:
+    """Return how many octaves, from the narrowest on, have weights of their own."""
+    return sum(top <= steps * _OWN for top in octave_tops(steps))
+
+
+class Several:
+    """A knob that stands at several positions at once, one in each octave with its own weights."""
+
+    def __init__(self, control: WidthControl, positions: Sequence[int]) -> None:
+        self.tops = octave_tops(control.steps)[: len(positions)]
+        self.positions = tuple(positions)
+        self._kept: dict[int, Tensor] = {}
+
+    def kept(self, per_step: int, device: torch.device) -> Tensor:
+        """Return which units are kept where those of all octaves stand in a row."""
+        if per_step not in self._kept:
+            pairs = zip(self.tops, self.positions, strict=True)
+            flags = [place < position for top, position in pairs for place in range(top)]
+            kept = torch.tensor(flags, device=device).repeat_interleave(per_step)
+            self._kept[per_step] = kept
+        return self._kept[per_step]
+
+
+@contextmanager
+def side_by_side(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
+    """Run a chain of `OctaveLinear` layers and activations at several widths in one call.
+
+    It returns what runs under `at_width` would, in a row, on the same inputs: shape
+    (batch, positions, out_features). All of them multiply in one call what they take from the
+    inputs, which many small calls would take much longer for.
+
+    Args:
+        control: The knob.
+        positions: One in each octave that has weights of its own, in ascending order.
+    """
+    wanted = range(own_octaves(control.steps))
+    if [octave_of(position) for position in positions] != [*wanted]:
+        raise ValueError(
+            f"positions must lie in the first {len(wanted)} octaves, one in each, got {positions}"
+        )
+    before = control._position
+    control._position = Several(control, positions)
+    try:
+        yield
+    finally:
+        control._position = before
+
+
+class OctaveLayer(VariableLayer):
+    """What `OctaveLinear` and `OctaveConv2d` share.
+
+    A subclass also derives from the variable layer whose weights it corrects, which has ``kept``
+    and ``compute``.
+    """
+
+    own_attributes = (
+        *("in_axis", "out_axis", "control"),
+        *("own_weight", "own_bias", "scale", "shift"),
+    )
+
+    control: WidthControl
+
+    def condition(self, control: WidthControl) -> None:
+        """Add the corrections, all zero at first, so that nothing is changed."""
+        if not isinstance(control, WidthControl):
+            raise TypeError(f"control must be a WidthControl, got {control!r}")
+        for axis in (self.in_axis, self.out_axis):
+            if isinstance(axis, Width) and axis.control is not control:
+                raise ValueError(
+                    f"control must be the knob of the layer's variable axes, got {control!r} and "
+                    f"{axis!r}; Width(...).control is an axis's own"
+                )
+        self.control = control
+        tops = octave_tops(control.steps)
+        shapes = self._shapes()
+        weights = sum(math.prod(shape) for shape in shapes)
+        wide = (len(tops) - len(shapes), len(self.weight))
+        sizes = {
+            "own_weight": (weights,),
+            "own_bias": (sum(shape[0] for shape in shapes),),
+            "scale": wide,
+            "shift": wide,
+        }
+        for name, size in sizes.items():
+            self.register_parameter(name, nn.Parameter(self.weight.new_zeros(size)))
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of each own weight, in the order in which ``own_weight`` holds them."""
+        steps, kernel = self.control.steps, self.weight.shape[2:]
+        return [
+            (
+                kept_size(self.out_axis, {self.control: top}),
+                kept_size(self.in_axis, {self.control: top}),
+                *kernel,
+            )
+            for top in octave_tops(steps)[: own_octaves(steps)]
+        ]
+
+    def _own(self, octave: int) -> tuple[Tensor, Tensor]:
+        """Return what an octave adds to weight and bias, at its widest."""
+        shapes = self._shapes()
+        sizes = [math.prod(shape) for shape in shapes]
+        start, rows = sum(sizes[:octave]), sum(shape[0] for shape in shapes[:octave])
+        weight = self.own_weight.narrow(0, start, sizes[octave]).view(shapes[octave])
+        return weight, self.own_bias.narrow(0, rows, shapes[octave][0])
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias at the width the knobs stand at, what the octave adds included."""
+        weight, bias = super().kept()
+        position = self.control.position
+        if isinstance(position, int) and position < self.control.steps:
+            octave = octave_of(position)
+            if octave < own_octaves(self.control.steps):
+                more, shift = self._own(octave)
+                out, fan_in = weight.shape[:2]
+                # What all share is built on, not pulled at: narrow widths have weights to train.
+                weight = weight.detach() + more[:out, :fan_in]
+                bias = bias.detach() + shift[:out]
+        return weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer at the width its knobs stand at."""
+        position = self.control.position
+        y = super().forward(x)
+        if isinstance(position, Tensor):
+            return self._each_its_own(x, y, position.to(y.device))
+        wide = octave_of(position) - own_octaves(self.control.steps)
+        if position == self.control.steps or wide < 0:
+            return y
+        out = y.shape[self.unit_dim]
+        scale, shift = (self._along(part[wide, :out], y) for part in (self.scale, self.shift))
+        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
+
+    def _each_its_own(self, x: Tensor, y: Tensor, positions: Tensor) -> Tensor:
+        """Correct outputs whose samples have widths of their own."""
+        narrow = own_octaves(self.control.steps)
+        octave = torch.tensor(octave_tops(self.control.steps), device=y.device)
+        octave = torch.bucketize(positions, octave)
+        x = keep_prefix(x, self.in_axis, self.unit_dim)
+        for index in range(narrow):
+            rows = (octave == index).nonzero().flatten()
+            if len(rows):
+                weight, bias = self._own(index)
+                some = x[rows].narrow(self.unit_dim, 0, weight.shape[1])
+                more = self.compute(some, weight, bias)
+                wider = more.new_zeros(len(rows), *y.shape[1:])
+                wider.narrow(self.unit_dim, 0, len(weight)).copy_(more)
+                y = y.index_add(0, rows, wider)
+        if not len(self.scale):
+            return y
+        wide = (octave - narrow).clamp(0, len(self.scale) - 1)
+        counts = (octave >= narrow) & (positions < self.control.steps)
+        scale, shift = (
+            self._along(torch.where(counts.unsqueeze(1), part[wide], 0.0), y)
+            for part in (self.scale, self.shift)
+        )
+        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
+
+    def _along(self, part: Tensor, y: Tensor) -> Tensor:
+        """Shape units, or units for each sample, to act on an output."""
+        between = [1] * (y.dim() + self.unit_dim - 1) if part.dim() > 1 else []
+        return part.view(*part.shape[:-1], *between, -1, *[1] * (-1 - self.unit_dim))
+
+    def cut(self, positions: dict[WidthControl, int]) -> dict[str, Tensor]:
+        """Return weight and bias with all that belongs to a width folded in."""
+        parts, position = super().cut(positions), positions[self.control]
+        weight, bias = parts["weight"], parts["bias"]
+        octave = octave_of(position) - own_octaves(self.control.steps)
+        if position < self.control.steps and octave < 0:
+            more, shift = (part.detach() for part in self._own(octave_of(position)))
+            out, fan_in = weight.shape[:2]
+            weight, bias = weight + more[:out, :fan_in], bias + shift[:out]
+        elif position < self.control.steps:
+            out = len(weight)
+            scale = 1 + _PACE * self.scale.detach()[octave, :out]
+            bias = torch.addcmul(_PACE * self.shift.detach()[octave, :out], bias, scale)
+            weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+        return parts | {"weight": weight, "bias": bias}
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes of each parameter; of what belongs to octaves a submodel keeps nothing."""
+        names = ("own_weight", "own_bias", "scale", "shift")
+        return super().parameter_axes | dict.fromkeys(names, (0,))
+
+
+class OctaveLinear(OctaveLayer, VariableLinear):
+    """A variable linear layer with weights of its own for each octave of widths.
+
+    Args:
+        in_features: Input axis: an int, or a `Width`.
+        out_features: Output axis: an int, or a `Width`.
+        control: The knob whose octaves have corrections.
+
+    Shape:
+        As of `VariableLinear`. ``own_weight`` and ``own_bias`` are vectors that hold those of all
+        octaves up to a quarter of the knob, one after the other; ``scale`` and ``shift`` have shape
+        (wider octaves, out_features). All are zero at first, so that nothing is changed.
+
+    Example:
+        >>> from vsnn_lab import Width, extract
+        >>> hidden = Width(256)
+        >>> layer = OctaveLinear(784, hidden, hidden.control)
+        >>> layer.own_bias.shape, layer.scale.shape  # 1 + 2 + 4 + ... + 64, and two wider octaves
+        (torch.Size([127]), torch.Size([2, 256]))
+        >>> extract(layer, 5)
+        Linear(in_features=784, out_features=5, bias=True)
+    """
+
+    def __init__(
+        self,
+        in_features: Axis,
+        out_features: Axis,
+        control: WidthControl,
+        device=None,
+        dtype=None,
+    ) -> None:
+        super().__init__(in_features, out_features, True, device, dtype)
+        self.condition(control)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer at the width, or the several widths, its knob stands at."""
+        position = self.control.position
+        if isinstance(position, Several):
+            return self._side_by_side(x, position)
+        return super().forward(x)
+
+    def _side_by_side(self, x: Tensor, several: "Several") -> Tensor:
+        varies = [isinstance(axis, Width) for axis in (self.out_axis, self.in_axis)]
+        if not any(varies):
+            raise ValueError("the layers of a chain must vary, got one whose axes are both fixed")
+        shapes = tuple(self._shapes())
+        rows, taken, placed, size = _places(shapes, self.weight.shape, varies[1], x.device)
+        with torch.no_grad():
+            shared = self.weight.flatten()[taken] if varies[1] else self.weight[rows].flatten()
+            bias = self.bias[rows]
+        weight = self.own_weight + shared
+        if varies[1]:
+            x = torch.where(several.kept(self.in_axis.per_step, x.device), x, 0.0)
+            # Each octave reads its own units alone: blocks along a diagonal, all else zero.
+            weight = weight.new_zeros(size.numel()).index_copy(0, placed, weight)
+        y = self.compute(x, weight.view(size), self.own_bias + bias)
+        return y if varies[0] else y.unflatten(-1, (len(shapes), -1))
+
+
+@lru_cache(maxsize=64)
+def _places(
+    shapes: tuple[tuple[int, ...], ...],
+    full: torch.Size,
+    in_varies: bool,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
+    """Return where the weights of octaves that stand side by side come from, and where they go.
+
+    Returns:
+        The units of all octaves in a row; for each own weight the place of what it is added to, in
+        the flat weight of the layer; its place in the flat weight of all octaves; that one's shape.
+    """
+    rows = torch.cat([torch.arange(out) for out, _ in shapes])
+    taken = [torch.arange(full.numel()).view(full)[:out, :fan].flatten() for out, fan in shapes]
+    blocks = [torch.ones(shape) for shape in shapes]
+    whole = torch.block_diag(*blocks) if in_varies else torch.cat(blocks)
+    placed = whole.flatten().nonzero().flatten()
+    return rows.to(device), torch.cat(taken).to(device), placed.to(device), whole.shape
+
+
+class OctaveConv2d(OctaveLayer, VariableConv2d):
+    """A variable convolution with weights of its own for each octave of widths.
+
+    Args:
+        in_channels: Input axis: an int, or a `Width`.
+        out_channels: Output axis: an int, or a `Width`.
+        kernel_size: As in torch.
+        control: The knob whose octaves have corrections.
+        options: Further arguments of ``torch.nn.Conv2d``, but for ``groups`` and ``bias``.
+
+    Shape:
+        As of `VariableConv2d`; the corrections as of `OctaveLinear`.
+
+    Example:
+        >>> from vsnn_lab import Width, extract
+        >>> channels = Width(64)
+        >>> extract(OctaveConv2d(1, channels, 3, channels.control, padding=1), 5)
+        Conv2d(1, 5, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    """
+
+    def __init__(
+        self,
+        in_channels: Axis,
+        out_channels: Axis,
+        kernel_size: int | tuple[int, int],
+        control: WidthControl,
+        **options,
+    ) -> None:
+        for name in ("groups", "bias"):
+            if name in options:
+                raise TypeError(f"{name} must be left out, got {options[name]!r}")
+        super().__init__(in_channels, out_channels, kernel_size, **options)
+        self.condition(control)

@@ -20,7 +20,7 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test figures bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test figures gap bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,10 @@ test: data lint ## Lint, then run every test
 
 figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
 	$(RUN) vsnn_lab.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
+
+gap: data ## Compare every recipe with networks of each width, for every table (about an hour)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.cli figures notebooks/05_closing_the_gap.ipynb \
+	  notebooks/gap.yaml $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target
 	$(RUN) benchmarks.slider

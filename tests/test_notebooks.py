@@ -4,6 +4,7 @@ import sys
 
 import nbformat
 import pytest
+import yaml
 from papermill import PapermillExecutionError
 
 from tests.notebooks import FOLDER, NOTEBOOKS, QUICK, data_beside, quick_copy
@@ -42,6 +43,17 @@ def test_every_notebook_has_a_quick_profile_of_parameters_that_it_knows():
     assert set(QUICK) == {path.stem for path in NOTEBOOKS}
     for notebook in NOTEBOOKS:
         check_parameters(notebook, QUICK[notebook.stem])
+
+
+@pytest.mark.parametrize(
+    ("profiles", "notebook"),
+    [("figures.yaml", "03_autoencoder_figures"), ("gap.yaml", "05_closing_the_gap")],
+)
+def test_what_make_runs_in_full_are_parameters_that_the_notebook_knows(profiles, notebook):
+    found = yaml.safe_load((FOLDER / profiles).read_text())
+    assert found
+    for parameters in found.values():
+        check_parameters(FOLDER / f"{notebook}.ipynb", parameters)
 
 
 @each_notebook

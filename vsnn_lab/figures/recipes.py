@@ -77,7 +77,7 @@ def recipe_curves(
     figure.for_each_trace(lambda trace: trace.update(showlegend=False), col=2)
     most = max(max(points) for points in [alone, *checked.values()])
     figure.update_layout(template=style.TEMPLATE, width=900, height=440)
-    figure.update_layout(title=title, legend=LEGEND_ABOVE, margin_t=84)
+    figure.update_layout(title=title, legend=LEGEND_ABOVE, margin_t=84 if title else 44)
     figure.update_xaxes(style.log2_axis(most, "width (units kept)"))
     figure.update_yaxes(title="test accuracy, %", row=1, col=1)
     figure.update_yaxes(title="points above dedicated networks", row=1, col=2)

@@ -159,14 +159,12 @@ class OctaveLayer(VariableLayer):
         """Return weight and bias at the width the knobs stand at, what the octave adds included."""
         weight, bias = super().kept()
         position = self.control.position
-        if isinstance(position, int) and position < self.control.steps:
-            octave = octave_of(position)
-            if octave < own_octaves(self.control.steps):
-                more, shift = self._own(octave)
-                out, fan_in = weight.shape[:2]
-                # What all share is built on, not pulled at: narrow widths have weights to train.
-                weight = weight.detach() + more[:out, :fan_in]
-                bias = bias.detach() + shift[:out]
+        if isinstance(position, int) and octave_of(position) < own_octaves(self.control.steps):
+            more, shift = self._own(octave_of(position))
+            out, fan_in = weight.shape[:2]
+            # What all share is built on, not pulled at: narrow widths have weights to train.
+            weight = weight.detach() + more[:out, :fan_in]
+            bias = bias.detach() + shift[:out]
         return weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,15 +207,16 @@ class OctaveLayer(VariableLayer):
 
     def _along(self, part: Tensor, y: Tensor) -> Tensor:
         """Shape units, or units for each sample, to act on an output."""
-        between = [1] * (y.dim() + self.unit_dim - 1) if part.dim() > 1 else []
-        return part.view(*part.shape[:-1], *between, -1, *[1] * (-1 - self.unit_dim))
+        *samples, units = part.shape
+        between = y.dim() + self.unit_dim - len(samples)
+        return part.view(*samples, *[1] * between, units, *[1] * (-1 - self.unit_dim))
 
     def cut(self, positions: dict[WidthControl, int]) -> dict[str, Tensor]:
         """Return weight and bias with all that belongs to a width folded in."""
         parts, position = super().cut(positions), positions[self.control]
         weight, bias = parts["weight"], parts["bias"]
         octave = octave_of(position) - own_octaves(self.control.steps)
-        if position < self.control.steps and octave < 0:
+        if octave < 0:
             more, shift = (part.detach() for part in self._own(octave_of(position)))
             out, fan_in = weight.shape[:2]
             weight, bias = weight + more[:out, :fan_in], bias + shift[:out]

@@ -10,6 +10,7 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.comparison import LEGEND_ABOVE
 from vsnn_lab.figures.overlay import run_style
+from vsnn_lab.figures.seeds import means
 
 Seeds = Mapping[int, float | Sequence[float]]
 
@@ -61,17 +62,13 @@ def recipe_curves(
         raise ValueError(f"recommended must be one of {list(checked)}, got {recommended!r}")
     scale, lowest = check_number("scale", scale), check_number("lowest", lowest)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.1)
-    mean = {width: sum(values) / len(values) for width, values in alone.items()}
+    mean = means(alone)
     figure.add_trace(_trace(style.DEDICATED, alone, scale, mode="markers"), 1, 1)
     own = {width: [v - mean[width] for v in values] for width, values in alone.items()}
     figure.add_trace(_trace(style.DEDICATED, own, scale, mode="markers"), 1, 2)
     for index, (name, points) in enumerate(checked.items()):
         look = style.VARIABLE if name == recommended else run_style(index, len(checked))
-        gaps = {
-            width: [sum(points[width]) / len(points[width]) - mean[width]]
-            for width in alone
-            if width in points
-        }
+        gaps = {w: [each - mean[w]] for w, each in means(points).items() if w in mean}
         figure.add_trace(_trace(look, points, scale, name=name), 1, 1)
         figure.add_trace(_trace(look, gaps, scale, name=name), 1, 2)
     figure.for_each_trace(lambda trace: trace.update(showlegend=False), col=2)
@@ -94,7 +91,7 @@ def _trace(
     name: str | None = None,
     mode: str = "lines+markers",
 ) -> go.Scatter:
-    middle = {width: scale * sum(values) / len(values) for width, values in points.items()}
+    middle = means(points, scale)
     whiskers = {
         "array": [scale * max(points[width]) - mean for width, mean in middle.items()],
         "arrayminus": [mean - scale * min(points[width]) for width, mean in middle.items()],

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width, extract
-from vsnn_lab.costs import Latency, count_macs, count_parameters, measure_latency
+from vsnn_lab.costs import (
+    Latency,
+    count_macs,
+    count_macs_by_width,
+    count_parameters,
+    measure_latency,
+)
 from vsnn_lab.layers import VariableBatchNorm2d, VariableConv2d, VariableConvTranspose2d
 
 
@@ -55,6 +61,59 @@ def test_the_count_is_that_of_the_extracted_network_at_every_width(make, steps):
         expected = sum(p.numel() for p in extract(model, width).parameters())
         assert count_parameters(model, width) == expected
     assert count_parameters(model) == sum(p.numel() for p in model.parameters())
+
+
+class Products(nn.Module):
+    """A network that multiplies outside its layers, as attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.keys = VariableLinear(5, Width(6))
+
+    def forward(self, x):
+        keys = self.keys(x)
+        return keys @ keys.T
+
+
+class Twice(nn.Module):
+    """A network whose one layer is applied twice, by two names."""
+
+    def __init__(self):
+        super().__init__()
+        width = Width(6)
+        self.first = VariableLinear(5, width)
+        self.second = self.again = VariableLinear(width, width)
+
+    def forward(self, x):
+        return self.again(self.second(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: MLP(5, (Width(6), 4), 3), (5,)),
+        (lambda: MLP(5, (Width(6),), 3, conditioned=True), (5,)),
+        (lambda: nn.Sequential(nn.Linear(5, 2), nn.Sequential(VariableLinear(2, Width(6)))), (5,)),
+        (lambda: conv_net(Width(6)), (3, 8, 8)),
+        (lambda: conv_net(WidthControl(6).axis(12)), (3, 8, 8)),
+        (Products, (5,)),
+        (Twice, (5,)),
+    ],
+)
+def test_products_at_several_widths_are_those_at_each(make, shape):
+    model, inputs = make(), torch.ones(2, *shape)
+    found = count_macs_by_width(model, [1, 2, 5, 6], inputs)
+    assert found == [count_macs(model, width, inputs) for width in (1, 2, 5, 6)]
+    assert found == sorted(set(found))
+
+
+@pytest.mark.parametrize(("make", "forwards"), [(lambda: conv_net(Width(6)), 2), (Products, 6)])
+def test_the_layers_tell_the_products_of_all_widths_from_two_forwards(make, forwards):
+    model, calls = make(), []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    shape = (5,) if isinstance(model, Products) else (3, 8, 8)
+    count_macs_by_width(model, [1, 2, 3, 6], torch.ones(1, *shape))
+    assert len(calls) == forwards
 
 
 def test_the_count_of_several_knobs_follows_the_dict():

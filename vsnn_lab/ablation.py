@@ -18,8 +18,9 @@ from vsnn_lab._checks import (
     check_pair,
     check_returned,
 )
-from vsnn_lab.costs import check_inputs, count_macs, count_parameters, measure_latency
-from vsnn_lab.widths import WidthControl, at_width, single_control
+from vsnn_lab.costs import check_inputs, count_macs_by_width, count_parameters, measure_latency
+from vsnn_lab.trunk import outputs_by_width
+from vsnn_lab.widths import WidthControl, single_control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,12 +146,15 @@ def width_sweep(
     if timed is not None:
         check_inputs(timed, "timed")
     chunks = _Remembering(chunked(batches))
-    settings = [at_width(control, width) for width in wanted]
-    values = mean_metric(model, metric, chunks, settings, progress=progress)
+
+    def outputs(x: Tensor) -> Iterator[Tensor]:
+        return outputs_by_width(model, x, wanted)
+
+    values = _means(model, metric, chunks, outputs, len(wanted), progress)
     name = getattr(metric, "__name__", type(metric).__name__)
     costs = {
         "parameters": [count_parameters(model, width) for width in wanted],
-        "macs": [count_macs(model, width, chunks.sample) for width in wanted],
+        "macs": count_macs_by_width(model, wanted, chunks.sample),
     }
     if timed is not None:
         bar = tqdm(wanted, desc="latency", delay=2, disable=not progress)
@@ -178,19 +182,36 @@ def mean_metric(
         settings: Context managers that can be entered again and again, such as `at_width`.
         progress: Show a bar if it takes more than two seconds.
     """
-    chunks = chunked(batches)
-    totals, samples = np.zeros(len(settings)), 0
+
+    def outputs(x: Tensor) -> Iterator[Tensor]:
+        for setting in settings:
+            with setting:
+                output = model(x)
+            yield output
+
+    return _means(model, metric, chunked(batches), outputs, len(settings), progress)
+
+
+def _means(
+    model: nn.Module,
+    metric: Metric,
+    chunks: Batches,
+    outputs: Callable[[Tensor], Iterator[Tensor]],
+    count: int,
+    progress: bool,
+) -> np.ndarray:
+    """Return the mean of a metric of each of ``count`` outputs that a batch's inputs give."""
+    totals, samples = np.zeros(count), 0
     first = next(model.parameters(), None)
-    bar = tqdm(total=_length(chunks, len(settings)), desc="widths", delay=2, disable=not progress)
+    bar = tqdm(total=_length(chunks, count), desc="widths", delay=2, disable=not progress)
     with kept_mode(model), torch.no_grad(), bar:
         model.eval()
         for batch in chunks:
             x, y = check_pair("batches", batch)
             if first is not None:
                 x, y = x.to(first.device), y.to(first.device)
-            for index, setting in enumerate(settings):
-                with setting:
-                    totals[index] += check_returned("metric", metric(model(x), y)) * len(x)
+            for index, output in enumerate(outputs(x)):
+                totals[index] += check_returned("metric", metric(output, y)) * len(x)
                 bar.update()
             samples += len(x)
     if not samples:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,12 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from vsnn_lab._checks import check_int
 from vsnn_lab.extract import cut_positions, extract
 from vsnn_lab.layers import VariableLayer
-from vsnn_lab.widths import WidthControl, kept_size
+from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
 
 Positions = int | Mapping[WidthControl, int] | None
 
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
+# Ordinary layers, that have as many products at every width.
+_CONSTANT = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 # More than a machine has cores; torch would start as many as it is asked for.
 _THREADS = 1024
 
@@ -76,11 +79,51 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
         >>> count_macs(MLP(784, (Width(256),), 10), 64, torch.zeros(1, 784))  # 784*64 + 64*10
         50816
     """
-    counter = FlopCounterMode(display=False)
-    with _submodel(model, width, inputs) as cut, _countable(), counter:
-        # The counter takes no inputs that want gradients.
-        cut(inputs[:1].detach())
-    return counter.get_total_flops() // 2
+    return _counted(model, width, inputs).get_total_flops() // 2
+
+
+def count_macs_by_width(model: nn.Module, widths: Sequence[int], inputs: Tensor) -> list[int]:
+    """Count as `count_macs` does, at several widths.
+
+    Where all products are those of layers, whose counts go with the size of their weights, two
+    forwards tell all widths; other networks run once for each.
+    """
+    control, layers, first = single_control(model), dict(model.named_modules()), widths[0]
+    full, narrow = (_macs_by_module(model, width, inputs) for width in (None, first))
+
+    def at(width: int) -> dict[str, int | None]:
+        return {
+            name: _scaled(count, layers.get(name), {control: width}) for name, count in full.items()
+        }
+
+    if at(first) != narrow:
+        return [count_macs(model, width, inputs) for width in widths]
+    return [sum(at(width).values()) for width in widths]
+
+
+def _scaled(count: int, layer: nn.Module | None, positions: dict[WidthControl, int]) -> int | None:
+    """Return a layer's products at a width from those at full width; None if that is unknown."""
+    if not isinstance(layer, VariableLayer):
+        return count if isinstance(layer, _CONSTANT) else None
+    axes = layer.parameter_axes.get("weight")
+    if axes is None:
+        return None
+    kept = math.prod(kept_size(axis, positions) for axis in axes)
+    return count * kept // math.prod(map(full_size, axes))
+
+
+def _macs_by_module(model: nn.Module, width: Positions, inputs: Tensor) -> dict[str, int]:
+    """Return the products that modules do by themselves, by the names they have in the model."""
+    counts = {
+        name.partition(".")[2]: sum(products.values()) // 2
+        for name, products in _counted(model, width, inputs).get_flop_counts().items()
+        if name != "Global"
+    }
+    inner = Counter()
+    for name, count in counts.items():
+        if name:
+            inner[name.rpartition(".")[0]] += count
+    return {name: own for name, count in counts.items() if (own := count - inner[name])}
 
 
 @dataclass(frozen=True, repr=False)
@@ -214,6 +257,14 @@ def _countable() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for library, was in zip(libraries, enabled, strict=True):
             library.enabled = was
+
+
+def _counted(model: nn.Module, width: Positions, inputs: Tensor) -> FlopCounterMode:
+    counter = FlopCounterMode(display=False)
+    with _submodel(model, width, inputs) as cut, _countable(), counter:
+        # The counter takes no inputs that want gradients.
+        cut(inputs[:1].detach())
+    return counter
 
 
 def _finish(inputs: Tensor) -> None:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from vsnn_lab import data
 from vsnn_lab._checks import check_int, check_path, check_rows
 from vsnn_lab.ablation import WidthSweep
-from vsnn_lab.costs import Latency, count_macs, count_parameters, measure_latency
+from vsnn_lab.costs import Latency, count_macs_by_width, count_parameters, measure_latency
 from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.budget_box import BudgetBox
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider, log2_positions
@@ -273,8 +273,7 @@ class ClassifierExplorer(Portable, FigureBox):
             sweep = WidthSweep("accuracy", widths, values, self.steps)
         parameters = [count_parameters(self.model, width) for width in widths.tolist()]
         sample = self._on_device(self.inputs[:1])
-        bar = tqdm(widths.tolist(), desc="MACs", delay=2)
-        macs = [count_macs(self.model, width, sample) for width in bar]
+        macs = count_macs_by_width(self.model, widths.tolist(), sample)
         return replace(sweep, parameters=np.array(parameters), macs=np.array(macs))
 
     def _timed(self, images: int) -> dict[int, Latency]:

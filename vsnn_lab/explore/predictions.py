@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 
 from vsnn_lab.ablation import kept_mode
 from vsnn_lab.figures.scatter import check_class_names
+from vsnn_lab.trunk import outputs_by_width
 from vsnn_lab.widths import at_width, single_control
 
 # Samples a forward; as in `width_sweep`, so that activations stay in the cache.
@@ -85,12 +86,13 @@ def predict(model: nn.Module, inputs: Tensor, classes: int, *, progress: bool = 
     found = np.empty((steps, len(inputs)), kind)
     starts = range(0, len(inputs), _CHUNK)
     bar = tqdm(total=len(starts) * steps, desc="predictions", delay=2, disable=not progress)
-    with bar:
+    device, widths = next(model.parameters(), inputs).device, range(1, steps + 1)
+    with kept_mode(model), bar:
+        model.eval()
         for start in starts:
-            chunk = inputs[start : start + _CHUNK]
-            for width in range(1, steps + 1):
-                output = _forward(model, chunk, width)
-                found[width - 1, start : start + len(chunk)] = output.argmax(1).cpu().numpy()
+            chunk = inputs[start : start + _CHUNK].to(device)
+            for row, output in zip(found, outputs_by_width(model, chunk, widths), strict=True):
+                row[start : start + len(chunk)] = output.argmax(1).cpu().numpy()
                 bar.update()
     return found
 

@@ -32,6 +32,14 @@ class VariableLayer(nn.Module):
         plain = super().__init__
         plain(**checked_options(signature(plain).bind(*args, **options).arguments))
 
+    def widest_like(self, position: int) -> int | None:
+        """Return the widest position whose outputs begin with those of another.
+
+        None means full width: with the same inputs a narrow layer gives the first outputs of any
+        wider one. A layer with something of its own for some widths says how far that reaches.
+        """
+        return None
+
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axes along the first dimensions of each parameter; further ones stay whole."""

@@ -96,6 +96,10 @@ class ConditionedLinear(VariableLinear):
         )
         return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
 
+    def widest_like(self, position: int) -> int:
+        """Return the position itself: every width has a correction of its own."""
+        return position
+
     def _correction(self, x: Tensor, mix: Tensor) -> Tensor:
         """Return what the matrices of low rank add, those of knots that count nothing left out."""
         down, up = first_units(self.down, self.in_axis, 1), first_units(self.up, self.out_axis)

@@ -180,6 +180,12 @@ class OctaveLayer(VariableLayer):
         scale, shift = (self._along(part[wide, :out], y) for part in (self.scale, self.shift))
         return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
 
+    def widest_like(self, position: int) -> int | None:
+        """Return the widest position of the octave, which shares one correction."""
+        if position == self.control.steps:
+            return None
+        return octave_tops(self.control.steps)[octave_of(position)]
+
     def _each_its_own(self, x: Tensor, y: Tensor, positions: Tensor) -> Tensor:
         """Correct outputs whose samples have widths of their own."""
         narrow = own_octaves(self.control.steps)

@@ -2,13 +2,26 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_collection, check_flag, check_int, check_tensor
-from vsnn_lab.layers import VariableConv2d, VariableConvTranspose2d
-from vsnn_lab.models.chain import Activation, Axis, Chain, check_axes, dense, linear, made
+from vsnn_lab._checks import check_flag, check_int, check_tensor
+from vsnn_lab.layers import VariableConvTranspose2d
+from vsnn_lab.models.chain import (
+    Activation,
+    Axis,
+    Chain,
+    check_axes,
+    check_convolutions,
+    check_image_shape,
+    check_shape,
+    dense,
+    halved,
+    halving,
+    linear,
+    made,
+)
 from vsnn_lab.widths import Width, WidthControl, check_axis
 
 
@@ -72,7 +85,7 @@ class Autoencoder(_Autoencoder):
         activation: Activation = nn.ReLU,
         conditioned: bool = False,
     ) -> None:
-        shape = _shape(shape)
+        shape = check_shape(shape)
         axes = [check_int("pixels of shape", math.prod(shape))]
         axes += check_axes("hidden", hidden)
         axes += [check_axis("code", code)]
@@ -124,26 +137,22 @@ class ConvAutoencoder(_Autoencoder):
         activation: Activation = nn.ReLU,
         conditioned: bool = False,
     ) -> None:
-        shape = _shape(shape)
-        if len(shape) != 3:
-            raise ValueError(f"shape must be (channels, height, width), got {shape}")
-        channels = check_axes("channels", channels)
-        if not channels:
-            raise ValueError("channels must name at least one convolution, got none")
+        shape = check_image_shape(shape)
+        channels = check_convolutions("channels", channels)
         check_axis("code", code)
         sizes = [shape[1:]]
         for _ in channels:
-            sizes.append(tuple(-(-size // 2) for size in sizes[-1]))
+            sizes.append(tuple(map(halved, sizes[-1])))
         pixels, inner = math.prod(sizes[-1]), [shape[0], *channels]
         flat = channels[-1] * pixels
         down: list[nn.Module] = []
         for fan_in, fan_out in zip(inner, channels, strict=False):
-            kind = _variable(fan_in, fan_out, VariableConv2d, nn.Conv2d)
-            down += [kind(fan_in, fan_out, 3, stride=2, padding=1), made(activation)]
+            down += [halving(fan_in, fan_out), made(activation)]
         up: list[nn.Module] = []
         for index in reversed(range(len(channels))):
             fan_in, fan_out = inner[index + 1], inner[index]
-            kind = _variable(fan_in, fan_out, VariableConvTranspose2d, nn.ConvTranspose2d)
+            varies = isinstance(fan_in, Width) or isinstance(fan_out, Width)
+            kind = VariableConvTranspose2d if varies else nn.ConvTranspose2d
             # Twice the smaller size less one, and what the halving had rounded up.
             rest = tuple((size - 1) % 2 for size in sizes[index])
             up += [made(activation), kind(fan_in, fan_out, 3, 2, 1, rest)]
@@ -158,14 +167,6 @@ class ConvAutoencoder(_Autoencoder):
         )
 
 
-def _shape(shape: Collection[int]) -> tuple[int, ...]:
-    check_collection("shape", shape, "sizes", hint="(1, 28, 28) is one of MNIST's images")
-    sizes = tuple(check_int("shape", size) for size in shape)
-    if not sizes:
-        raise ValueError(f"shape must name at least one dimension, got {shape!r}")
-    return sizes
-
-
 def _condition(conditioned: bool, code: Axis) -> WidthControl | None:
     """Return the knob that conditions a decoder, if any does."""
     if not check_flag("conditioned", conditioned):
@@ -173,7 +174,3 @@ def _condition(conditioned: bool, code: Axis) -> WidthControl | None:
     if not isinstance(code, Width):
         raise ValueError(f"conditioned must be False where the code is fixed, got code={code!r}")
     return code.control
-
-
-def _variable(fan_in: Axis, fan_out: Axis, variable: type, plain: type) -> type:
-    return variable if isinstance(fan_in, Width) or isinstance(fan_out, Width) else plain

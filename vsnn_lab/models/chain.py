@@ -6,8 +6,14 @@ from itertools import pairwise
 
 from torch import nn
 
-from vsnn_lab._checks import check_collection, check_flag, check_module
-from vsnn_lab.layers import ConditionedLinear, OctaveLinear, VariableLinear
+from vsnn_lab._checks import check_collection, check_flag, check_int, check_module
+from vsnn_lab.layers import (
+    ConditionedLinear,
+    OctaveConv2d,
+    OctaveLinear,
+    VariableConv2d,
+    VariableLinear,
+)
 from vsnn_lab.widths import Width, WidthControl, check_axis
 
 Axis = int | Width
@@ -63,6 +69,20 @@ def octave_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> n
     return linear(fan_in, fan_out) if control is None else OctaveLinear(fan_in, fan_out, control)
 
 
+def halving(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Conv2d:
+    """Return a convolution of 3 by 3 pixels that halves height and width, rounded up."""
+    options = {"stride": 2, "padding": 1}
+    if control is not None:
+        return OctaveConv2d(fan_in, fan_out, 3, control, **options)
+    varies = isinstance(fan_in, Width) or isinstance(fan_out, Width)
+    return (VariableConv2d if varies else nn.Conv2d)(fan_in, fan_out, 3, **options)
+
+
+def halved(size: int) -> int:
+    """Return height or width after `halving`."""
+    return -(-size // 2)
+
+
 def shared_knob(conditioned: bool, axes: Sequence[Axis]) -> WidthControl | None:
     """Return the knob of all variable axes for layers that are conditioned by it, if they are."""
     if not check_flag("conditioned", conditioned):
@@ -79,3 +99,28 @@ def check_axes(name: str, axes: Collection[Axis]) -> list[Axis]:
     """Return the axes of hidden layers, or say what is wrong with them."""
     check_collection(name, axes, "axes", hint="(256,) is a single layer")
     return [check_axis(name, axis) for axis in axes]
+
+
+def check_convolutions(name: str, axes: Collection[Axis]) -> list[Axis]:
+    """Return the axes of at least one convolution, or say what is wrong with them."""
+    checked = check_axes(name, axes)
+    if not checked:
+        raise ValueError(f"{name} must name at least one convolution, got none")
+    return checked
+
+
+def check_shape(shape: Collection[int]) -> tuple[int, ...]:
+    """Return the shape of one image or sample, or say what is wrong with it."""
+    check_collection("shape", shape, "sizes", hint="(1, 28, 28) is one of MNIST's images")
+    sizes = tuple(check_int("shape", size) for size in shape)
+    if not sizes:
+        raise ValueError(f"shape must name at least one dimension, got {shape!r}")
+    return sizes
+
+
+def check_image_shape(shape: Collection[int]) -> tuple[int, int, int]:
+    """Return the shape of one image, or say what is wrong with it."""
+    sizes = check_shape(shape)
+    if len(sizes) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {sizes}")
+    return sizes

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from torch import nn
 
 from vsnn_lab._checks import check_int
-from vsnn_lab.layers import OctaveConv2d, VariableConv2d
 from vsnn_lab.models.chain import (
     Activation,
     Axis,
     Chain,
-    check_axes,
+    check_convolutions,
+    check_image_shape,
+    halved,
+    halving,
     made,
     octave_layer,
     shared_knob,
 )
-from vsnn_lab.widths import Width
 
 
 class ConvNet(Chain):
@@ -53,31 +54,14 @@ class ConvNet(Chain):
         activation: Activation = nn.ReLU,
         conditioned: bool = False,
     ) -> None:
-        sizes = [check_int("shape", size) for size in check_shape(shape)]
-        axes = check_axes("channels", channels)
-        if not axes:
-            raise ValueError("channels must name at least one convolution, got none")
+        shape = check_image_shape(shape)
+        axes = check_convolutions("channels", channels)
         knob = shared_knob(conditioned, axes)
         layers: list[nn.Module] = []
-        fan_in, sides = sizes[0], sizes[1:]
+        fan_in, *sides = shape
         for fan_out in axes:
-            layers += [_convolution(fan_in, fan_out, knob), made(activation)]
-            fan_in, sides = fan_out, [-(-side // 2) for side in sides]
+            layers += [halving(fan_in, fan_out, knob), made(activation)]
+            fan_in, sides = fan_out, [halved(side) for side in sides]
         head = octave_layer(fan_in * math.prod(sides), check_int("classes", classes), knob)
         super().__init__(*layers, nn.Flatten(), head)
-        self.shape = tuple(sizes)
-
-
-def check_shape(shape: Sequence[int]) -> Sequence[int]:
-    """Return the shape of an image, or say what is wrong with it."""
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
-        raise ValueError(f"shape must be (channels, height, width), got {shape!r}")
-    return shape
-
-
-def _convolution(fan_in: Axis, fan_out: Axis, knob) -> nn.Conv2d:
-    options = {"stride": 2, "padding": 1}
-    if knob is not None:
-        return OctaveConv2d(fan_in, fan_out, 3, knob, **options)
-    varies = isinstance(fan_in, Width) or isinstance(fan_out, Width)
-    return (VariableConv2d if varies else nn.Conv2d)(fan_in, fan_out, 3, **options)
+        self.shape = shape

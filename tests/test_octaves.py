@@ -18,7 +18,9 @@ from vsnn_lab import (
     count_parameters,
     extract,
 )
-from vsnn_lab.layers.octaves import _PACE, octave_of, octave_tops, own_octaves, side_by_side
+from vsnn_lab.layers.by_octave import _OWN_PACE, _PACE
+from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.side_by_side import side_by_side
 
 
 def filled(net: nn.Module) -> nn.Module:
@@ -105,6 +107,33 @@ def test_side_by_side_trains_what_each_width_would_train_alone():
         torch.testing.assert_close(gradient, alone, rtol=1e-9, atol=1e-12, msg=name)
     # A narrow width is built on what all share, and does not pull at it.
     assert {name.partition(".")[2] for name in together} == {"own_weight", "own_bias"}
+
+
+@pytest.mark.parametrize("build", [dense, convolutional])
+def test_widths_of_their_own_train_the_weights_that_one_width_for_all_would(build):
+    net, widths = build(), [1, 3, 5, 4, 7, 19, 20]
+    x = inputs(net, len(widths))
+    with at_width(net, torch.tensor(widths)):
+        net(x).square().sum().backward()
+    masked = {name: p.grad.clone() for name, p in net.named_parameters()}
+    net.zero_grad()
+    for row, width in zip(x, widths, strict=True):
+        with at_width(net, width):
+            net(row.unsqueeze(0)).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        close = torch.testing.assert_close
+        close(masked[name], parameter.grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_an_octave_adds_its_own_weights_at_their_pace():
+    knob = WidthControl(8)
+    layer = OctaveLinear(3, knob.axis(8), knob).double()
+    own = nn.init.ones_(layer.own_weight)
+    x = torch.randn(4, 3).double()
+    with at_width(knob, 2):
+        found = layer(x)
+    weight = layer.weight[:2] + _OWN_PACE * own[-6:].view(2, 3)
+    torch.testing.assert_close(found, x @ weight.T + layer.bias[:2])
 
 
 def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():

@@ -10,6 +10,7 @@ from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm2d,
     VariableBatchNorm3d,
 )
+from vsnn_lab.layers.by_octave import OctaveConv2d, OctaveLinear
 from vsnn_lab.layers.conditioned import ConditionedLinear
 from vsnn_lab.layers.conv import (
     VariableConv1d,
@@ -23,7 +24,6 @@ from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
-from vsnn_lab.layers.octaves import OctaveConv2d, OctaveLinear
 
 __all__ = [
     "ConditionedLinear",

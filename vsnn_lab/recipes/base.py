@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from vsnn_lab._checks import check_callable, check_rows, check_tensor
 from vsnn_lab.ablation import Metric
 from vsnn_lab.layers import ConditionedLinear
-from vsnn_lab.layers.octaves import OctaveLayer
+from vsnn_lab.layers.by_octave import OctaveLayer
 from vsnn_lab.widths import check_widths
 
 

@@ -13,7 +13,8 @@ from vsnn_lab._checks import check_fraction, check_number, check_tensor
 from vsnn_lab.ablation import Metric
 from vsnn_lab.forward import ELEMENTWISE
 from vsnn_lab.layers import OctaveLinear
-from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves, side_by_side
+from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.side_by_side import side_by_side
 from vsnn_lab.recipes.base import Recipe, check_batch, lent
 from vsnn_lab.recipes.teaching import Lesson, check_teach, meaning
 from vsnn_lab.samplers.draws import checked, own, uniforms
@@ -21,7 +22,7 @@ from vsnn_lab.trunk import links
 from vsnn_lab.widths import Width, at_width, single_control
 
 # How often an octave trains its widest position, which more of the others build on.
-_WIDEST = 0.5
+_WIDEST = 0.7
 # How often a step trains a wider width: more samples in fewer steps are as many in less time.
 _WIDE = 0.25
 

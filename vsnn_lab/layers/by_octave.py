@@ -1,0 +1,275 @@
+"""Layers with weights of their own for each octave of widths; extracted, ordinary ones.
+
+Widths of one octave, 5 to 8 say, are alike; 8 and 64 are not. So each octave of knob positions, 1,
+2, 3..4, 5..8 and so on, corrects what all widths share. Up to a quarter of the knob it adds weights
+and a bias of its own, nested within the octave as a variable layer's are; they are few, since
+narrow layers are small. Wider octaves have a scale and a shift of each output. Full width is
+corrected by nothing: it is an ordinary layer. Cut out, a submodel has all of it folded into weight
+and bias, and no parameter more.
+
+Scale and shift are those of Perez et al. 2018, "FiLM", arXiv 1709.07871; Yu et al. 2019, "Slimmable
+Neural Networks", arXiv 1812.08928, keep batch norms for each width. Weights for each octave are
+ours.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.layers.base import Axis, VariableLayer
+from vsnn_lab.layers.conv import VariableConv2d
+from vsnn_lab.layers.linear import VariableLinear
+from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.side_by_side import Several, places
+from vsnn_lab.masks import keep_prefix
+from vsnn_lab.widths import Width, WidthControl, kept_size
+
+# Scales and shifts move this much faster than weights, as in `ConditionedLinear`.
+_PACE = 5.0
+# And own weights this much faster than those that all widths share: narrow networks learn best at
+# about twice the rate that full width does.
+_OWN_PACE = 2.0
+
+
+class OctaveLayer(VariableLayer):
+    """What `OctaveLinear` and `OctaveConv2d` share.
+
+    A subclass also derives from the variable layer whose weights it corrects, which has ``kept``
+    and ``compute``.
+    """
+
+    own_attributes = (
+        *("in_axis", "out_axis", "control"),
+        *("own_weight", "own_bias", "scale", "shift"),
+    )
+
+    control: WidthControl
+
+    def condition(self, control: WidthControl) -> None:
+        """Add the corrections, all zero at first, so that nothing is changed."""
+        if not isinstance(control, WidthControl):
+            raise TypeError(f"control must be a WidthControl, got {control!r}")
+        for axis in (self.in_axis, self.out_axis):
+            if isinstance(axis, Width) and axis.control is not control:
+                raise ValueError(
+                    f"control must be the knob of the layer's variable axes, got {control!r} and "
+                    f"{axis!r}; Width(...).control is an axis's own"
+                )
+        self.control = control
+        tops = octave_tops(control.steps)
+        shapes = self._shapes()
+        weights = sum(math.prod(shape) for shape in shapes)
+        wide = (len(tops) - len(shapes), len(self.weight))
+        sizes = {
+            "own_weight": (weights,),
+            "own_bias": (sum(shape[0] for shape in shapes),),
+            "scale": wide,
+            "shift": wide,
+        }
+        for name, size in sizes.items():
+            self.register_parameter(name, nn.Parameter(self.weight.new_zeros(size)))
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of each own weight, in the order in which ``own_weight`` holds them."""
+        steps, kernel = self.control.steps, self.weight.shape[2:]
+        return [
+            (
+                kept_size(self.out_axis, {self.control: top}),
+                kept_size(self.in_axis, {self.control: top}),
+                *kernel,
+            )
+            for top in octave_tops(steps)[: own_octaves(steps)]
+        ]
+
+    def _own(self, octave: int) -> tuple[Tensor, Tensor]:
+        """Return what an octave adds to weight and bias, at its widest."""
+        shapes = self._shapes()
+        sizes = [math.prod(shape) for shape in shapes]
+        start, rows = sum(sizes[:octave]), sum(shape[0] for shape in shapes[:octave])
+        weight = self.own_weight.narrow(0, start, sizes[octave]).view(shapes[octave])
+        return weight, self.own_bias.narrow(0, rows, shapes[octave][0])
+
+    def _with_own(self, weight: Tensor, bias: Tensor, octave: int) -> tuple[Tensor, Tensor]:
+        """Add an octave's own to the first weights and biases that all widths share."""
+        more, shift = self._own(octave)
+        out, fan_in = weight.shape[:2]
+        # What all share is built on, not pulled at: narrow widths have weights to train.
+        return (
+            torch.add(weight.detach(), more[:out, :fan_in], alpha=_OWN_PACE),
+            torch.add(bias.detach(), shift[:out], alpha=_OWN_PACE),
+        )
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias at the width the knobs stand at, what the octave adds included."""
+        weight, bias = super().kept()
+        position = self.control.position
+        if isinstance(position, int) and octave_of(position) < own_octaves(self.control.steps):
+            return self._with_own(weight, bias, octave_of(position))
+        return weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer at the width its knobs stand at."""
+        position = self.control.position
+        y = super().forward(x)
+        if isinstance(position, Tensor):
+            return self._each_its_own(x, y, position.to(y.device))
+        wide = octave_of(position) - own_octaves(self.control.steps)
+        if position == self.control.steps or wide < 0:
+            return y
+        out = y.shape[self.unit_dim]
+        scale, shift = (self._along(part[wide, :out], y) for part in (self.scale, self.shift))
+        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
+
+    def widest_like(self, position: int) -> int | None:
+        """Return the widest position of the octave, which shares one correction."""
+        if position == self.control.steps:
+            return None
+        return octave_tops(self.control.steps)[octave_of(position)]
+
+    def _each_its_own(self, x: Tensor, y: Tensor, positions: Tensor) -> Tensor:
+        """Correct outputs whose samples have widths of their own."""
+        octave = torch.tensor(octave_tops(self.control.steps), device=y.device)
+        octave = torch.bucketize(positions, octave)
+        x, shapes = keep_prefix(x, self.in_axis, self.unit_dim), self._shapes()
+        for index, (out, fan_in, *_) in enumerate(shapes):
+            rows = (octave == index).nonzero().flatten()
+            if len(rows):
+                weight, bias = self._with_own(self.weight[:out, :fan_in], self.bias[:out], index)
+                found = self.compute(x[rows].narrow(self.unit_dim, 0, fan_in), weight, bias)
+                wider = found.new_zeros(len(rows), *y.shape[1:])
+                wider.narrow(self.unit_dim, 0, out).copy_(found)
+                y = y.index_copy(0, rows, wider)
+        if not len(self.scale):
+            return y
+        wide = (octave - len(shapes)).clamp(0, len(self.scale) - 1)
+        counts = (octave >= len(shapes)) & (positions < self.control.steps)
+        scale, shift = (
+            self._along(torch.where(counts.unsqueeze(1), part[wide], 0.0), y)
+            for part in (self.scale, self.shift)
+        )
+        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
+
+    def _along(self, part: Tensor, y: Tensor) -> Tensor:
+        """Shape units, or units for each sample, to act on an output."""
+        *samples, units = part.shape
+        between = y.dim() + self.unit_dim - len(samples)
+        return part.view(*samples, *[1] * between, units, *[1] * (-1 - self.unit_dim))
+
+    def cut(self, positions: dict[WidthControl, int]) -> dict[str, Tensor]:
+        """Return weight and bias with all that belongs to a width folded in."""
+        parts, position = super().cut(positions), positions[self.control]
+        weight, bias = parts["weight"], parts["bias"]
+        octave = octave_of(position) - own_octaves(self.control.steps)
+        if octave < 0:
+            with torch.no_grad():
+                weight, bias = self._with_own(weight, bias, octave_of(position))
+        elif position < self.control.steps:
+            out = len(weight)
+            scale = 1 + _PACE * self.scale.detach()[octave, :out]
+            bias = torch.addcmul(_PACE * self.shift.detach()[octave, :out], bias, scale)
+            weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+        return parts | {"weight": weight, "bias": bias}
+
+    @property
+    def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axes of each parameter; of what belongs to octaves a submodel keeps nothing."""
+        names = ("own_weight", "own_bias", "scale", "shift")
+        return super().parameter_axes | dict.fromkeys(names, (0,))
+
+
+class OctaveLinear(OctaveLayer, VariableLinear):
+    """A variable linear layer with weights of its own for each octave of widths.
+
+    Args:
+        in_features: Input axis: an int, or a `Width`.
+        out_features: Output axis: an int, or a `Width`.
+        control: The knob whose octaves have corrections.
+
+    Shape:
+        As of `VariableLinear`. ``own_weight`` and ``own_bias`` are vectors that hold those of all
+        octaves up to a quarter of the knob, one after the other; ``scale`` and ``shift`` have shape
+        (wider octaves, out_features). All are zero at first, so that nothing is changed.
+
+    Example:
+        >>> from vsnn_lab import Width, extract
+        >>> hidden = Width(256)
+        >>> layer = OctaveLinear(784, hidden, hidden.control)
+        >>> layer.own_bias.shape, layer.scale.shape  # 1 + 2 + 4 + ... + 64, and two wider octaves
+        (torch.Size([127]), torch.Size([2, 256]))
+        >>> extract(layer, 5)
+        Linear(in_features=784, out_features=5, bias=True)
+    """
+
+    def __init__(
+        self,
+        in_features: Axis,
+        out_features: Axis,
+        control: WidthControl,
+        device=None,
+        dtype=None,
+    ) -> None:
+        super().__init__(in_features, out_features, True, device, dtype)
+        self.condition(control)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer at the width, or the several widths, its knob stands at."""
+        position = self.control.position
+        if isinstance(position, Several):
+            return self._side_by_side(x, position)
+        return super().forward(x)
+
+    def _side_by_side(self, x: Tensor, several: Several) -> Tensor:
+        varies = [isinstance(axis, Width) for axis in (self.out_axis, self.in_axis)]
+        if not any(varies):
+            raise ValueError("the layers of a chain must vary, got one whose axes are both fixed")
+        shapes = tuple(self._shapes())
+        at = places(shapes, self.weight.shape, varies[1], x.device)
+        with torch.no_grad():
+            shared = (
+                self.weight.flatten()[at.taken] if varies[1] else self.weight[at.rows].flatten()
+            )
+            bias = self.bias[at.rows]
+        weight = torch.add(shared, self.own_weight, alpha=_OWN_PACE)
+        if varies[1]:
+            x = torch.where(several.kept(self.in_axis.per_step, x.device), x, 0.0)
+            # Each octave reads its own units alone: blocks along a diagonal, all else zero.
+            weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
+        bias = torch.add(bias, self.own_bias, alpha=_OWN_PACE)
+        y = self.compute(x, weight.view(at.whole), bias)
+        return y if varies[0] else y.unflatten(-1, (len(shapes), -1))
+
+
+class OctaveConv2d(OctaveLayer, VariableConv2d):
+    """A variable convolution with weights of its own for each octave of widths.
+
+    Args:
+        in_channels: Input axis: an int, or a `Width`.
+        out_channels: Output axis: an int, or a `Width`.
+        kernel_size: As in torch.
+        control: The knob whose octaves have corrections.
+        options: Further arguments of ``torch.nn.Conv2d``, but for ``groups`` and ``bias``.
+
+    Shape:
+        As of `VariableConv2d`; the corrections as of `OctaveLinear`.
+
+    Example:
+        >>> from vsnn_lab import Width, extract
+        >>> channels = Width(64)
+        >>> extract(OctaveConv2d(1, channels, 3, channels.control, padding=1), 5)
+        Conv2d(1, 5, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    """
+
+    def __init__(
+        self,
+        in_channels: Axis,
+        out_channels: Axis,
+        kernel_size: int | tuple[int, int],
+        control: WidthControl,
+        **options,
+    ) -> None:
+        for name in ("groups", "bias"):
+            if name in options:
+                raise TypeError(f"{name} must be left out, got {options[name]!r}")
+        super().__init__(in_channels, out_channels, kernel_size, **options)
+        self.condition(control)

@@ -1,0 +1,84 @@
+"""Several narrow widths of a chain run in one call: blocks along the diagonal of one matrix."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.widths import WidthControl
+
+
+class Several:
+    """A knob that stands at several positions at once, one in each octave with its own weights."""
+
+    def __init__(self, control: WidthControl, positions: Sequence[int]) -> None:
+        self.tops = octave_tops(control.steps)[: len(positions)]
+        self.positions = tuple(positions)
+        self._kept: dict[int, Tensor] = {}
+
+    def kept(self, per_step: int, device: torch.device) -> Tensor:
+        """Return which units are kept where those of all octaves stand in a row."""
+        if per_step not in self._kept:
+            pairs = zip(self.tops, self.positions, strict=True)
+            flags = [place < position for top, position in pairs for place in range(top)]
+            kept = torch.tensor(flags, device=device).repeat_interleave(per_step)
+            self._kept[per_step] = kept
+        return self._kept[per_step]
+
+
+@contextmanager
+def side_by_side(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
+    """Run a chain of `OctaveLinear` layers and activations at several widths in one call.
+
+    It returns what runs under `at_width` would, in a row, on the same inputs: shape
+    (batch, positions, out_features). All of them multiply in one call what they take from the
+    inputs, which many small calls would take much longer for.
+
+    Args:
+        control: The knob.
+        positions: One in each octave that has weights of its own, in ascending order.
+    """
+    wanted = range(own_octaves(control.steps))
+    if [octave_of(position) for position in positions] != [*wanted]:
+        raise ValueError(
+            f"positions must lie in the first {len(wanted)} octaves, one in each, got {positions}"
+        )
+    before = control._position
+    control._position = Several(control, positions)
+    try:
+        yield
+    finally:
+        control._position = before
+
+
+class Places(NamedTuple):
+    """Where the weights of octaves that stand side by side come from, and where they go."""
+
+    rows: Tensor
+    "The units of all octaves in a row."
+    taken: Tensor
+    "For each own weight the place of what it is added to, in the flat weight of the layer."
+    placed: Tensor
+    "Its place in the flat weight of all octaves."
+    whole: torch.Size
+    "The shape of that one."
+
+
+@lru_cache(maxsize=64)
+def places(
+    shapes: tuple[tuple[int, ...], ...],
+    full: torch.Size,
+    in_varies: bool,
+    device: torch.device,
+) -> Places:
+    """Return the places of weights of these shapes, one for each octave, in a layer's weight."""
+    rows = torch.cat([torch.arange(out) for out, _ in shapes])
+    taken = [torch.arange(full.numel()).view(full)[:out, :fan].flatten() for out, fan in shapes]
+    blocks = [torch.ones(shape) for shape in shapes]
+    whole = torch.block_diag(*blocks) if in_varies else torch.cat(blocks)
+    placed = whole.flatten().nonzero().flatten()
+    return Places(rows.to(device), torch.cat(taken).to(device), placed.to(device), whole.shape)

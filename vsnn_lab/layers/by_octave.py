@@ -15,6 +15,7 @@ ours.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab.layers.base import Axis, VariableLayer
@@ -220,22 +221,25 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         return super().forward(x)
 
     def _side_by_side(self, x: Tensor, several: Several) -> Tensor:
-        varies = [isinstance(axis, Width) for axis in (self.out_axis, self.in_axis)]
+        varies = isinstance(self.out_axis, Width), isinstance(self.in_axis, Width)
         if not any(varies):
             raise ValueError("the layers of a chain must vary, got one whose axes are both fixed")
         shapes = tuple(self._shapes())
-        at = places(shapes, self.weight.shape, varies[1], x.device)
+        at = places(shapes, self.weight.shape, varies, x.device)
         with torch.no_grad():
             shared = (
                 self.weight.flatten()[at.taken] if varies[1] else self.weight[at.rows].flatten()
             )
             bias = self.bias[at.rows]
         weight = torch.add(shared, self.own_weight, alpha=_OWN_PACE)
+        bias = torch.add(bias, self.own_bias, alpha=_OWN_PACE)
         if varies[1]:
             x = torch.where(several.kept(self.in_axis.per_step, x.device), x, 0.0)
             # Each octave reads its own units alone: blocks along a diagonal, all else zero.
             weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
-        bias = torch.add(bias, self.own_bias, alpha=_OWN_PACE)
+        else:
+            weight = F.pad(weight, (0, at.whole.numel() - len(weight)))
+        bias = F.pad(bias, (0, at.whole[0] - len(bias)))
         y = self.compute(x, weight.view(at.whole), bias)
         return y if varies[0] else y.unflatten(-1, (len(shapes), -1))
 

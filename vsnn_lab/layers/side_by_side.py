@@ -6,10 +6,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
 from vsnn_lab.widths import WidthControl
+
+# Floats in the widest registers of today's processors.
+_REGISTER = 16
 
 
 class Several:
@@ -26,7 +30,7 @@ class Several:
             pairs = zip(self.tops, self.positions, strict=True)
             flags = [place < position for top, position in pairs for place in range(top)]
             kept = torch.tensor(flags, device=device).repeat_interleave(per_step)
-            self._kept[per_step] = kept
+            self._kept[per_step] = F.pad(kept, (0, _spare(len(kept))))
         return self._kept[per_step]
 
 
@@ -65,20 +69,40 @@ class Places(NamedTuple):
     placed: Tensor
     "Its place in the flat weight of all octaves."
     whole: torch.Size
-    "The shape of that one."
+    "The shape of that one, in which units that several octaves have of an axis are rounded up."
 
 
 @lru_cache(maxsize=64)
 def places(
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[tuple[int, int], ...],
     full: torch.Size,
-    in_varies: bool,
+    varies: tuple[bool, bool],
     device: torch.device,
 ) -> Places:
-    """Return the places of weights of these shapes, one for each octave, in a layer's weight."""
+    """Return the places of weights of these shapes, one for each octave, in a layer's weight.
+
+    Args:
+        shapes: Units and inputs of each octave.
+        full: Those of the layer.
+        varies: Whether the two vary.
+        device: Where the layer is.
+    """
     rows = torch.cat([torch.arange(out) for out, _ in shapes])
     taken = [torch.arange(full.numel()).view(full)[:out, :fan].flatten() for out, fan in shapes]
     blocks = [torch.ones(shape) for shape in shapes]
-    whole = torch.block_diag(*blocks) if in_varies else torch.cat(blocks)
+    whole = torch.block_diag(*blocks) if varies[1] else torch.cat(blocks)
+    out, fan_in = (
+        _spare(size) if vary else 0 for size, vary in zip(whole.shape, varies, strict=True)
+    )
+    whole = F.pad(whole, (0, fan_in, 0, out))
     placed = whole.flatten().nonzero().flatten()
     return Places(rows.to(device), torch.cat(taken).to(device), placed.to(device), whole.shape)
+
+
+def _spare(units: int) -> int:
+    """Return how many units of nothing round a row of units up to whole registers.
+
+    Octaves have 1 + 2 + 4 + ... units together, one less than a power of two: products of matrices
+    that are one wider take a quarter less time.
+    """
+    return -units % _REGISTER

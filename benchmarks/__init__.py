@@ -1,0 +1,1 @@
+"""Timings against plain PyTorch, each beside its target: ``python -m benchmarks``."""

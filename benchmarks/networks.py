@@ -1,5 +1,7 @@
 """The networks that are measured: written by hand in plain PyTorch, and variable."""
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ def plain_mlp(width: int, depth: int = 3, features: int = 32, outputs: int = 32)
     """Return linear layers with ReLU between them."""
     sizes = [features, *[width] * depth]
     layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 
@@ -33,7 +35,7 @@ class PlainVGG(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         sizes = [3, *(size for size in _CHANNELS for _ in range(2))]
-        pairs = zip(sizes, sizes[1:], strict=False)
+        pairs = pairwise(sizes)
         self.convolutions = nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in pairs)
         self.last = nn.Linear(_CHANNELS[-1], 10)
 
@@ -51,7 +53,7 @@ def variable_vgg() -> nn.Sequential:
     knob = WidthControl(_CHANNELS[0])
     axes = [3, *(knob.axis(size) for size in _CHANNELS for _ in range(2))]
     layers = []
-    for index, pair in enumerate(zip(axes, axes[1:], strict=False)):
+    for index, pair in enumerate(pairwise(axes)):
         layers += [VariableConv2d(*pair, 3, padding=1), nn.ReLU()]
         if index % 2:
             layers.append(nn.MaxPool2d(2))

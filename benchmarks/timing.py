@@ -12,7 +12,7 @@ Work = Callable[[], object]
 
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 3
-# A clock tells a single short call badly: short ones are repeated until they fill this many seconds.
+# A clock tells a single short call badly: short ones are repeated for this many seconds.
 _SLICE = 0.02
 
 

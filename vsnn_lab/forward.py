@@ -3,18 +3,31 @@
 Both give the same numbers; which is cheaper depends on how many samples share a width.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._checks import check_rows
+from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.masks import keep_prefix
-from vsnn_lab.widths import Width, at_width, check_widths, single_control
+from vsnn_lab.widths import Width, WidthControl, at_width, check_widths, single_control
 
 # Below this many samples a run costs more as a dense call of its own than as its share of one
 # masked call: starting the operations and padding the gradients outweighs the multiplications.
 # Measured on 2 cores, forward and backward of an MLP 784-256-256-10, batches of 256 and 1,024.
 _SMALLEST_RUN = 64
+# Of a network that convolves, which multiplies more for each sample. Measured on networks of 0.5
+# and 39 million multiplications a sample, batches of 32 to 256.
+_SMALLEST_RUN_OF_IMAGES = 32
+# Samples that all have widths of their own are sorted into so many blocks, each computed as wide as
+# its widest sample. A step of an MLP 32-256-256-256-32, batch 5,120, takes 1.22 times that of
+# the plain network as one masked call, 0.77 in 4 blocks, 0.80 in 8, 1.01 in 16.
+_BLOCKS = 4
+
+_CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
 # Modules that leave every axis where it is. Another one after a variable layer may move its units
@@ -39,7 +52,9 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
     """Run every sample of a batch at its own width.
 
     Samples of equal width form a run; long runs are computed as dense slices of the model, without
-    masks, and widths that mostly differ as one masked call. (Batch norm in training mode sees each
+    masks. Where widths mostly differ, samples are sorted into a few blocks, masked within, of which
+    each is computed as wide as its widest sample; or, if layers do more than take the first units
+    of their weights, as one masked call. (Batch norm in training mode sees each
     run's own statistics when sliced.)
 
     Args:
@@ -74,16 +89,55 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
     axis, dim = output_axis(model)
     ordered, order = _ascending(widths)
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
-    if len(x) < _SMALLEST_RUN * len(values) and len(values) > 1:
-        with at_width(control, widths):
-            return keep_prefix(_tensor(model(x)), axis, dim)
-    runs = (x if order is None else x[order]).split(counts.tolist())
+    smallest = _smallest_run(model)
+    if len(x) >= smallest * len(values) or len(values) == 1:
+        parts, turns = counts.tolist(), values.tolist()
+    else:
+        parts = _blocks(len(x), smallest) if _takes_prefixes(model) else [len(x)]
+        if len(parts) == 1:
+            with at_width(control, widths):
+                return keep_prefix(_tensor(model(x)), axis, dim)
+        turns = ordered.split(parts)
     outputs = []
-    for width, run in zip(values.tolist(), runs, strict=True):
-        with at_width(control, width):
-            outputs.append(_padded(_tensor(model(run)), axis, dim))
+    for turn, rows in zip(turns, (x if order is None else x[order]).split(parts), strict=True):
+        with _up_to_widest(control, turn):
+            output = _tensor(model(rows))
+            if isinstance(turn, Tensor):
+                output = keep_prefix(output, axis, dim)
+            outputs.append(_padded(output, axis, dim))
     joined = _joined(outputs)
     return joined if order is None else joined[order.argsort()]
+
+
+@contextmanager
+def _up_to_widest(control: WidthControl, width: int | Tensor) -> Iterator[None]:
+    """Turn the knob, and where rows have widths of their own compute no unit that none keeps."""
+    with at_width(control, width):
+        if isinstance(width, Tensor):
+            control._most = int(width.max())
+        try:
+            yield
+        finally:
+            control._most = control.steps
+
+
+def _smallest_run(model: nn.Module) -> int:
+    """Return how many samples are worth a dense call of their own."""
+    convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
+    return _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN
+
+
+def _takes_prefixes(model: nn.Module) -> bool:
+    """Whether rows that are widths apart may be computed apart, with fewer units."""
+    return all(
+        module.takes_prefixes for module in model.modules() if isinstance(module, VariableLayer)
+    )
+
+
+def _blocks(rows: int, smallest: int) -> list[int]:
+    """Return how many rows each block has, of about the same size."""
+    count = max(1, min(_BLOCKS, rows // (2 * smallest)))
+    return [rows // count + (index < rows % count) for index in range(count)]
 
 
 def output_axis(model: nn.Module) -> tuple[int | Width, int]:

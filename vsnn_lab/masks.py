@@ -80,11 +80,13 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
             f"x must have one row for each of the {len(position)} widths, got shape "
             f"{tuple(x.shape)}"
         )
-    if x.shape[dim] != axis.max_width:
+    most = axis.control.most * axis.per_step
+    if x.shape[dim] not in (most, axis.max_width):
         raise ValueError(
             f"x must have {axis.max_width} units in dimension {dim} when each sample has its own "
             f"width, got shape {tuple(x.shape)}"
         )
+    x = x.narrow(dim, 0, most)
     # `where`, not a product: an infinity beyond the width must not become a NaN.
     return torch.where(mask_like(x, axis, dim), x, 0.0)
 
@@ -101,7 +103,7 @@ def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
         Boolean, batch and units in their places and 1 everywhere else.
     """
     units = axis.control.position.to(x.device) * axis.per_step
-    return spread(_prefix(units, axis.max_width), x, dim)
+    return spread(_prefix(units, axis.control.most * axis.per_step), x, dim)
 
 
 def spread(mask: Tensor, x: Tensor, dim: int) -> Tensor:

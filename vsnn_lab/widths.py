@@ -74,6 +74,13 @@ class WidthControl:
     def __init__(self, steps: int) -> None:
         self.steps = check_int("steps", steps)
         self._position: Position = self.steps
+        # With a position for each sample, layers leave out what lies beyond this one.
+        self._most = self.steps
+
+    @property
+    def most(self) -> int:
+        """The widest position whose units are computed now, where samples may have their own."""
+        return self._position if isinstance(self._position, int) else self._most
 
     @property
     def position(self) -> Position:
@@ -104,7 +111,7 @@ class WidthControl:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts at rest: the `with` block that turned this knob would never turn it back.
-        return {"steps": self.steps, "_position": self.steps}
+        return {"steps": self.steps, "_position": self.steps, "_most": self.steps}
 
 
 class Width:

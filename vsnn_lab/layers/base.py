@@ -25,6 +25,10 @@ class VariableLayer(nn.Module):
     # The attributes that the plain layer does not have.
     own_attributes: ClassVar[tuple[str, ...]] = ("in_axis", "out_axis")
 
+    # Whether the forward takes the first units of its parameters and nothing else that depends on
+    # the width: then rows that have widths of their own need no unit beyond the widest of them.
+    takes_prefixes: ClassVar[bool] = False
+
     in_axis: Axis
     out_axis: Axis
 
@@ -70,21 +74,16 @@ class VariableLayer(nn.Module):
 
 
 def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
-    """Cut a parameter's dimension down to the units that ``axis`` keeps now; masks leave it."""
+    """Cut a parameter's dimension down to the units computed now, those kept or to be masked."""
     if tensor is None or isinstance(axis, int):
         return tensor
-    position = axis.control.position
-    if not isinstance(position, int) or position == axis.control.steps:
-        return tensor
-    return tensor.narrow(dim, 0, position * axis.per_step)
+    most = axis.control.most
+    return tensor if most == axis.control.steps else tensor.narrow(dim, 0, most * axis.per_step)
 
 
 def kept_now(axis: Axis) -> int:
-    """Return the units that a layer computes now: those kept, or all where a mask decides."""
-    if isinstance(axis, int):
-        return axis
-    position = axis.control.position
-    return position * axis.per_step if isinstance(position, int) else axis.max_width
+    """Return the units that a layer computes now: those kept, or those a mask decides on."""
+    return axis if isinstance(axis, int) else axis.control.most * axis.per_step
 
 
 def is_masked(axis: Axis) -> bool:

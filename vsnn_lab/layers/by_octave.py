@@ -45,6 +45,8 @@ class OctaveLayer(VariableLayer):
         *("own_weight", "own_bias", "scale", "shift"),
     )
 
+    takes_prefixes = False
+
     control: WidthControl
 
     def condition(self, control: WidthControl) -> None:

@@ -58,6 +58,8 @@ class ConditionedLinear(VariableLinear):
         *("scale", "shift", "down", "up", "mix"),
     )
 
+    takes_prefixes = False
+
     def __init__(
         self,
         in_features: Axis,

@@ -33,6 +33,8 @@ class _Convolution(VariableLayer):
         self.in_axis = in_axis
         self.out_axis = out_axis
 
+    takes_prefixes = True
+
     @property
     def unit_dim(self) -> int:
         """Where the channels lie, counted from the end."""

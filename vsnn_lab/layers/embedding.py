@@ -28,6 +28,7 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
     """
 
     own_attributes = ("out_axis",)
+    takes_prefixes = True
 
     def __init__(
         self,

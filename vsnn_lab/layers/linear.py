@@ -36,6 +36,8 @@ class VariableLinear(VariableLayer, nn.Linear):
         torch.Size([2, 3])
     """
 
+    takes_prefixes = True
+
     def __init__(
         self,
         in_features: int | Width,

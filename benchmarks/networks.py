@@ -29,6 +29,18 @@ def variable_mlp(
     return MLP(features, (hidden,) * depth, outputs, conditioned=conditioned)
 
 
+def plain_autoencoder(code: int) -> nn.Sequential:
+    """Return what `Autoencoder` is for images of 28 by 28 pixels."""
+    sizes = [784, 512, 256, code]
+    encoder, decoder = ([], [])
+    for layers, ends in ((encoder, sizes), (decoder, sizes[::-1])):
+        for fan_in, fan_out in pairwise(ends):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(
+        nn.Flatten(), *encoder[:-1], *decoder[:-1], nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))
+    )
+
+
 class PlainVGG(nn.Module):
     """Two convolutions a block, each block followed by a pooling; 32 by 32 pixels."""
 

@@ -76,6 +76,8 @@ class WidthControl:
         self._position: Position = self.steps
         # With a position for each sample, layers leave out what lies beyond this one.
         self._most = self.steps
+        # What layers have cut out of their parameters since the knob was turned last.
+        self._views: dict[object, Any] = {}
 
     @property
     def most(self) -> int:
@@ -111,7 +113,7 @@ class WidthControl:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts at rest: the `with` block that turned this knob would never turn it back.
-        return {"steps": self.steps, "_position": self.steps, "_most": self.steps}
+        return {"steps": self.steps, "_position": self.steps, "_most": self.steps, "_views": {}}
 
 
 class Width:
@@ -297,6 +299,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
     def _turn(positions: Mapping[WidthControl, Position]) -> None:
         for control, position in positions.items():
             control._position = position
+            control._views = {}
 
 
 def _compile_for_any_position(value: bool) -> bool:

@@ -1,7 +1,8 @@
 """What all variable layers share, and what `extract` and the budgets know of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
+from types import NoneType
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,8 @@ from vsnn_lab.layers.options import checked_options
 from vsnn_lab.widths import Width, WidthControl, kept_size
 
 Axis = int | Width
+# A layer's weight and bias.
+Kept = tuple[Tensor, Tensor | None]
 
 
 class VariableLayer(nn.Module):
@@ -84,6 +87,32 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
 def kept_now(axis: Axis) -> int:
     """Return the units that a layer computes now: those kept, or those a mask decides on."""
     return axis if isinstance(axis, int) else axis.control.most * axis.per_step
+
+
+def remembered(layer: VariableLayer, cut: Callable[[], Kept]) -> Kept:
+    """Return weight and bias of a layer as ``cut`` does, once for as long as the knob stands still.
+
+    Views show whatever is written into the parameters, and to cut them again for each sample would
+    take as long as to multiply. Where gradients are recorded they belong to the step.
+    """
+    out_axis, in_axis = layer.out_axis, layer.in_axis
+    axis = in_axis if isinstance(out_axis, int) else out_axis
+    if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
+        return cut()
+    views, parameters = axis.control._views, layer._parameters
+    weight, bias = parameters["weight"], parameters["bias"]
+    # What stands in for a parameter, in `torch.func` say, may lie nowhere.
+    if not all(type(part) in (nn.Parameter, NoneType) for part in (weight, bias)):
+        return cut()
+    # A parameter may be another one by now, and its values elsewhere.
+    lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
+    found = views.get(id(layer))
+    if found and found[0] is weight and found[1] is bias and found[2] == lies:
+        return found[3]
+    kept = cut()
+    if isinstance(in_axis, int) or in_axis.control is axis.control:  # the only knob to be turned
+        views[id(layer)] = weight, bias, lies, kept
+    return kept
 
 
 def is_masked(axis: Axis) -> bool:

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, VariableLayer, first_units, kept_now
+from vsnn_lab.layers.base import Axis, Kept, VariableLayer, first_units, kept_now, remembered
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import Width, check_axis, full_size
 
@@ -76,8 +76,11 @@ class _Forward(_Convolution):
         """Apply the layer at the width its knobs stand at."""
         return self.compute(keep_prefix(x, self.in_axis, self.unit_dim), *self.kept())
 
-    def kept(self) -> tuple[Tensor, Tensor | None]:
+    def kept(self) -> Kept:
         """Return weight and bias at the width the knobs stand at."""
+        return remembered(self, self._cut_now)
+
+    def _cut_now(self) -> Kept:
         weight = first_units(self.weight, self.out_axis)
         if self.groups == 1:
             weight = first_units(weight, self.in_axis, 1)

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, VariableLayer, first_units
+from vsnn_lab.layers.base import Axis, Kept, VariableLayer, first_units, remembered
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import Width, check_axis, full_size
 
@@ -56,8 +56,11 @@ class VariableLinear(VariableLayer, nn.Linear):
         """Apply the layer at the width its knobs stand at."""
         return self.compute(keep_prefix(x, self.in_axis), *self.kept())
 
-    def kept(self) -> tuple[Tensor, Tensor | None]:
+    def kept(self) -> Kept:
         """Return weight and bias at the width the knobs stand at."""
+        return remembered(self, self._cut_now)
+
+    def _cut_now(self) -> Kept:
         weight = first_units(first_units(self.weight, self.out_axis), self.in_axis, 1)
         return weight, first_units(self.bias, self.out_axis)
 

@@ -1,0 +1,79 @@
+"""Networks that are not trained: sweeps over widths, and single widths."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.networks import plain_autoencoder, plain_mlp, variable_mlp
+from benchmarks.timing import Figure, ratios, threads
+from vsnn_lab import Autoencoder, Width, at_width, extract, width_sweep
+
+# Small networks are faster on one thread, plain ones as well.
+_THREADS = 1
+
+
+def sweep() -> Iterator[Figure]:
+    """Loss at all 256 widths, against as many forwards at full width."""
+    x, y = torch.randn(2560, 32), torch.randn(2560, 32)
+    plain, model = plain_mlp(256), variable_mlp(256)
+    widths = list(range(1, 257))
+    works = {
+        "plain": lambda: _losses(plain, x, y, len(widths)),
+        "variable": lambda: width_sweep(model, F.mse_loss, (x, y), widths, progress=False),
+    }
+    with threads(_THREADS):
+        values = ratios(works, 5)["variable"]
+    what = "loss at all 256 widths, MLP 32-256³-32, 2,560 samples, over 256 full forwards"
+    yield Figure(what, values, 0.35, threads=_THREADS)
+
+
+def autoencoder() -> Iterator[Figure]:
+    """Error of an autoencoder at all widths of its code, against as many full forwards."""
+    images = torch.rand(2560, 1, 28, 28)
+    plain, model = plain_autoencoder(32), Autoencoder((1, 28, 28), Width(32))
+    works = {
+        "plain": lambda: _losses(plain, images, images, 32),
+        "variable": lambda: width_sweep(
+            model, F.mse_loss, (images, images), list(range(1, 33)), progress=False
+        ),
+    }
+    with threads(_THREADS):
+        values = ratios(works, 7)["variable"]
+    what = "MSE of an autoencoder at all 32 widths, 2,560 images, over 32 full forwards"
+    yield Figure(what, values, 0.5, threads=_THREADS)
+
+
+def extracted() -> Iterator[Figure]:
+    """An extracted network against the one that is written by hand."""
+    cut = extract(variable_mlp(256, 2, 784, 10), 64)
+    for batch in (1, 256):
+        what = f"extracted network of 64 units, batch {batch}"
+        yield Figure(what, _forwards(cut, batch), 1.03, 0.97, threads=_THREADS)
+
+
+def turned() -> Iterator[Figure]:
+    """A forward under `at_width` against the network that is written by hand."""
+    model = variable_mlp(256, 2, 784, 10)
+    for batch, most in ((1, 1.25), (256, 1.05)):
+        with at_width(model, 64):
+            values = _forwards(model, batch)
+        what = f"forward under at_width at 64 of 256 units, batch {batch}"
+        yield Figure(what, values, most, threads=_THREADS)
+
+
+def _forwards(model: nn.Module, batch: int) -> np.ndarray:
+    """Return the time of a forward over that of a network of 64 units written by hand."""
+    x, plain = torch.randn(batch, 784), plain_mlp(64, 2, 784, 10)
+    with threads(_THREADS), torch.no_grad():
+        return ratios({"plain": lambda: plain(x), "measured": lambda: model(x)}, 31)["measured"]
+
+
+def _losses(model: nn.Module, x: torch.Tensor, y: torch.Tensor, times: int) -> float:
+    total = 0.0
+    with torch.no_grad():
+        for _ in range(times):
+            total += float(F.mse_loss(model(x), y))
+    return total

@@ -74,9 +74,8 @@ gap: data ## Compare every recipe with networks of each width, for every table (
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.cli figures notebooks/05_closing_the_gap.ipynb \
 	  notebooks/gap.yaml $(ARGS)
 
-bench: data ## Measure speed, each figure beside its target
-	$(RUN) benchmarks.slider
-	$(RUN) benchmarks.sweep
+bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
+	$(RUN) benchmarks $(ARGS)
 
 docs: setup ## Build the documentation in docs/_build/html
 	@$(RUN) sphinx -M html docs docs/_build --fail-on-warning --keep-going --quiet $(ARGS)

@@ -18,40 +18,41 @@ _SLICE = 0.02
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: a measured value with its spread, beside what it is to be.
+    """One line of the table: measured values, beside what one of them is to be.
 
     Args:
-        what: What was measured, and against what.
+        what: What was measured.
         values: One for each round.
-        least: The smallest value that meets the target.
-        most: The largest one.
-        unit: Empty for a ratio.
-        threads: Of torch.
-        note: What bounds it.
+        most: The largest value that meets the target.
+        least: The smallest one.
+        unit: Of the values; "×" is a ratio to the plain network in the same run.
+        threads: Of torch; 0 where none of its work is measured.
+        percentile: Which of the values is to meet the target.
     """
 
     what: str
     values: np.ndarray
     most: float
     least: float = 0.0
-    unit: str = ""
+    unit: str = "×"
     threads: int = 1
-    note: str = ""
+    percentile: int = 50
 
     @property
-    def median(self) -> float:
+    def value(self) -> float:
         """What counts against the target."""
-        return float(np.median(self.values))
+        return float(np.percentile(self.values, self.percentile))
 
     @property
     def quartiles(self) -> tuple[float, float]:
         """Half of the values lie between these."""
-        return tuple(float(value) for value in np.percentile(self.values, (25, 75)))
+        low, high = np.percentile(self.values, (25, 75))
+        return float(low), float(high)
 
     @property
     def met(self) -> bool:
-        """Whether the median meets the target."""
-        return self.least <= self.median <= self.most
+        """Whether the value meets the target."""
+        return self.least <= self.value <= self.most
 
 
 @contextmanager

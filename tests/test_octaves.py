@@ -47,14 +47,17 @@ def inputs(net: nn.Module, rows: int) -> torch.Tensor:
     return torch.randn(rows, *shape, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 8, 20, 64])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 8, 20, 32, 33, 64])
 def test_octaves_cover_every_width_below_the_full_one_once(steps):
     tops = octave_tops(steps)
     found = [octave_of(position) for position in range(1, steps)]
     by_hand = [next(i for i, top in enumerate(tops) if p <= top) for p in range(1, steps)]
     assert found == by_hand
     assert set(found) == set(range(len(tops)))
-    assert all(top <= steps / 4 for top in tops[: own_octaves(steps)])
+    share = 2 if steps <= 32 else 4
+    own = own_octaves(steps)
+    assert all(top <= steps / share for top in tops[:own])
+    assert all(top > steps / share for top in tops[own:])
 
 
 @pytest.mark.parametrize("build", [dense, convolutional])
@@ -150,15 +153,15 @@ def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():
 
 
 def test_a_wider_octave_scales_and_shifts_the_outputs():
-    knob = WidthControl(8)  # own weights for 1 and 2, then 3..4 and 5..7
-    layer = OctaveLinear(3, knob.axis(8), knob).double()
+    knob = WidthControl(40)  # own weights up to 8, then 9..16, 17..32 and 33..39
+    layer = OctaveLinear(3, knob.axis(40), knob).double()
     with torch.no_grad():
         layer.scale[1, :] = 0.2
         layer.shift[1, :] = -0.1
     x = torch.randn(4, 3).double()
-    with at_width(knob, 6):
+    with at_width(knob, 20):
         found = layer(x)
-    bare = x @ layer.weight[:6].T + layer.bias[:6]
+    bare = x @ layer.weight[:20].T + layer.bias[:20]
     torch.testing.assert_close(found, bare * (1 + _PACE * 0.2) - _PACE * 0.1)
 
 
@@ -200,7 +203,7 @@ def test_what_cannot_be_conditioned_is_refused():
     with pytest.raises(ValueError, match=r"shape must be \(channels, height, width\), got \(8,\)"):
         ConvNet((8,), (4,), 2)
     knob = WidthControl(16)
-    with pytest.raises(ValueError, match="first 3 octaves, one in each, got"):  # noqa: SIM117
+    with pytest.raises(ValueError, match="first 4 octaves, one in each, got"):  # noqa: SIM117
         with side_by_side(knob, [1, 3, 4]):
             pass
     assert knob.position == 16

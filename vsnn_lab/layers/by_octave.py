@@ -1,11 +1,11 @@
 """Layers with weights of their own for each octave of widths; extracted, ordinary ones.
 
 Widths of one octave, 5 to 8 say, are alike; 8 and 64 are not. So each octave of knob positions, 1,
-2, 3..4, 5..8 and so on, corrects what all widths share. Up to a quarter of the knob it adds weights
-and a bias of its own, nested within the octave as a variable layer's are; they are few, since
-narrow layers are small. Wider octaves have a scale and a shift of each output. Full width is
-corrected by nothing: it is an ordinary layer. Cut out, a submodel has all of it folded into weight
-and bias, and no parameter more.
+2, 3..4, 5..8 and so on, corrects what all widths share. Up to a quarter of the knob, or half of a
+short one, it adds weights and a bias of its own, nested within the octave as a variable layer's
+are; they are few, since narrow layers are small. Wider octaves have a scale and a shift of each
+output. Full width is corrected by nothing: it is an ordinary layer. Cut out, a submodel has all of
+it folded into weight and bias, and no parameter more.
 
 Scale and shift are those of Perez et al. 2018, "FiLM", arXiv 1709.07871; Yu et al. 2019, "Slimmable
 Neural Networks", arXiv 1812.08928, keep batch norms for each width. Weights for each octave are
@@ -29,8 +29,8 @@ from vsnn_lab.widths import Width, WidthControl, kept_size
 # Scales and shifts move this much faster than weights, as in `ConditionedLinear`.
 _PACE = 5.0
 # And own weights this much faster than those that all widths share: narrow networks learn best at
-# about twice the rate that full width does.
-_OWN_PACE = 2.0
+# up to three times the rate that full width does.
+_OWN_PACE = 3.0
 
 
 class OctaveLayer(VariableLayer):
@@ -191,7 +191,7 @@ class OctaveLinear(OctaveLayer, VariableLinear):
 
     Shape:
         As of `VariableLinear`. ``own_weight`` and ``own_bias`` are vectors that hold those of all
-        octaves up to a quarter of the knob, one after the other; ``scale`` and ``shift`` have shape
+        octaves that have some, one after the other; ``scale`` and ``shift`` have shape
         (wider octaves, out_features). All are zero at first, so that nothing is changed.
 
     Example:
@@ -229,10 +229,11 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         shapes = tuple(self._shapes())
         at = places(shapes, self.weight.shape, varies, x.device)
         with torch.no_grad():
-            shared = (
-                self.weight.flatten()[at.taken] if varies[1] else self.weight[at.rows].flatten()
-            )
-            bias = self.bias[at.rows]
+            if varies[1]:
+                shared = self.weight.flatten().index_select(0, at.taken)
+            else:
+                shared = self.weight.index_select(0, at.rows).flatten()
+            bias = self.bias.index_select(0, at.rows)
         weight = torch.add(shared, self.own_weight, alpha=_OWN_PACE)
         bias = torch.add(bias, self.own_bias, alpha=_OWN_PACE)
         if varies[1]:

@@ -3,6 +3,8 @@
 # The widest octave with weights of its own ends at this share of the knob: altogether they add half
 # of the first layer's weights and a twelfth of a square one's.
 _OWN = 1 / 4
+# A knob of few positions has few octaves, and networks so small can afford more.
+_FEW, _OWN_OF_FEW = 32, 1 / 2
 
 
 def octave_tops(steps: int) -> list[int]:
@@ -22,5 +24,11 @@ def octave_of(position: int) -> int:
 
 
 def own_octaves(steps: int) -> int:
-    """Return how many octaves, from the narrowest on, have weights of their own."""
-    return sum(top <= steps * _OWN for top in octave_tops(steps))
+    """Return how many octaves, from the narrowest on, have weights of their own.
+
+    Example:
+        >>> own_octaves(256), own_octaves(32)  # up to 64, up to 16
+        (7, 5)
+    """
+    share = _OWN_OF_FEW if steps <= _FEW else _OWN
+    return sum(top <= steps * share for top in octave_tops(steps))

@@ -33,8 +33,9 @@ class Distilled(Recipe):
 
     A step trains the whole batch at full width, for the labels alone. Its output, without
     gradient, and the labels are the target of the narrow widths: of one in each octave (1, 2, 3..4,
-    5..8, ...) up to a quarter of the knob, on all samples, and of one wider, on some of them.
-    Narrow layers are small, so that all of it costs less than a second step at full width.
+    5..8, ...) up to a quarter of the knob, or half of a short one, on most samples, and of one
+    wider, on some of them. Narrow layers are small, so that all of it costs less than a second step
+    at full width.
 
     It asks for layers that know their octave, such as ``MLP(..., conditioned=True)`` has. Then the
     narrow octaves train weights of their own, and the wider width passes on to the weights that all
@@ -62,11 +63,11 @@ class Distilled(Recipe):
 
     labels: float = 0.5
     weight: float = 1.0
-    narrow_rows: float = 1.0
+    narrow_rows: float = 0.75
     wide_weight: float = 1.0
     wide_rows: float = 0.25
     shared: float = 1.0
-    final_shared: float = 0.5
+    final_shared: float = 0.25
     teach: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class Distilled(Recipe):
         lesson = Lesson(loss, check_tensor("output", output), y, self.labels, teach)
         drawn = _runs(widths, control.steps)
         octaves = own_octaves(control.steps)
-        if octaves and _stand_in_a_row(drawn[:octaves]) and _runs_side_by_side(model):
+        if octaves and _stand_in_a_row(drawn[:octaves], octaves) and _runs_side_by_side(model):
             part = drawn[0][0][1]
             with side_by_side(control, [width for ((width, _),) in drawn[:octaves]]):
                 outputs = model(x[part])
@@ -143,11 +144,11 @@ def _within(chance: float, low: int, top: int) -> int:
     return low + int((chance - _WIDEST) / (1 - _WIDEST) * (top - low + 1))
 
 
-def _stand_in_a_row(drawn: list[list[tuple[int, slice]]]) -> bool:
+def _stand_in_a_row(drawn: list[list[tuple[int, slice]]], octaves: int) -> bool:
     """Whether draws are one width in each narrow octave, in order and of the same samples."""
     return (
         all(len(runs) == 1 for runs in drawn)
-        and [octave_of(width) for ((width, _),) in drawn] == [*range(len(drawn))]
+        and [octave_of(width) for ((width, _),) in drawn] == [*range(octaves)]
         and all(part == drawn[0][0][1] for ((_, part),) in drawn)
     )
 

@@ -1,0 +1,136 @@
+"""How a step's time and memory grow: two pictures for the README."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io
+import torch
+from plotly.subplots import make_subplots
+from tqdm import tqdm
+
+from benchmarks.memory import over_plain
+from benchmarks.networks import plain_mlp, variable_mlp
+from benchmarks.timing import ratios, threads
+from benchmarks.training import step
+from vsnn_lab import Sampled, Stratified
+from vsnn_lab.figures import TEMPLATE
+from vsnn_lab.figures.style import PLAIN, REFERENCE, VARIABLE
+from vsnn_lab.files import replacing
+
+_DOCS = Path(__file__).parents[1] / "docs"
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """An MLP with 32 inputs and outputs, and how it is trained."""
+
+    width: int = 256
+    batch: int = 2048
+    depth: int = 3
+    runs: int = 4
+
+    @property
+    def recipe(self) -> Sampled:
+        """One width for each of the runs."""
+        return Sampled(Stratified(self.runs))
+
+    @property
+    def multiplications(self) -> float:
+        """Those of all widths on average, over those of full width."""
+        share = np.arange(1, self.width + 1) / self.width
+        ends, square = 2 * 32 * self.width, (self.depth - 1) * self.width**2
+        return float(np.mean(ends * share + square * share**2) / (ends + square))
+
+
+# What varies, over which values.
+_TIMES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "width": ("units of each hidden layer", (64, 128, 256, 512, 1024, 2048, 4096)),
+    "batch": ("samples in a batch", (64, 256, 1024, 4096, 16384)),
+    "depth": ("hidden layers", (1, 2, 4, 8)),
+    "runs": ("stratified runs in a batch", (1, 2, 4, 8, 16)),
+}
+_MEMORY = ("width", "batch")
+
+
+def draw() -> None:
+    """Measure both, and write the pictures into the documentation's folder."""
+    _panels(_DOCS / "speed-time.png", _TIMES, _time, "time of a step", theory=True)
+    memory = {name: _TIMES[name] for name in _MEMORY}
+    _panels(_DOCS / "speed-memory.png", memory, _memory, "peak memory of a step", theory=False)
+
+
+def _cases(name: str, values: tuple[int, ...]) -> list[Case]:
+    # Wide networks with smaller batches, or a step would take minutes.
+    narrower = {"batch": 512} if name == "width" else {}
+    return [replace(Case(**narrower), **{name: value}) for value in values]
+
+
+def _time(case: Case) -> np.ndarray:
+    x, y = torch.randn(case.batch, 32), torch.randn(case.batch, 32)
+    model, plain = variable_mlp(case.width, case.depth), plain_mlp(case.width, case.depth)
+    works = {"plain": step(plain, x, y), "variable": step(model, x, y, recipe=case.recipe)}
+    with threads(_THREADS):
+        return ratios(works, 3 if case.width > 2000 else 9)["variable"]
+
+
+def _memory(case: Case) -> np.ndarray:
+    return over_plain(case.width, case.batch, case.recipe)
+
+
+def _panels(
+    path: Path,
+    panels: dict[str, tuple[str, tuple[int, ...]]],
+    measure: Callable[[Case], np.ndarray],
+    what: str,
+    theory: bool,
+) -> None:
+    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.03)
+    for column, (name, (title, values)) in enumerate(panels.items(), 1):
+        cases = _cases(name, values)
+        found = np.array(
+            [
+                np.percentile(measure(case), (50, 25, 75))
+                for case in tqdm(cases, desc=name, leave=False)
+            ]
+        )
+        add = {"row": 1, "col": column}
+        spread = {
+            "array": found[:, 2] - found[:, 0],
+            "arrayminus": found[:, 0] - found[:, 1],
+            "symmetric": False,
+            "thickness": 1,
+        }
+        lines = {"all widths, measured": (found[:, 0], VARIABLE, spread)}
+        if theory:
+            lines["multiplications"] = ([case.multiplications for case in cases], REFERENCE, None)
+        lines["plain network"] = (np.ones(len(cases)), PLAIN, None)
+        for label, (heights, style, error) in lines.items():
+            figure.add_scatter(
+                x=values,
+                y=heights,
+                error_y=error,
+                name=label,
+                mode="lines+markers" if error else "lines",
+                line=style.line,
+                marker=style.marker,
+                showlegend=column == 1,
+                **add,
+            )
+        ticks = list(values)
+        figure.update_xaxes(type="log", tickvals=ticks, title=title, **add)
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(title=f"{what} ÷ plain step", row=1, col=1)
+    figure.update_layout(
+        template=TEMPLATE,
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.14},
+        width=330 * len(panels) + 60,
+        height=330,
+        # On a ground of its own, so that it reads on a dark page, too.
+        paper_bgcolor="white",
+    )
+    with replacing(path) as part:
+        plotly.io.write_image(go.Figure(figure), part, format="png", scale=2)

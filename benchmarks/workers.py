@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.timing import Figure
 from tests.notebooks import FOLDER, QUICK, data_beside
 
-_RUNS = 6
+_RUNS = 8
 _NOTEBOOK = FOLDER / "02_match_static_network.ipynb"
 
 

@@ -37,13 +37,16 @@ def main() -> None:
         parser.error(f"name must be one of {', '.join(names)}, got {', '.join(unknown)}")
     figures = []
     bar = tqdm([name for name in names if not wanted or name in wanted], disable=None)
-    for name in bar:
-        bar.set_description(name)
-        if name == "growth":
-            growth.draw()
-        else:
-            figures += BENCHMARKS[name]()
-    report.show(figures)
+    try:
+        for name in bar:
+            bar.set_description(name)
+            if name == "growth":
+                growth.draw()
+            else:
+                figures += BENCHMARKS[name]()
+    finally:
+        # What was measured before one failed is not lost.
+        report.show(figures)
     if not wanted:
         report.keep(figures)
     sys.exit(0 if all(figure.met for figure in figures) else 1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.networks import plain_autoencoder, plain_mlp, variable_mlp
 from benchmarks.timing import Figure, ratios, threads
@@ -18,30 +18,15 @@ _THREADS = 1
 def sweep() -> Iterator[Figure]:
     """Loss at all 256 widths, against as many forwards at full width."""
     x, y = torch.randn(2560, 32), torch.randn(2560, 32)
-    plain, model = plain_mlp(256), variable_mlp(256)
-    widths = list(range(1, 257))
-    works = {
-        "plain": lambda: _losses(plain, x, y, len(widths)),
-        "variable": lambda: width_sweep(model, F.mse_loss, (x, y), widths, progress=False),
-    }
-    with threads(_THREADS):
-        values = ratios(works, 5)["variable"]
+    values = _sweeps(plain_mlp(256), variable_mlp(256), x, y, 256, rounds=5)
     what = "loss at all 256 widths, MLP 32-256³-32, 2,560 samples, over 256 full forwards"
     yield Figure(what, values, 0.35, threads=_THREADS)
 
 
 def autoencoder() -> Iterator[Figure]:
     """Error of an autoencoder at all widths of its code, against as many full forwards."""
-    images = torch.rand(2560, 1, 28, 28)
-    plain, model = plain_autoencoder(32), Autoencoder((1, 28, 28), Width(32))
-    works = {
-        "plain": lambda: _losses(plain, images, images, 32),
-        "variable": lambda: width_sweep(
-            model, F.mse_loss, (images, images), list(range(1, 33)), progress=False
-        ),
-    }
-    with threads(_THREADS):
-        values = ratios(works, 7)["variable"]
+    images, model = torch.rand(2560, 1, 28, 28), Autoencoder((1, 28, 28), Width(32))
+    values = _sweeps(plain_autoencoder(32), model, images, images, 32, rounds=7)
     what = "MSE of an autoencoder at all 32 widths, 2,560 images, over 32 full forwards"
     yield Figure(what, values, 0.5, threads=_THREADS)
 
@@ -71,9 +56,20 @@ def _forwards(model: nn.Module, batch: int) -> np.ndarray:
         return ratios({"plain": lambda: plain(x), "measured": lambda: model(x)}, 31)["measured"]
 
 
-def _losses(model: nn.Module, x: torch.Tensor, y: torch.Tensor, times: int) -> float:
-    total = 0.0
-    with torch.no_grad():
-        for _ in range(times):
-            total += float(F.mse_loss(model(x), y))
-    return total
+def _sweeps(
+    plain: nn.Module, model: nn.Module, x: Tensor, y: Tensor, steps: int, rounds: int
+) -> np.ndarray:
+    """Return the time of a sweep over all widths over that of as many plain forwards."""
+    widths = list(range(1, steps + 1))
+
+    def forwards() -> None:
+        with torch.no_grad():
+            for _ in widths:
+                float(F.mse_loss(plain(x), y))
+
+    works = {
+        "plain": forwards,
+        "variable": lambda: width_sweep(model, F.mse_loss, (x, y), widths, progress=False),
+    }
+    with threads(_THREADS):
+        return ratios(works, rounds)["variable"]

@@ -5,23 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import plotly.graph_objects as go
 import plotly.io
 import torch
 from plotly.subplots import make_subplots
 from tqdm import tqdm
 
-from benchmarks.memory import over_plain
+from benchmarks import memory, training
 from benchmarks.networks import plain_mlp, variable_mlp
-from benchmarks.timing import ratios, threads
-from benchmarks.training import step
 from vsnn_lab import Sampled, Stratified
 from vsnn_lab.figures import TEMPLATE
 from vsnn_lab.figures.style import PLAIN, REFERENCE, VARIABLE
 from vsnn_lab.files import replacing
 
 _DOCS = Path(__file__).parents[1] / "docs"
-_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,8 @@ _MEMORY = ("width", "batch")
 def draw() -> None:
     """Measure both, and write the pictures into the documentation's folder."""
     _panels(_DOCS / "speed-time.png", _TIMES, _time, "time of a step", theory=True)
-    memory = {name: _TIMES[name] for name in _MEMORY}
-    _panels(_DOCS / "speed-memory.png", memory, _memory, "peak memory of a step", theory=False)
+    held = {name: _TIMES[name] for name in _MEMORY}
+    _panels(_DOCS / "speed-memory.png", held, _memory, "peak memory of a step", theory=False)
 
 
 def _cases(name: str, values: tuple[int, ...]) -> list[Case]:
@@ -72,13 +68,12 @@ def _cases(name: str, values: tuple[int, ...]) -> list[Case]:
 def _time(case: Case) -> np.ndarray:
     x, y = torch.randn(case.batch, 32), torch.randn(case.batch, 32)
     model, plain = variable_mlp(case.width, case.depth), plain_mlp(case.width, case.depth)
-    works = {"plain": step(plain, x, y), "variable": step(model, x, y, recipe=case.recipe)}
-    with threads(_THREADS):
-        return ratios(works, 3 if case.width > 2000 else 9)["variable"]
+    rounds = 3 if case.width > 2000 else 9
+    return training.over_plain(plain, model, x, y, case.recipe, rounds=rounds)
 
 
 def _memory(case: Case) -> np.ndarray:
-    return over_plain(case.width, case.batch, case.recipe)
+    return memory.over_plain(case.width, case.batch, case.recipe)
 
 
 def _panels(
@@ -120,8 +115,7 @@ def _panels(
                 showlegend=column == 1,
                 **add,
             )
-        ticks = list(values)
-        figure.update_xaxes(type="log", tickvals=ticks, title=title, **add)
+        figure.update_xaxes(type="log", tickvals=values, title=title, **add)
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title=f"{what} ÷ plain step", row=1, col=1)
     figure.update_layout(
@@ -133,4 +127,4 @@ def _panels(
         paper_bgcolor="white",
     )
     with replacing(path) as part:
-        plotly.io.write_image(go.Figure(figure), part, format="png", scale=2)
+        plotly.io.write_image(figure, part, format="png", scale=2)

@@ -79,6 +79,4 @@ the median over the rounds, and the quartiles between which half of them lie. On
 {machine}; {day}.
 
 {table}
-
-What bounds the lines that are missed is said in the README, under *Speed*.
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from vsnn_lab.ablation import Metric
 from vsnn_lab.recipes import Recipe
 from vsnn_lab.widths import single_control
 
-_THREADS = 2
+THREADS = 2
 
 
 def step(
@@ -37,65 +38,62 @@ def step(
     return plain if recipe is None else of_recipe
 
 
+def over_plain(
+    plain: nn.Module,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe,
+    loss: Metric = F.mse_loss,
+    rounds: int = 15,
+) -> np.ndarray:
+    """Return the time of a recipe's step over that of the plain network, one ratio a round."""
+    works = {"plain": step(plain, x, y, loss), "variable": step(model, x, y, loss, recipe)}
+    with threads(THREADS):
+        return ratios(works, rounds)["variable"]
+
+
 def runs() -> Iterator[Figure]:
     """Four stratified runs, MLP 32-256-256-256-32, batch 5120."""
-    yield _sampled("step of 4 stratified runs, MLP 32-256³-32, batch 5120", 256, 5120)
+    what = "step of 4 stratified runs, MLP 32-256³-32, batch 5120"
+    yield Figure(what, _dense(256, 5120, Sampled(Stratified(4))), 0.45, threads=THREADS)
 
 
 def wide() -> Iterator[Figure]:
     """The same at width 1024, batch 2048."""
-    yield _sampled("step of 4 stratified runs, MLP 32-1024³-32, batch 2048", 1024, 2048)
+    what = "step of 4 stratified runs, MLP 32-1024³-32, batch 2048"
+    yield Figure(what, _dense(1024, 2048, Sampled(Stratified(4))), 0.45, threads=THREADS)
 
 
-def _sampled(what: str, width: int, batch: int) -> Figure:
-    x, y = torch.randn(batch, 32), torch.randn(batch, 32)
-    with threads(_THREADS):
-        works = {
-            "plain": step(plain_mlp(width), x, y),
-            "variable": step(variable_mlp(width), x, y, recipe=Sampled(Stratified(4))),
-        }
-        values = ratios(works)["variable"]
-    return Figure(what, values, 0.45, threads=_THREADS)
+def triangle() -> Iterator[Figure]:
+    """A width for every sample, drawn as the paper draws it."""
+    what = "step of the triangle, a width for every sample, MLP 32-256³-32, batch 5120"
+    yield Figure(what, _dense(256, 5120, Sampled(Triangular())), 1.1, threads=THREADS)
 
 
 def convolutional() -> Iterator[Figure]:
     """Four stratified runs of a network like VGG, batch 128."""
     x, y = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
-    with threads(_THREADS):
-        works = {
-            "plain": step(PlainVGG(), x, y, F.cross_entropy),
-            "variable": step(variable_vgg(), x, y, F.cross_entropy, Sampled(Stratified(4))),
-        }
-        values = ratios(works)["variable"]
+    recipe = Sampled(Stratified(4))
+    values = over_plain(PlainVGG(), variable_vgg(), x, y, recipe, F.cross_entropy)
     what = "step of 4 stratified runs, convolutions of 32 to 128 channels, batch 128"
-    yield Figure(what, values, 0.55, threads=_THREADS)
-
-
-def triangle() -> Iterator[Figure]:
-    """A width for every sample, drawn as the paper draws it."""
-    x, y = torch.randn(5120, 32), torch.randn(5120, 32)
-    with threads(_THREADS):
-        works = {
-            "plain": step(plain_mlp(256), x, y),
-            "variable": step(variable_mlp(256), x, y, recipe=Sampled(Triangular())),
-        }
-        values = ratios(works)["variable"]
-    what = "step of the triangle, a width for every sample, the same MLP, batch 5120"
-    yield Figure(what, values, 1.1, threads=_THREADS)
+    yield Figure(what, values, 0.55, threads=THREADS)
 
 
 def recipe() -> Iterator[Figure]:
     """The default recipe: full width and what it teaches."""
-    for what, sizes, batch, loss in (
-        ("MLP 784-256²-10, batch 256", (256, 2, 784, 10), 256, F.cross_entropy),
-        ("MLP 32-256³-32, batch 5120", (256, 3, 32, 32), 5120, F.mse_loss),
-    ):
-        x = torch.randn(batch, sizes[2])
-        y = torch.randint(10, (batch,)) if loss is F.cross_entropy else torch.randn(batch, 32)
-        with threads(_THREADS):
-            works = {
-                "plain": step(plain_mlp(*sizes), x, y, loss),
-                "variable": step(variable_mlp(*sizes, conditioned=True), x, y, loss, Distilled()),
-            }
-            values = ratios(works, 25)["variable"]
-        yield Figure(f"step of the recommended recipe, {what}", values, 1.6, threads=_THREADS)
+    what = "step of the recommended recipe"
+    sizes, x, y = (256, 2, 784, 10), torch.randn(256, 784), torch.randint(10, (256,))
+    plain, model = plain_mlp(*sizes), variable_mlp(*sizes, conditioned=True)
+    values = over_plain(plain, model, x, y, Distilled(), F.cross_entropy, rounds=25)
+    yield Figure(f"{what}, MLP 784-256²-10, batch 256", values, 1.6, threads=THREADS)
+    values = _dense(256, 5120, Distilled(), conditioned=True, rounds=25)
+    yield Figure(f"{what}, MLP 32-256³-32, batch 5120", values, 1.6, threads=THREADS)
+
+
+def _dense(
+    width: int, batch: int, recipe: Recipe, conditioned: bool = False, rounds: int = 15
+) -> np.ndarray:
+    x, y = torch.randn(batch, 32), torch.randn(batch, 32)
+    model = variable_mlp(width, conditioned=conditioned)
+    return over_plain(plain_mlp(width), model, x, y, recipe, rounds=rounds)

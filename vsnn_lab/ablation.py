@@ -154,7 +154,7 @@ def width_sweep(
     name = getattr(metric, "__name__", type(metric).__name__)
     costs = {
         "parameters": [count_parameters(model, width) for width in wanted],
-        "macs": count_macs_by_width(model, wanted, chunks.sample),
+        "macs": count_macs_by_width(model, wanted, chunks.sample, progress=progress),
     }
     if timed is not None:
         bar = tqdm(wanted, desc="latency", delay=2, disable=not progress)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
 
 from vsnn_lab._checks import check_int
 from vsnn_lab.extract import cut_positions, extract
@@ -82,7 +83,9 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
     return _counted(model, width, inputs).get_total_flops() // 2
 
 
-def count_macs_by_width(model: nn.Module, widths: Sequence[int], inputs: Tensor) -> list[int]:
+def count_macs_by_width(
+    model: nn.Module, widths: Sequence[int], inputs: Tensor, *, progress: bool = True
+) -> list[int]:
     """Count as `count_macs` does, at several widths.
 
     Where all products are those of layers, whose counts go with the size of their weights, two
@@ -97,7 +100,8 @@ def count_macs_by_width(model: nn.Module, widths: Sequence[int], inputs: Tensor)
         }
 
     if at(first) != narrow:
-        return [count_macs(model, width, inputs) for width in widths]
+        bar = tqdm(widths, desc="MACs", delay=2, disable=not progress)
+        return [count_macs(model, width, inputs) for width in bar]
     return [sum(at(width).values()) for width in widths]
 
 

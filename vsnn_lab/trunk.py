@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.forward import ELEMENTWISE, output_axis
 from vsnn_lab.layers import VariableLayer, VariableLinear
+from vsnn_lab.layers.base import first_units
 from vsnn_lab.widths import Width, WidthControl, at_width, single_control
 
 
@@ -91,7 +92,7 @@ def _outputs_up_to(
     for width in widths:
         # Entered for each output alone: between two of them the caller may turn the knob.
         with at_width(control, width):
-            output = rest(_prefix(units, axis, dim)) if sums is None else rest[1:](next(sums))
+            output = rest(first_units(units, axis, dim)) if sums is None else rest[1:](next(sums))
         yield output
 
 
@@ -109,13 +110,6 @@ def _sums(
         out = layer.out_axis.at(width) if isinstance(layer.out_axis, Width) else len(weight)
         # A tensor of its own, since what follows may change it in place.
         yield total[:, :out].clone() if bias is None else total[:, :out] + bias[:out]
-
-
-def _prefix(units: Tensor, axis: int | Width, dim: int) -> Tensor:
-    if isinstance(axis, int):
-        return units
-    kept = axis.control.position * axis.per_step
-    return units.narrow(dim, 0, kept)
 
 
 def _shared(modules: Sequence[nn.Module]) -> int:

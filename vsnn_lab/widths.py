@@ -113,7 +113,7 @@ class WidthControl:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts at rest: the `with` block that turned this knob would never turn it back.
-        return {"steps": self.steps, "_position": self.steps, "_most": self.steps, "_views": {}}
+        return vars(WidthControl(self.steps))
 
 
 class Width:

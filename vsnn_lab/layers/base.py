@@ -1,6 +1,7 @@
 """What all variable layers share, and what `extract` and the budgets know of them."""
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from inspect import signature
 from types import NoneType
 from typing import ClassVar
@@ -77,7 +78,7 @@ class VariableLayer(nn.Module):
 
 
 def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
-    """Cut a parameter's dimension down to the units computed now, those kept or to be masked."""
+    """Cut a tensor's dimension down to the units computed now, those kept or to be masked."""
     if tensor is None or isinstance(axis, int):
         return tensor
     most = axis.control.most
@@ -89,29 +90,35 @@ def kept_now(axis: Axis) -> int:
     return axis if isinstance(axis, int) else axis.control.most * axis.per_step
 
 
-def remembered(layer: VariableLayer, cut: Callable[[], Kept]) -> Kept:
-    """Return weight and bias of a layer as ``cut`` does, once for as long as the knob stands still.
+def remembered(cut: Callable[[VariableLayer], Kept]) -> Callable[[VariableLayer], Kept]:
+    """Call a method that cuts weight and bias once for as long as the knob stands still.
 
     Views show whatever is written into the parameters, and to cut them again for each sample would
     take as long as to multiply. Where gradients are recorded they belong to the step.
     """
-    out_axis, in_axis = layer.out_axis, layer.in_axis
-    axis = in_axis if isinstance(out_axis, int) else out_axis
-    if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
-        return cut()
-    views, parameters = axis.control._views, layer._parameters
-    weight, bias = parameters["weight"], parameters["bias"]
-    # What stands in for a parameter, in `torch.func` say, may lie nowhere.
-    if not all(type(part) in (nn.Parameter, NoneType) for part in (weight, bias)):
-        return cut()
-    # A parameter may be another one by now, and its values elsewhere.
-    lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
-    found = views.get(id(layer))
-    if found and found[0] is weight and found[1] is bias and found[2] == lies:
-        return found[3]
-    kept = cut()
-    if isinstance(in_axis, int) or in_axis.control is axis.control:  # the only knob to be turned
-        views[id(layer)] = weight, bias, lies, kept
+
+    @wraps(cut)
+    def kept(layer: VariableLayer) -> Kept:
+        out_axis, in_axis = layer.out_axis, layer.in_axis
+        axis = in_axis if isinstance(out_axis, int) else out_axis
+        if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
+            return cut(layer)
+        views, parameters = axis.control._views, layer._parameters
+        weight, bias = parameters["weight"], parameters["bias"]
+        # What stands in for a parameter, in `torch.func` say, may lie nowhere.
+        if not all(type(part) in (nn.Parameter, NoneType) for part in (weight, bias)):
+            return cut(layer)
+        # A parameter may be another one by now, and its values elsewhere.
+        lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
+        found = views.get(id(layer))
+        if found and found[0] is weight and found[1] is bias and found[2] == lies:
+            return found[3]
+        parts = cut(layer)
+        # Only where there is no other knob to be turned.
+        if isinstance(in_axis, int) or in_axis.control is axis.control:
+            views[id(layer)] = weight, bias, lies, parts
+        return parts
+
     return kept
 
 

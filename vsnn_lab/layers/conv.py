@@ -76,11 +76,9 @@ class _Forward(_Convolution):
         """Apply the layer at the width its knobs stand at."""
         return self.compute(keep_prefix(x, self.in_axis, self.unit_dim), *self.kept())
 
+    @remembered
     def kept(self) -> Kept:
         """Return weight and bias at the width the knobs stand at."""
-        return remembered(self, self._cut_now)
-
-    def _cut_now(self) -> Kept:
         weight = first_units(self.weight, self.out_axis)
         if self.groups == 1:
             weight = first_units(weight, self.in_axis, 1)

@@ -56,11 +56,9 @@ class VariableLinear(VariableLayer, nn.Linear):
         """Apply the layer at the width its knobs stand at."""
         return self.compute(keep_prefix(x, self.in_axis), *self.kept())
 
+    @remembered
     def kept(self) -> Kept:
         """Return weight and bias at the width the knobs stand at."""
-        return remembered(self, self._cut_now)
-
-    def _cut_now(self) -> Kept:
         weight = first_units(first_units(self.weight, self.out_axis), self.in_axis, 1)
         return weight, first_units(self.bias, self.out_axis)
 

@@ -32,7 +32,8 @@ def step(
     def of_recipe() -> None:
         optimizer.zero_grad()
         widths = recipe.draw(len(x), single_control(model).steps, generator)
-        recipe(model, x, y, widths, loss).backward()
+        for part in recipe.losses(model, x, y, widths, loss):
+            part.backward()
         optimizer.step()
 
     return plain if recipe is None else of_recipe

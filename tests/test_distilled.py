@@ -85,6 +85,26 @@ def test_narrow_widths_learn_labels_blended_with_what_full_width_says(conditione
         torch.testing.assert_close(gradient, wanted[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.mse_loss, nn.SmoothL1Loss()])
+@pytest.mark.parametrize("schedule", [lambda one: one, lambda one: Phases(((1.0, one),))])
+def test_the_gradients_of_its_parts_taken_one_by_one_are_those_of_the_whole(loss, schedule):
+    net, (x, y) = network(), batch()
+    target = y if loss is F.cross_entropy else torch.randn(12, 3).double()
+    widths = drawn((1, 9), (2, 9), (4, 9), (11, 6))
+    call = (net, x, target, widths, loss, 0.5)
+    recipe = schedule(Distilled())
+    whole = recipe(*call)
+    wanted, parts = gradients(net, whole), []
+    net.zero_grad()
+    for part in recipe.losses(*call):
+        part.backward()  # raises where a part needs what another held
+        parts.append(part.item())
+    assert len(parts) > 2
+    assert sum(parts) == pytest.approx(whole.item(), rel=1e-12)
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-9, atol=1e-12, msg=name)
+
+
 @pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
 def test_a_wider_width_passes_on_less_and_less_to_what_all_share(progress):
     net, (x, y) = network(), batch()

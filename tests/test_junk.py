@@ -256,21 +256,21 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     """Return the calls of a recipe: made, asked for widths, and for the loss of a batch."""
     make = getattr(vsnn_lab, name)
     made = make(**settings)
-    widths = made.draw(5, 6, torch.Generator())
+    batch = {
+        "model": net(),
+        "x": x(),
+        "y": y(),
+        "widths": made.draw(5, 6, torch.Generator()),
+        "loss": F.mse_loss,
+        "progress": 0.5,
+    }
     return {
         name: call(make, **settings),
         f"{name}.draw": call(
             made.draw, batch_size=5, steps=6, generator=torch.Generator(), progress=0.5
         ),
-        f"{name}.__call__": call(
-            made.__call__,
-            model=net(),
-            x=x(),
-            y=y(),
-            widths=widths,
-            loss=F.mse_loss,
-            progress=0.5,
-        ),
+        f"{name}.__call__": call(made.__call__, **batch),
+        f"{name}.losses": call(lambda **batch: [*made.losses(**batch)], **batch),
     }
 
 

@@ -107,12 +107,18 @@ class Loop:
             # Drawn for the whole batch, so that the widths do not depend on how many share it.
             drawn = self.recipe.draw(len(x), self.control.steps, generator, progress)
             widths = drawn[:, mine]
-        value = _scalar(self.model(inputs, targets, widths, progress))
-        self.accelerator.backward(value)
+        # Several processes exchange gradients once a step, which takes one backward.
+        alone = self.accelerator.num_processes == 1
+        value = self.model(inputs, targets, widths, progress, self._backward if alone else None)
+        if not alone:
+            self._backward(value)
         self.optimizer.step()
         self.state[2].step()
         self.optimizer.zero_grad()
         return value.detach()
+
+    def _backward(self, value: Tensor) -> None:
+        self.accelerator.backward(_scalar(value))
 
     def validate(self, held_out: Pair | None, watched: dict[str, int]) -> dict[str, float]:
         """Return the held-out loss at the widths watched."""
@@ -145,13 +151,35 @@ class _Step(nn.Module):
         super().__init__()
         self.model, self.control, self.recipe, self.loss = model, control, recipe, loss
 
-    def forward(self, x: Tensor, y: Tensor, widths: Tensor | None, progress: float) -> Tensor:
-        """Return the loss of a batch, plainly or at its widths."""
-        if self.control is None:
-            return self.loss(self.model(x), y)
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor | None,
+        progress: float,
+        backward: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Return the loss of a batch, plainly or at its widths.
+
+        ``backward`` is called with each part of it as soon as there is one.
+        """
+        total = 0.0
         # Whatever width the caller's own `with` block has set.
-        with at_width(self.control, self.control.steps):
-            return self.recipe(self.model, x, y, widths, self.loss, progress)
+        with nullcontext() if self.control is None else at_width(self.control, self.control.steps):
+            for part in self._parts(x, y, widths, progress):
+                if backward is not None:
+                    backward(part)
+                    part = part.detach()
+                total = total + part
+        return total
+
+    def _parts(
+        self, x: Tensor, y: Tensor, widths: Tensor | None, progress: float
+    ) -> Iterator[Tensor]:
+        if self.control is None:
+            yield self.loss(self.model(x), y)
+        else:
+            yield from self.recipe.losses(self.model, x, y, widths, self.loss, progress)
 
 
 @contextmanager

@@ -114,15 +114,27 @@ class OctaveLayer(VariableLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
         position = self.control.position
-        y = super().forward(x)
         if isinstance(position, Tensor):
-            return self._each_its_own(x, y, position.to(y.device))
+            return self._each_its_own(x, super().forward(x), position.to(x.device))
         wide = octave_of(position) - own_octaves(self.control.steps)
         if position == self.control.steps or wide < 0:
-            return y
-        out = y.shape[self.unit_dim]
-        scale, shift = (self._along(part[wide, :out], y) for part in (self.scale, self.shift))
-        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
+            return super().forward(x)
+        x, (weight, bias) = keep_prefix(x, self.in_axis, self.unit_dim), self.kept()
+        # Whichever is less: the weights are scaled, or what they gave.
+        if weight.numel() < x.numel():
+            return self.compute(x, *self._scaled(weight, bias, wide))
+        y = self.compute(x, weight, bias)
+        scale, shift = (self._along(part[wide, : len(bias)], y) for part in self._film())
+        return torch.addcmul(shift, y, scale)
+
+    def _film(self) -> tuple[Tensor, Tensor]:
+        """Return what outputs are scaled and shifted by, in each wider octave."""
+        return 1 + _PACE * self.scale, _PACE * self.shift
+
+    def _scaled(self, weight: Tensor, bias: Tensor, wide: int) -> tuple[Tensor, Tensor]:
+        """Fold the scale and the shift of a wider octave into first weights and biases."""
+        scale, shift = (part[wide, : len(bias)] for part in self._film())
+        return weight * scale.view(-1, *[1] * (weight.dim() - 1)), torch.addcmul(shift, bias, scale)
 
     def widest_like(self, position: int) -> int | None:
         """Return the widest position of the octave, which shares one correction."""
@@ -148,10 +160,10 @@ class OctaveLayer(VariableLayer):
         wide = (octave - len(shapes)).clamp(0, len(self.scale) - 1)
         counts = (octave >= len(shapes)) & (positions < self.control.steps)
         scale, shift = (
-            self._along(torch.where(counts.unsqueeze(1), part[wide], 0.0), y)
-            for part in (self.scale, self.shift)
+            self._along(torch.where(counts.unsqueeze(1), part[wide], neutral), y)
+            for part, neutral in zip(self._film(), (1.0, 0.0), strict=True)
         )
-        return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
+        return torch.addcmul(shift, y, scale)
 
     def _along(self, part: Tensor, y: Tensor) -> Tensor:
         """Shape units, or units for each sample, to act on an output."""
@@ -163,15 +175,12 @@ class OctaveLayer(VariableLayer):
         """Return weight and bias with all that belongs to a width folded in."""
         parts, position = super().cut(positions), positions[self.control]
         weight, bias = parts["weight"], parts["bias"]
-        octave = octave_of(position) - own_octaves(self.control.steps)
-        if octave < 0:
-            with torch.no_grad():
+        wide = octave_of(position) - own_octaves(self.control.steps)
+        with torch.no_grad():
+            if wide < 0:
                 weight, bias = self._with_own(weight, bias, octave_of(position))
-        elif position < self.control.steps:
-            out = len(weight)
-            scale = 1 + _PACE * self.scale.detach()[octave, :out]
-            bias = torch.addcmul(_PACE * self.shift.detach()[octave, :out], bias, scale)
-            weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+            elif position < self.control.steps:
+                weight, bias = self._scaled(weight, bias, wide)
         return parts | {"weight": weight, "bias": bias}
 
     @property
@@ -237,13 +246,15 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         weight = torch.add(shared, self.own_weight, alpha=_OWN_PACE)
         bias = torch.add(bias, self.own_bias, alpha=_OWN_PACE)
         if varies[1]:
-            x = torch.where(several.kept(self.in_axis.per_step, x.device), x, 0.0)
             # Each octave reads its own units alone: blocks along a diagonal, all else zero.
             weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
+            # Of them, those that it keeps; there are fewer weights to mask than activations.
+            kept = several.kept(self.in_axis.per_step, x.device)
+            weight = torch.where(kept, weight.view(at.whole), 0.0)
         else:
-            weight = F.pad(weight, (0, at.whole.numel() - len(weight)))
+            weight = F.pad(weight, (0, at.whole.numel() - len(weight))).view(at.whole)
         bias = F.pad(bias, (0, at.whole[0] - len(bias)))
-        y = self.compute(x, weight.view(at.whole), bias)
+        y = self.compute(x, weight, bias)
         return y if varies[0] else y.unflatten(-1, (len(shapes), -1))
 
 

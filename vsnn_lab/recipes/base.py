@@ -1,5 +1,7 @@
 """What every recipe is, and what recipes share."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,22 @@ class Recipe:
     ) -> Tensor:
         """Return the loss, a scalar to be minimised; ``progress`` is the training's, in [0, 1]."""
         raise NotImplementedError
+
+    def losses(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
+    ) -> Iterator[Tensor]:
+        """Yield what the loss is the sum of.
+
+        Nothing that a part holds for its gradient is needed by the next: whoever goes backward from
+        each before asking for another holds the activations of one at a time.
+        """
+        yield self(model, x, y, widths, loss, progress)
 
 
 def lent(model: nn.Module, share: float) -> dict[str, Tensor]:

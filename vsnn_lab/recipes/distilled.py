@@ -1,7 +1,7 @@
 """Full width in every step, and it teaches the narrow widths."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
@@ -111,30 +111,42 @@ class Distilled(Recipe):
         progress: float = 0.0,
     ) -> Tensor:
         """Return the loss at full width plus the weighted narrow ones."""
+        return sum(self.losses(model, x, y, widths, loss, progress))
+
+    def losses(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
+    ) -> Iterator[Tensor]:
+        """Yield the loss at full width, then the weighted narrow ones."""
         check_fraction("progress", progress)
         control = single_control(model)
         check_batch(control.steps, x, y, widths, loss)
         output = model(x)
-        total = check_tensor("what loss returns", loss(output, y))
+        yield check_tensor("what loss returns", loss(output, y))
         teach = meaning(loss) if self.teach is None else self.teach
-        lesson = Lesson(loss, check_tensor("output", output), y, self.labels, teach)
+        lesson = Lesson(loss, check_tensor("output", output).detach(), y, self.labels, teach)
+        del output  # It would keep alive what it was computed from.
         drawn = _runs(widths, control.steps)
         octaves = own_octaves(control.steps)
         if octaves and _stand_in_a_row(drawn[:octaves], octaves) and _runs_side_by_side(model):
             part = drawn[0][0][1]
             with side_by_side(control, [width for ((width, _),) in drawn[:octaves]]):
                 outputs = model(x[part])
-            total = total + self.weight * lesson(outputs.flatten(0, 1), part, times=octaves)
+            yield self.weight * lesson.of_several(outputs, part)
+            del outputs
             drawn = drawn[octaves:]
         share = self.shared + (self.final_shared - self.shared) * progress
-        parts = lent(model, share) if any(drawn) else {}
         for width, part in chain.from_iterable(drawn):
             with at_width(control, width):
-                value = lesson(functional_call(model, parts, x[part]), part)
+                value = lesson(functional_call(model, lent(model, share), x[part]), part)
             # The narrow octaves count together.
             narrow = octave_of(width) < octaves
-            total = total + (self.weight / octaves if narrow else self.wide_weight) * value
-        return total
+            yield (self.weight / octaves if narrow else self.wide_weight) * value
 
 
 def _within(chance: float, low: int, top: int) -> int:

@@ -1,5 +1,6 @@
 """One recipe after the other."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,19 @@ class Phases(Recipe):
         """Return the loss of the phase's recipe."""
         recipe, own = self._now(progress)
         return recipe(model, x, y, widths, loss, own)
+
+    def losses(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
+    ) -> Iterator[Tensor]:
+        """Yield the parts of the phase's recipe."""
+        recipe, own = self._now(progress)
+        yield from recipe.losses(model, x, y, widths, loss, own)
 
     def _now(self, progress: float) -> tuple[Recipe, float]:
         """Return the recipe of a moment, and how far its phase is."""

@@ -61,6 +61,8 @@ class Lesson:
         teach: Callable[[Tensor], Tensor] | None,
     ) -> None:
         self.loss, self.labels = loss, 1.0 if teach is None else labels
+        # A loss of each element for itself needs no targets that lie as outputs do.
+        self.by_element = meaning(loss) in (_same, torch.sigmoid)
         self.targets = [y]
         if self.labels < 1:
             taught = teach(output.detach())
@@ -72,17 +74,23 @@ class Lesson:
             else:
                 self.targets = [y, taught]
 
-    def __call__(self, output: Tensor, rows: slice = slice(None), times: int = 1) -> Tensor:
-        """Return the loss of an output for some rows, each of which it holds so many times."""
-        y, *taught = (self._rows(target[rows], times) for target in self.targets)
-        value = self.loss(output, y)
-        if not taught or not self.labels < 1:
-            return value
-        return self.labels * value + (1 - self.labels) * self.loss(output, taught[0])
+    def __call__(self, output: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Return the loss of an output for some rows."""
+        return self._loss(output, *(target[rows] for target in self.targets))
 
-    @staticmethod
-    def _rows(target: Tensor, times: int) -> Tensor:
-        return target if times == 1 else target.repeat_interleave(times, 0)
+    def of_several(self, outputs: Tensor, rows: slice) -> Tensor:
+        """Return the mean loss of several outputs for each of some rows, (rows, outputs, ...)."""
+        targets = (target[rows].unsqueeze(1) for target in self.targets)
+        targets = [each.expand(-1, outputs.shape[1], *each.shape[2:]) for each in targets]
+        if self.by_element:
+            return self._loss(outputs, *targets)
+        return self._loss(outputs.flatten(0, 1), *(each.flatten(0, 1) for each in targets))
+
+    def _loss(self, output: Tensor, y: Tensor, taught: Tensor | None = None) -> Tensor:
+        value = self.loss(output, y)
+        if taught is None or not self.labels < 1:
+            return value
+        return self.labels * value + (1 - self.labels) * self.loss(output, taught)
 
 
 def soft_targets(

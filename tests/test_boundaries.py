@@ -20,6 +20,7 @@ ROOMS = [
     "layers",
     "trace",
     "convert",
+    "chains",
     "forward",
     "models",
     "trunk",

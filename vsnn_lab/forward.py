@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._checks import check_rows
+from vsnn_lab.chains import ELEMENTWISE, channels_last
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import Width, WidthControl, at_width, check_widths, single_control
@@ -28,24 +29,6 @@ _SMALLEST_RUN_OF_IMAGES = 32
 _BLOCKS = 4
 
 _CONVOLUTIONS = nn.modules.conv._ConvNd
-
-
-# Modules that leave every axis where it is. Another one after a variable layer may move its units
-# (a flatten does), and then only the model itself can tell where they are.
-ELEMENTWISE = (
-    nn.Dropout,
-    nn.ELU,
-    nn.GELU,
-    nn.Hardswish,
-    nn.Identity,
-    nn.LeakyReLU,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Tanh,
-)
 
 
 def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
@@ -87,6 +70,7 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
             f"widths must have one entry for each of the {len(x)} samples, got {len(widths)}"
         )
     axis, dim = output_axis(model)
+    x = channels_last(model, x)
     ordered, order = _ascending(widths)
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
     smallest = _smallest_run(model)

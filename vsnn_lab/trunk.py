@@ -6,7 +6,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.forward import ELEMENTWISE, output_axis
+from vsnn_lab.chains import ELEMENTWISE, channels_last, links
+from vsnn_lab.forward import output_axis
 from vsnn_lab.layers import VariableLayer, VariableLinear
 from vsnn_lab.layers.base import first_units
 from vsnn_lab.widths import Width, WidthControl, at_width, single_control
@@ -55,7 +56,7 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
     """
     control = single_control(model)
     modules = list(links(model))
-    shared = _shared(modules)
+    shared, x = _shared(modules), channels_last(model, x)
     with torch.no_grad():
         if len(widths) < 2 or not (shared or _adds_up(modules[0])):
             for width in widths:
@@ -132,15 +133,3 @@ def _adds_up(module: nn.Module) -> bool:
 
 def _widest_like(module: nn.Module, position: int) -> int | None:
     return module.widest_like(position) if isinstance(module, VariableLayer) else None
-
-
-def links(model: nn.Module) -> Iterator[nn.Module]:
-    """List what a chain applies one after the other, chains inside it opened up."""
-    plain = type(model).forward is nn.Sequential.forward or getattr(model, "is_chain", False)
-    # A hook wants to see the whole chain run.
-    hooked = model._forward_hooks or model._forward_pre_hooks
-    if not (isinstance(model, nn.Sequential) and plain) or hooked:
-        yield model
-        return
-    for child in model:
-        yield from links(child)

@@ -11,14 +11,13 @@ from torch.func import functional_call
 
 from vsnn_lab._checks import check_fraction, check_number, check_tensor
 from vsnn_lab.ablation import Metric
-from vsnn_lab.forward import ELEMENTWISE
+from vsnn_lab.chains import ELEMENTWISE, channels_last, links
 from vsnn_lab.layers import OctaveLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
 from vsnn_lab.layers.side_by_side import side_by_side
 from vsnn_lab.recipes.base import Recipe, check_batch, lent
 from vsnn_lab.recipes.teaching import Lesson, check_teach, meaning
 from vsnn_lab.samplers.draws import checked, own, uniforms
-from vsnn_lab.trunk import links
 from vsnn_lab.widths import Width, at_width, single_control
 
 # How often an octave trains its widest position, which more of the others build on.
@@ -126,6 +125,7 @@ class Distilled(Recipe):
         check_fraction("progress", progress)
         control = single_control(model)
         check_batch(control.steps, x, y, widths, loss)
+        x = channels_last(model, x)
         output = model(x)
         yield check_tensor("what loss returns", loss(output, y))
         teach = meaning(loss) if self.teach is None else self.teach

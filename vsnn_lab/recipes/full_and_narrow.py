@@ -14,6 +14,7 @@ from vsnn_lab._checks import (
     check_tensor,
 )
 from vsnn_lab.ablation import Metric
+from vsnn_lab.chains import channels_last
 from vsnn_lab.forward import output_axis
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.recipes.base import Recipe, check_batch, lent
@@ -93,7 +94,7 @@ class FullAndNarrow(Recipe):
         check_batch(control.steps, x, y, widths, loss)
         trunk, rest = split_trunk(model)
         axis, dim = output_axis(trunk)
-        shared = trunk(x)
+        shared = trunk(channels_last(model, x))
         full = check_tensor(_LOSS, loss(rest(self._spare(shared, axis, dim)), y))
         parts, narrow = lent(rest, self.shared * (1 - progress)), []
         for draw in widths:

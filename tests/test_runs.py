@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
+from jupyter_client.connect import LocalPortCache
 from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError
 
@@ -206,6 +208,21 @@ class TestKept:
         with pytest.raises(ValueError, match=r"installed kernel, got none; installed: .*python3"):
             run_notebook(tmp_path / "none.ipynb", tmp_path / "out" / "none.ipynb")
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.slow
+    def test_a_kernel_whose_port_another_program_took_is_started_again(self, tmp_path, monkeypatch):
+        chosen, taken = LocalPortCache.find_available_port, socket.create_server(("127.0.0.1", 0))
+        ports = [taken.getsockname()[1]]
+        monkeypatch.setattr(
+            LocalPortCache,
+            "find_available_port",
+            lambda cache, ip: ports.pop() if ports else chosen(cache, ip),
+        )
+        with taken:
+            notebook = tiny(tmp_path, "print(SEED)")
+            output = run_notebook(notebook, tmp_path / "out.ipynb", {"SEED": 5}, progress=False)
+        assert not ports
+        assert nbformat.read(output, 4).cells[-1].outputs[0].text == "5\n"
 
     @pytest.mark.slow
     def test_a_run_executes_once_and_tells_all_about_itself(self, tmp_path):

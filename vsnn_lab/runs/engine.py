@@ -48,10 +48,29 @@ class _Engine(Engine):
 
 
 class _Client(PapermillNotebookClient):
-    """papermill's client, which also looks at the progress bars that a cell shows."""
+    """papermill's client; it starts a kernel twice, and looks at the bars that a cell shows."""
 
     told: Callable[[float], None] | None = None
     _last = 0.0
+
+    def start_new_kernel(self, **options) -> None:
+        """Start the kernel, and keep how."""
+        self._options = options
+        super().start_new_kernel(**options)
+
+    def start_new_kernel_client(self) -> Any:
+        """Reach the kernel; if it died at its start, start another.
+
+        Between the choice of its ports and its use of them any other program may take one.
+        """
+        try:
+            return super().start_new_kernel_client()
+        except RuntimeError as error:
+            if "died" not in str(error):
+                raise
+        self.km = self.create_kernel_manager()
+        self.start_new_kernel(**self._options)
+        return super().start_new_kernel_client()
 
     def handle_comm_msg(self, outs, msg, cell_index) -> None:
         """Take in a widget's message, and tell how far a bar is."""

@@ -207,3 +207,18 @@ def test_what_cannot_be_conditioned_is_refused():
         with side_by_side(knob, [1, 3, 4]):
             pass
     assert knob.position == 16
+
+
+@pytest.mark.parametrize(("rows", "folded"), [(11, False), (12, True)])
+def test_a_wider_octaves_scale_goes_to_the_weights_where_they_are_fewer(rows, folded, monkeypatch):
+    calls, scaled = [], OctaveLinear._scaled
+    monkeypatch.setattr(OctaveLinear, "_scaled", lambda *args: calls.append(args) or scaled(*args))
+    units = Width(16)
+    layer = OctaveLinear(3, units, units.control)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(rows, 3)
+    with at_width(layer, 11):
+        found = layer(x)
+    assert bool(calls) == folded
+    torch.testing.assert_close(found, extract(layer, 11)(x))

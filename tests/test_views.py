@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, grad, stack_module_state, vmap
 
 from vsnn_lab import MLP, VariableConv2d, VariableLinear, Width, WidthControl, at_width
 
@@ -66,6 +66,23 @@ def test_tensors_that_stand_in_for_parameters_are_seen(layer):
         for output, other in zip(found, others, strict=True):
             torch.testing.assert_close(output, expected(other, 2))
         torch.testing.assert_close(layer(X), expected(layer, 2))
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_an_ensemble_has_the_gradients_of_each_of_its_networks(dim):
+    width = Width(8)
+    nets = [MLP(3, (width, width), 2) for _ in range(3)]
+    stacked = {name: part.movedim(0, dim) for name, part in stack_module_state(nets)[0].items()}
+
+    def error(parameters):
+        return functional_call(nets[0], parameters, X).square().sum()
+
+    with at_width(width.control, 5):
+        found = vmap(grad(error), in_dims=dim)(stacked)
+        for index, net in enumerate(nets):
+            net(X).square().sum().backward()
+            for name, parameter in net.named_parameters():
+                torch.testing.assert_close(found[name][index], parameter.grad)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vsnn_lab.chains import ELEMENTWISE, channels_last, links
 from vsnn_lab.forward import output_axis
 from vsnn_lab.layers import VariableLayer, VariableLinear
-from vsnn_lab.layers.base import first_units
+from vsnn_lab.layers.corners import first_units
 from vsnn_lab.widths import Width, WidthControl, at_width, single_control
 
 

@@ -78,6 +78,8 @@ class WidthControl:
         self._most = self.steps
         # What layers have cut out of their parameters since the knob was turned last.
         self._views: dict[object, Any] = {}
+        # What they cut at once, for several positions that follow each other.
+        self._together: Any = None
 
     @property
     def most(self) -> int:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.options import checked_options
 from vsnn_lab.widths import Width, WidthControl, kept_size
 
-Axis = int | Width
 # A layer's weight and bias.
 Kept = tuple[Tensor, Tensor | None]
 
@@ -75,19 +75,6 @@ class VariableLayer(nn.Module):
             # A narrowed view would keep the whole tensor alive, in memory and in files.
             parts[name] = part.clone(memory_format=torch.contiguous_format)
         return parts
-
-
-def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
-    """Cut a tensor's dimension down to the units computed now, those kept or to be masked."""
-    if tensor is None or isinstance(axis, int):
-        return tensor
-    most = axis.control.most
-    return tensor if most == axis.control.steps else tensor.narrow(dim, 0, most * axis.per_step)
-
-
-def kept_now(axis: Axis) -> int:
-    """Return the units that a layer computes now: those kept, or those a mask decides on."""
-    return axis if isinstance(axis, int) else axis.control.most * axis.per_step
 
 
 def remembered(cut: Callable[[VariableLayer], Kept]) -> Callable[[VariableLayer], Kept]:

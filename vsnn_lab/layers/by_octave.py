@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, VariableLayer
+from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.conv import VariableConv2d
+from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
 from vsnn_lab.layers.side_by_side import Several, places

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._checks import check_int
-from vsnn_lab.layers.base import Axis, first_units
+from vsnn_lab.layers.corners import Axis, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import WidthControl, geometric_widths, kept_size
@@ -89,7 +89,7 @@ class ConditionedLinear(VariableLinear):
         x, mix = keep_prefix(x, self.in_axis), self.mix[self.control.position - 1]
         if mix.dim() > 1:  # a width for each sample; what lies between batch and units is alike
             mix = mix.view(len(mix), *[1] * (x.dim() - 2), -1)
-        weight = first_units(first_units(self.weight, self.out_axis), self.in_axis, 1)
+        weight = first_corner(self.weight, self.out_axis, self.in_axis)
         y = F.linear(x, weight, first_units(self.bias, self.out_axis))
         if self.rank:
             y = y + self._correction(x, mix)

@@ -17,7 +17,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, Kept, VariableLayer, first_units, kept_now, remembered
+from vsnn_lab.layers.base import Kept, VariableLayer, remembered
+from vsnn_lab.layers.corners import Axis, first_corner, first_units, kept_now
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import Width, check_axis, full_size
 
@@ -51,6 +52,12 @@ class _Convolution(VariableLayer):
         # On a copy to be cut, too, `in_channels` is the full number.
         return 1 if self.groups == 1 else self.groups * channels // self.in_channels
 
+    def _kept_weight(self, rows: Axis, columns: Axis) -> Tensor:
+        """Return the weight as wide as it is computed now; groups are whole rows of it."""
+        if self.groups == 1:
+            return first_corner(self.weight, rows, columns)
+        return first_units(self.weight, rows)
+
     def extra_repr(self) -> str:
         """Show the axes, not only their full sizes."""
         sizes, _, rest = super().extra_repr().partition(", kernel_size")
@@ -79,10 +86,7 @@ class _Forward(_Convolution):
     @remembered
     def kept(self) -> Kept:
         """Return weight and bias at the width the knobs stand at."""
-        weight = first_units(self.weight, self.out_axis)
-        if self.groups == 1:
-            weight = first_units(weight, self.in_axis, 1)
-        return weight, first_units(self.bias, self.out_axis)
+        return self._kept_weight(self.out_axis, self.in_axis), first_units(self.bias, self.out_axis)
 
     def compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply a weight and a bias as this layer applies its own."""
@@ -115,9 +119,7 @@ class _Transposed(_Convolution):
             len(self.kernel_size),
             self.dilation,
         )
-        weight = first_units(self.weight, self.in_axis)
-        if self.groups == 1:
-            weight = first_units(weight, self.out_axis, 1)
+        weight = self._kept_weight(self.in_axis, self.out_axis)
         bias = first_units(self.bias, self.out_axis)
         groups = self._groups(kept_now(self.in_axis))
         return type(self)._convolve(

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._checks import check_int
-from vsnn_lab.layers.base import Axis, VariableLayer, first_units
+from vsnn_lab.layers.base import VariableLayer
+from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.widths import check_axis, full_size
 
 

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, Kept, VariableLayer, first_units, remembered
+from vsnn_lab.layers.base import Kept, VariableLayer, remembered
+from vsnn_lab.layers.corners import Axis, first_corner, first_units
 from vsnn_lab.masks import keep_prefix
 from vsnn_lab.widths import Width, check_axis, full_size
 
@@ -59,7 +60,7 @@ class VariableLinear(VariableLayer, nn.Linear):
     @remembered
     def kept(self) -> Kept:
         """Return weight and bias at the width the knobs stand at."""
-        weight = first_units(first_units(self.weight, self.out_axis), self.in_axis, 1)
+        weight = first_corner(self.weight, self.out_axis, self.in_axis)
         return weight, first_units(self.bias, self.out_axis)
 
     def compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

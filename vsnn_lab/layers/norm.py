@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Axis, VariableLayer, first_units, is_masked
+from vsnn_lab.layers.base import VariableLayer, is_masked
+from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.masks import keep_prefix, mask_like
 from vsnn_lab.widths import Width, check_axis, full_size
 

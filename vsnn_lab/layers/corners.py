@@ -1,0 +1,100 @@
+"""The first units of a weight: those of one width, or of several that run one after the other."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.widths import Width, WidthControl
+
+Axis = int | Width
+
+
+def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
+    """Cut a tensor's dimension down to the units computed now, those kept or to be masked."""
+    if tensor is None or isinstance(axis, int):
+        return tensor
+    most = axis.control.most
+    return tensor if most == axis.control.steps else tensor.narrow(dim, 0, most * axis.per_step)
+
+
+def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Cut a weight's first two dimensions down to the units computed now."""
+    # What stands in for a parameter, in `torch.func` say, is left to torch.
+    if torch.is_grad_enabled() and type(weight) is nn.Parameter:
+        controls = {axis.control for axis in (rows, columns) if isinstance(axis, Width)}
+        turns = controls.pop()._together if len(controls) == 1 else None
+        if turns and turns.control.most in turns.positions:
+            return turns.corner(weight, rows, columns)
+    return first_units(first_units(weight, rows), columns, 1)
+
+
+def kept_now(axis: Axis) -> int:
+    """Return the units that a layer computes now: those kept, or those a mask decides on."""
+    return axis if isinstance(axis, int) else axis.control.most * axis.per_step
+
+
+@contextmanager
+def together(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
+    """Let layers cut what several positions take of a weight at once, and sum their gradients once.
+
+    The gradient of a view is as large as the whole: zeros, into which it is copied. Of widths that
+    run one after the other each would have one for itself, which in networks of thousands of
+    units takes as long as to multiply.
+
+    Args:
+        control: The knob, which is then turned to each position, or to samples up to it.
+        positions: The widest position of each turn.
+    """
+    before = control._together
+    control._together = _Turns(control, positions) if positions[1:] else None
+    try:
+        yield
+    finally:
+        control._together = before
+
+
+class _Turns:
+    def __init__(self, control: WidthControl, positions: Sequence[int]) -> None:
+        self.control, self.positions = control, list(positions)
+        self._corners: dict[Tensor, tuple[Tensor, ...]] = {}
+
+    def corner(self, weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
+        if weight not in self._corners:
+            sizes = [
+                tuple(axis if isinstance(axis, int) else axis.at(most) for axis in (rows, columns))
+                for most in self.positions
+            ]
+            self._corners[weight] = _Corners.apply(weight, *sizes)
+        return self._corners[weight][self.positions.index(self.control.most)]
+
+
+class _Corners(torch.autograd.Function):
+    """Views of a weight from its first entry, whose gradients are summed in one tensor."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, *sizes: tuple[int, int]) -> tuple[Tensor, ...]:
+        return tuple(weight[:rows, :columns] for rows, columns in sizes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        weight = inputs[0]
+        ctx.shape, ctx.strides = weight.shape, weight.stride()
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        known = sorted((part for part in gradients if part is not None), key=Tensor.numel)
+        if not known:
+            return (None,) * (1 + len(gradients))
+        widest = known.pop()
+        rows, columns = widest.shape[:2]
+        whole = widest.new_empty_strided(ctx.shape, ctx.strides)
+        whole[:rows, :columns], whole[:rows, columns:], whole[rows:] = widest, 0, 0
+        for part in known:
+            whole[: part.shape[0], : part.shape[1]] += part
+        return whole, *[None] * len(gradients)

@@ -115,7 +115,7 @@ def _panels(
                 showlegend=column == 1,
                 **add,
             )
-        figure.update_xaxes(type="log", tickvals=values, title=title, **add)
+        figure.update_xaxes(type="log", tickvals=values, tickformat="d", title=title, **add)
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title=f"{what} ÷ plain step", row=1, col=1)
     figure.update_layout(

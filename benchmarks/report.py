@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.timing import Figure
 from vsnn_lab.files import replacing
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
+_LOG = 160  # columns of a line in a file
 _COLUMNS = ("what", "measured", "half of the rounds", "target", "", "threads")
 
 
@@ -22,7 +24,8 @@ def show(figures: list[Figure]) -> None:
     table = Table(*_COLUMNS, caption=machine())
     for figure in figures:
         table.add_row(*_cells(figure), style=None if figure.met else "bold")
-    Console().print(table)
+    # A screen has a width of its own.
+    Console(width=None if sys.stdout.isatty() else _LOG).print(table)
 
 
 def keep(figures: list[Figure]) -> None:

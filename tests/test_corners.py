@@ -18,7 +18,13 @@ from vsnn_lab import (
     at_width,
     forward_at_widths,
 )
+from vsnn_lab.layers import corners
 from vsnn_lab.layers.corners import together
+
+
+@pytest.fixture(autouse=True)
+def every_weight_is_large(monkeypatch):
+    monkeypatch.setattr(corners, "_LARGE", 1)
 
 
 def mlp():
@@ -102,6 +108,16 @@ def alone(model, x, widths):
         with at_width(model, width):
             output = output.index_put((widths == width,), model(x[widths == width]))
     return output
+
+
+@pytest.mark.parametrize(("large", "cut"), [(64, 1), (65, 0)])
+def test_small_weights_are_cut_one_by_one(monkeypatch, large, cut):
+    monkeypatch.setattr(corners, "_LARGE", large)
+    width = Width(8)
+    layer = VariableLinear(width, width)
+    with together(width.control, [2, 3]), at_width(layer, 2):
+        layer.kept()
+        assert len(width.control._together.cut) == cut
 
 
 def test_gradients_of_gradients_are_those_of_each_width_alone():

@@ -21,7 +21,7 @@ NOTICED_BY = {
     "widths.py": ["test_widths.py"],
     "masks.py": ["test_masks.py"],
     "samplers": ["test_samplers_edges.py"],
-    "layers": ["test_layers.py", "test_conditioned.py", "test_octaves.py"],
+    "layers": ["test_layers.py", "test_conditioned.py", "test_octaves.py", "test_corners.py"],
     "forward.py": ["test_forward.py"],
 }
 

@@ -149,6 +149,15 @@ def test_a_batch_of_batches_can_be_mapped():
     torch.testing.assert_close(found, torch.stack([alone(model, part, widths) for part in x]))
 
 
+def test_what_is_compiled_is_not_compiled_anew_for_other_widths():
+    model, x = mlp()
+    graphs = []
+    fast = torch.compile(model, backend=lambda graph, _: graphs.append(graph) or graph.forward)
+    for last in range(4, 9):
+        forward_at_widths(fast, x, few(len(x)).clamp(max=last)).sum().backward()
+    assert len(graphs) <= 3
+
+
 def test_weights_that_are_frozen_get_no_gradient():
     model, x = mlp()
     model[2].weight.requires_grad_(False)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.widths import Width, WidthControl
+from vsnn_lab.widths import Width, WidthControl, kept_size
 
 Axis = int | Width
 
@@ -27,9 +27,10 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
 
 def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Cut a weight's first two dimensions down to the units computed now."""
-    # What stands in for a parameter, in `torch.func` say, is left to torch.
-    parameter = torch.is_grad_enabled() and type(weight) is nn.Parameter
-    if parameter and weight.numel() >= _LARGE:
+    # What stands in for a parameter, in `torch.func` say, is left to torch; and what is compiled,
+    # which would be compiled anew for other positions.
+    gains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if gains and type(weight) is nn.Parameter and weight.numel() >= _LARGE:
         controls = {axis.control for axis in (rows, columns) if isinstance(axis, Width)}
         turns = controls.pop()._together if len(controls) == 1 else None
         if turns and turns.control.most in turns.positions:
@@ -44,7 +45,7 @@ def kept_now(axis: Axis) -> int:
 
 @contextmanager
 def together(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
-    """Let layers cut what several positions take of a weight at once, and sum their gradients once.
+    """Let layers cut what positions take of a large weight at once, and sum their gradients once.
 
     The gradient of a view is as large as the whole: zeros, into which it is copied. Of widths that
     run one after the other each would have one for itself, which in networks of thousands of
@@ -64,17 +65,16 @@ def together(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
 
 class _Turns:
     def __init__(self, control: WidthControl, positions: Sequence[int]) -> None:
-        self.control, self.positions = control, list(positions)
-        self.cut: dict[Tensor, tuple[Tensor, ...]] = {}
+        self.control, self.positions = control, positions
+        self.cut: dict[Tensor, dict[int, Tensor]] = {}
 
     def corner(self, weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
         if weight not in self.cut:
-            sizes = [
-                tuple(axis if isinstance(axis, int) else axis.at(most) for axis in (rows, columns))
-                for most in self.positions
-            ]
-            self.cut[weight] = _Corners.apply(weight, *sizes)
-        return self.cut[weight][self.positions.index(self.control.most)]
+            turned = [{self.control: most} for most in self.positions]
+            sizes = [(kept_size(rows, most), kept_size(columns, most)) for most in turned]
+            corners = _Corners.apply(weight, *sizes)
+            self.cut[weight] = dict(zip(self.positions, corners, strict=True))
+        return self.cut[weight][self.control.most]
 
 
 class _Corners(torch.autograd.Function):

@@ -212,10 +212,12 @@ def cluster_of_others(folder):
     ]
     commands[0] += ["--dashboard-address", "127.0.0.1:0"]
     commands[1] += ["--local-directory", str(folder), "--host", "127.0.0.1"]
+    contact = folder / "scheduler.json"
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands]
     try:
-        wait_until((folder / "scheduler.json").exists)
-        yield json.loads((folder / "scheduler.json").read_text())["address"]
+        # The scheduler opens the file before it has something to write.
+        wait_until(lambda: contact.exists() and contact.read_text().endswith("}"))
+        yield json.loads(contact.read_text())["address"]
     finally:
         for process in reversed(processes):
             process.terminate()

@@ -204,15 +204,15 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
 @contextmanager
 def cluster_of_others(folder):
     """Start a scheduler and two workers, as a person might on several machines."""
+    contact = folder / "scheduler.json"
     start = [sys.executable, "-m"]
-    told = ["--scheduler-file", str(folder / "scheduler.json"), "--no-dashboard"]
+    told = ["--scheduler-file", str(contact), "--no-dashboard"]
     commands = [
         [*start, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *told],
         [*start, "distributed.cli.dask_worker", "--nworkers", "2", "--nthreads", "1", *told],
     ]
     commands[0] += ["--dashboard-address", "127.0.0.1:0"]
     commands[1] += ["--local-directory", str(folder), "--host", "127.0.0.1"]
-    contact = folder / "scheduler.json"
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands]
     try:
         # The scheduler opens the file before it has something to write.

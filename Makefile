@@ -68,10 +68,10 @@ test: data lint ## Lint, then run every test
 	$(RUN) pytest $(AT_ONCE) $(ARGS)
 
 figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
-	$(RUN) vsnn_lab.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
+	$(RUN) vsnn_lab.headless.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)
 
 gap: data ## Compare every recipe with networks of each width, for every table (about an hour)
-	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.cli figures notebooks/05_closing_the_gap.ipynb \
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.headless.cli figures notebooks/05_closing_the_gap.ipynb \
 	  notebooks/gap.yaml $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe

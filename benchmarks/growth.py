@@ -13,9 +13,9 @@ from tqdm import tqdm
 from benchmarks import memory, training
 from benchmarks.networks import plain_mlp, variable_mlp
 from vsnn_lab import Sampled, Stratified
+from vsnn_lab._basics.files import replacing
 from vsnn_lab.figures import TEMPLATE
 from vsnn_lab.figures.style import PLAIN, REFERENCE, VARIABLE
-from vsnn_lab.files import replacing
 
 _DOCS = Path(__file__).parents[1] / "docs"
 

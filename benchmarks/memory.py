@@ -11,7 +11,7 @@ from benchmarks.networks import plain_mlp, variable_mlp
 from benchmarks.timing import Figure, Work
 from benchmarks.training import step
 from vsnn_lab import Distilled, Sampled, Stratified, Triangular
-from vsnn_lab.recipes import Recipe
+from vsnn_lab.train.recipes import Recipe
 
 _STEPS = 5
 

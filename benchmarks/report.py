@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import Figure
-from vsnn_lab.files import replacing
+from vsnn_lab._basics.files import replacing
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 _LOG = 160  # columns of a line in a file

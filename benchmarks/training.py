@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from benchmarks.networks import PlainVGG, plain_mlp, variable_mlp, variable_vgg
 from benchmarks.timing import Figure, Work, ratios, threads
 from vsnn_lab import Distilled, Sampled, Stratified, Triangular
-from vsnn_lab.ablation import Metric
-from vsnn_lab.recipes import Recipe
+from vsnn_lab.measure.ablation import Metric
+from vsnn_lab.train.recipes import Recipe
 from vsnn_lab.widths import single_control
 
 THREADS = 2

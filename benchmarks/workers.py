@@ -35,8 +35,8 @@ def workers() -> Iterator[Figure]:
 
 def _seconds(workers: int, folder: Path, count: int) -> float:
     """Return how long the runs take, from an empty folder."""
-    from vsnn_lab.runs import Run
-    from vsnn_lab.sweeps import grid, sweep
+    from vsnn_lab.headless.runs import Run
+    from vsnn_lab.headless.sweeps import grid, sweep
 
     runs = [
         Run.of(_NOTEBOOK, QUICK[_NOTEBOOK.stem] | each, folder)

@@ -1,8 +1,10 @@
 """What the package promises about itself: what it loads, who imports whom, what it names."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,49 +12,24 @@ import pytest
 import vsnn_lab
 
 PACKAGE = Path(vsnn_lab.__file__).parent
-# A room may import from the rooms above it. A room that is not in the list has no place yet.
-ROOMS = [
-    "_checks",
-    "files",
-    "widths",
-    "masks",
-    "samplers",
-    "layers",
-    "trace",
-    "convert",
-    "chains",
-    "forward",
-    "models",
-    "trunk",
-    "extract",
-    "costs",
-    "metrics",
-    "ablation",
-    "budgets",
-    "recalibration",
-    "export",
-    "checkpoints",
-    "weights",
-    "_torchvision",
-    "_archives",
-    "_sources",
-    "fetch",
-    "batches",
-    "data",
-    "identity",
-    "resume",
-    "recipes",
-    "loop",
-    "training",
-    "baselines",
-    "figures",
-    "explore",
-    "runs",
-    "sweeps",
-    "report",
-    "gallery",
-    "cli",
-]
+# Each room, and the rooms that it may import from: what its `__init__` and the README say in words.
+# A room that is not in the table has no place yet, and arrows go one way: to rooms named before it.
+BELOW: dict[str, tuple[str, ...]] = {
+    "_basics": (),
+    "widths": ("_basics",),
+    "samplers": ("_basics", "widths"),
+    "data": ("_basics",),
+    "layers": ("_basics", "widths", "samplers"),
+    "networks": ("_basics", "widths", "samplers", "layers"),
+    "measure": ("_basics", "widths", "samplers", "layers", "networks"),
+    "export": ("_basics", "widths", "samplers", "layers", "networks", "measure"),
+    "train": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
+    "figures": ("_basics", "widths", "measure"),
+    "explore": (
+        *("_basics", "widths", "samplers", "data", "networks", "measure", "export", "figures"),
+    ),
+    "headless": ("_basics", "data", "figures", "explore"),
+}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -84,10 +61,10 @@ def imported_rooms(path: Path) -> set[str]:
         if top != "vsnn_lab":
             continue
         room = rest.partition(".")[0]
-        if room not in ROOMS and hasattr(vsnn_lab, room):
+        if room not in BELOW and hasattr(vsnn_lab, room):
             room = getattr(vsnn_lab, room).__module__.split(".")[1]
         rooms.add(room)
-    return rooms
+    return rooms - {room_of(path)}
 
 
 @pytest.mark.parametrize(
@@ -104,15 +81,50 @@ def test_imports_are_found_wherever_they_stand(source, expected):
     assert imported_modules(source, "vsnn_lab.room") == expected
 
 
+def test_arrows_go_one_way():
+    for index, (room, below) in enumerate(BELOW.items()):
+        assert set(below) <= {*list(BELOW)[:index]}, room
+
+
+def test_the_table_has_every_room_and_no_other():
+    entries = {path.stem for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert entries - {"__init__", "py"} == {*BELOW}
+    assert len(entries) <= 14
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_a_room_says_what_it_may_import(room):
+    doc = import_module(f"vsnn_lab.{room}").__doc__
+    *_, last = re.sub(r"\s+", " ", doc).partition("May import ")
+    assert tuple(re.findall(r"``(\w+)``", last)) == BELOW[room]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_from_rooms_above_it(path):
+def test_a_room_imports_only_from_rooms_below_it(path):
     room = room_of(path)
-    assert room in ROOMS, f"{room} has no place in the order of rooms"
-    below = ROOMS[ROOMS.index(room) + 1 :]
-    wrong = imported_rooms(path) & {*below, ""}
-    unknown = imported_rooms(path) - {*ROOMS, ""}
+    wrong = imported_rooms(path) - {*BELOW[room]}
     assert not wrong, f"{room} must not import from {sorted(wrong)}"
-    assert not unknown, f"{room} imports from rooms without a place: {sorted(unknown)}"
+
+
+def private_state_of_knobs(source: str) -> list[int]:
+    """List the lines that touch a private attribute of a knob."""
+    own = {name for name in vars(vsnn_lab.WidthControl(1)) if name.startswith("_")}
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and (node.attr in own or re.search(r"(control|knob)\._[a-z]", ast.unparse(node)))
+    ]
+
+
+def test_private_state_of_knobs_is_found():
+    assert private_state_of_knobs("axis.control._views\nx._setting = 1\nself._x") == [1, 2]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_room_of_widths_touches_the_private_state_of_a_knob(path):
+    if room_of(path) != "widths":
+        assert not private_state_of_knobs(path.read_text(encoding="utf-8"))
 
 
 HEAVY = ["plotly", "ipywidgets", "torchvision", "sklearn", "pandas", "accelerate"]
@@ -136,7 +148,7 @@ def test_the_check_of_loaded_modules_sees_them():
 
 
 def test_training_and_ablation_load_neither_pictures_nor_pandas():
-    loaded = loaded_after("import vsnn_lab.training, vsnn_lab.ablation")
+    loaded = loaded_after("import vsnn_lab.train.training, vsnn_lab.measure.ablation")
     assert not {"plotly", "ipywidgets", "sklearn", "pandas"} & set(loaded)
 
 
@@ -153,11 +165,12 @@ def test_the_list_of_public_names_has_no_repeats():
 
 
 def test_a_name_loaded_late_is_the_one_of_its_room():
-    from vsnn_lab import ablation, training
+    from vsnn_lab.measure import ablation
+    from vsnn_lab.train import training
 
     assert vsnn_lab.fit is training.fit
     assert vsnn_lab.width_sweep is ablation.width_sweep
-    assert vsnn_lab.training is training
+    assert vsnn_lab.train.training is training
 
 
 def test_an_unknown_name_is_an_attribute_error_that_says_which():

@@ -22,14 +22,16 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.data.test_sources import debian_package
 from tests.small import network
-from tests.test_resume import STEPS, Interrupting, run
-from tests.test_sources import debian_package
-from vsnn_lab import checkpoints, data, fetch, load_weights, resume, save_weights
-from vsnn_lab._archives import PinnedFile, read_archive, unwrap_package
-from vsnn_lab._sources import PinnedSet, Source
-from vsnn_lab.data import emoji
+from tests.train.test_resume import STEPS, Interrupting, run
+from vsnn_lab import data, load_weights, save_weights
+from vsnn_lab._basics import checkpoints
+from vsnn_lab.data import emoji, fetch
+from vsnn_lab.data.archives import PinnedFile, read_archive, unwrap_package
 from vsnn_lab.data.idx import read_idx
+from vsnn_lab.data.sources import PinnedSet, Source
+from vsnn_lab.train import resume
 
 # What a refusal may be; a subclass such as JSONDecodeError is a library's own and tells no remedy.
 REFUSALS = {ValueError, OSError, FileNotFoundError, fetch.DataUnavailable}

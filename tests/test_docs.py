@@ -62,7 +62,7 @@ def run_page(page: Path) -> None:
             exec(compile("\n" * (line - 1) + code, page, "exec"), scope)
 
 
-# Torch's own, while it exports to ONNX; tests/test_export.py says more.
+# Torch's own, while it exports to ONNX; tests/export/test_verification.py says more.
 @pytest.mark.filterwarnings(
     "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",
     "ignore:# The axis name. batch will not be used:UserWarning",
@@ -162,7 +162,7 @@ def test_the_table_of_samplers_lists_each_once_with_arguments_that_it_has():
 
 
 def torchvision_network(name: str) -> nn.Module:
-    from vsnn_lab._torchvision import models
+    from vsnn_lab.data._torchvision import models
 
     if name.startswith("regnet"):
         return models.regnet_x_400mf()  # the constructor reads values, which meta tensors lack
@@ -173,7 +173,7 @@ def torchvision_network(name: str) -> nn.Module:
 
 @pytest.mark.slow
 def test_the_lists_of_torchvision_networks_say_which_become_variable():
-    from vsnn_lab._torchvision import models
+    from vsnn_lab.data._torchvision import models
 
     page = "reference/make-variable.md"
     taken = {code: row[2] for row in table(page, "What it takes") for code in code_in(row[0])}

@@ -71,7 +71,7 @@ def test_every_sample_gets_its_width_in_the_order_of_the_batch(case, data):
         torch.testing.assert_close(net(x), expected, rtol=tolerance, atol=tolerance)
     for smallest_run in (0, 10**6):  # always sliced, always masked
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vsnn_lab.forward._SMALLEST_RUN", smallest_run)
+            patch.setattr("vsnn_lab.networks.forward._SMALLEST_RUN", smallest_run)
             output = forward_at_widths(net, x, widths)
         torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
 
@@ -87,7 +87,7 @@ def test_both_ways_give_the_same_gradients(case, data):
     gradients = []
     for smallest_run in (0, 10**6):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vsnn_lab.forward._SMALLEST_RUN", smallest_run)
+            patch.setattr("vsnn_lab.networks.forward._SMALLEST_RUN", smallest_run)
             loss = forward_at_widths(net, x, widths).square().sum()
         gradients.append(torch.autograd.grad(loss, list(net.parameters())))
     for sliced, masked in zip(*gradients, strict=True):
@@ -123,7 +123,7 @@ def test_the_mean_loss_over_all_widths_equals_the_weighted_sum_of_each_widths_lo
 @pytest.mark.parametrize("smallest_run", [0, 10**6])
 @pytest.mark.parametrize("tail", [nn.Identity, nn.Sigmoid])
 def test_a_variable_output_is_zero_beyond_each_samples_width(smallest_run, tail, monkeypatch):
-    monkeypatch.setattr("vsnn_lab.forward._SMALLEST_RUN", smallest_run)
+    monkeypatch.setattr("vsnn_lab.networks.forward._SMALLEST_RUN", smallest_run)
     layer = VariableLinear(4, WidthControl(3).axis(6))
     net = nn.Sequential(layer, tail())
     x, widths = torch.randn(3, 4), torch.tensor([2, 1, 3])
@@ -137,7 +137,7 @@ def test_a_variable_output_is_zero_beyond_each_samples_width(smallest_run, tail,
 def test_variable_channels_of_an_output_are_zero_beyond_each_samples_width(
     smallest_run, monkeypatch
 ):
-    monkeypatch.setattr("vsnn_lab.forward._SMALLEST_RUN", smallest_run)
+    monkeypatch.setattr("vsnn_lab.networks.forward._SMALLEST_RUN", smallest_run)
     width = WidthControl(3).axis(6)
     net = nn.Sequential(
         VariableConv2d(1, width, 1), VariableBatchNorm2d(width), nn.Sigmoid()

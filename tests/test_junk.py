@@ -48,13 +48,11 @@ from vsnn_lab import (
     data,
     explore,
     figures,
-    report,
-    runs,
-    sweeps,
 )
-from vsnn_lab.ablation import WidthSweep
-from vsnn_lab.checkpoints import digest
-from vsnn_lab.fetch import DataUnavailable
+from vsnn_lab._basics.checkpoints import digest
+from vsnn_lab.data.fetch import DataUnavailable
+from vsnn_lab.headless import report, runs, sweeps
+from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.widths import geometric_widths, width_controls
 
 pytestmark = [

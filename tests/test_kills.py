@@ -24,12 +24,14 @@ from pathlib import Path
 import pytest
 import torch.nn.functional as F
 
+from tests.data.test_fetch import CONTENT, TINY, raw_files, temporary
 from tests.small import network
-from tests.test_fetch import CONTENT, TINY, raw_files, temporary
-from tests.test_resume import EPOCHS, STEPS, Interrupting, rows, run, weights
-from vsnn_lab import _sources, checkpoints, load_weights, save_weights
-from vsnn_lab._sources import Source
-from vsnn_lab.fetch import ensure
+from tests.train.test_resume import EPOCHS, STEPS, Interrupting, rows, run, weights
+from vsnn_lab import load_weights, save_weights
+from vsnn_lab._basics import checkpoints
+from vsnn_lab.data import sources
+from vsnn_lab.data.fetch import ensure
+from vsnn_lab.data.sources import Source
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, limits and rights are POSIX")
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,7 +163,7 @@ MD5 = {name: hashlib.md5(packed).hexdigest() for name, packed in PACKED.items()}
 
 
 def mirror(url: str) -> Source:
-    return Source("mirror", functools.partial(_sources.from_mirror, url, MD5))
+    return Source("mirror", functools.partial(sources.from_mirror, url, MD5))
 
 
 def fetch_tiny(_, root: str, url: str) -> None:
@@ -203,7 +205,7 @@ def test_fetching_killed_while_a_mirror_stalls_leaves_nothing_and_is_made_up_for
 def test_a_mirror_that_stalls_is_given_up_and_the_next_source_is_asked(
     tmp_path, dripping, monkeypatch
 ):
-    monkeypatch.setattr(_sources, "_MIRROR_TIMEOUT", 0.3)
+    monkeypatch.setattr(sources, "_MIRROR_TIMEOUT", 0.3)
     asked = []
 
     def deliver(wanted, folder):
@@ -221,7 +223,7 @@ def test_a_mirror_that_stalls_is_given_up_and_the_next_source_is_asked(
 INTERRUPTED = """
 import sys
 from tests import test_kills
-from tests.test_resume import network, run
+from tests.train.test_resume import network, run
 
 
 def loss(output, target):

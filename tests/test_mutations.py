@@ -18,11 +18,13 @@ ROOT = Path(__file__).parent.parent
 NEIGHBOUR = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 # The quickest tests that ought to notice, for a module or each one of a folder.
 NOTICED_BY = {
-    "widths.py": ["test_widths.py"],
-    "masks.py": ["test_masks.py"],
-    "samplers": ["test_samplers_edges.py"],
-    "layers": ["test_layers.py", "test_conditioned.py", "test_octaves.py", "test_corners.py"],
-    "forward.py": ["test_forward.py"],
+    "widths": ["widths"],
+    "samplers": ["samplers/test_edges.py"],
+    "layers": [
+        *("layers/test_layers.py", "layers/test_conditioned.py"),
+        *("layers/test_by_octave.py", "layers/test_corners.py"),
+    ],
+    "networks/forward.py": ["networks/test_forward.py"],
 }
 
 

@@ -9,7 +9,7 @@ from papermill import PapermillExecutionError
 
 from tests.notebooks import FOLDER, NOTEBOOKS, QUICK, data_beside, quick_copy
 from tests.tiny import tiny
-from vsnn_lab.runs import check_parameters, notebook_parameters, run_notebook
+from vsnn_lab.headless.runs import check_parameters, notebook_parameters, run_notebook
 
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 # papermill and its kernel's client warn about their own dependencies.

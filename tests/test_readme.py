@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vsnn_lab.runs import check_parameters
+from vsnn_lab.headless.runs import check_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

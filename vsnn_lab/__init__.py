@@ -6,8 +6,6 @@ Triangular Dropout, Staley & Markowitz 2022, arXiv 2205.01235.
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
-from vsnn_lab.extract import extract
-from vsnn_lab.forward import forward_at_widths
 from vsnn_lab.layers import (
     ConditionedLinear,
     OctaveConv2d,
@@ -28,8 +26,15 @@ from vsnn_lab.layers import (
     VariableLinear,
     VariableRMSNorm,
 )
-from vsnn_lab.masks import prefix_mask
-from vsnn_lab.models import MLP, Autoencoder, ConvAutoencoder, ConvNet
+from vsnn_lab.networks import (
+    MLP,
+    Autoencoder,
+    ConvAutoencoder,
+    ConvNet,
+    extract,
+    forward_at_widths,
+    make_variable,
+)
 from vsnn_lab.samplers import (
     Fixed,
     FixedFraction,
@@ -46,18 +51,21 @@ from vsnn_lab.samplers import (
     Uniform,
     Weighted,
 )
-from vsnn_lab.widths import Width, WidthControl, at_width
+from vsnn_lab.widths import Width, WidthControl, at_width, prefix_mask
 
 if TYPE_CHECKING:
-    from vsnn_lab.ablation import width_sweep
-    from vsnn_lab.budgets import choose_width, choose_widths
-    from vsnn_lab.convert import make_variable
-    from vsnn_lab.costs import Latency, count_macs, count_parameters, measure_latency
-    from vsnn_lab.export import export_onnx, verify_extraction
-    from vsnn_lab.recalibration import recalibrate
-    from vsnn_lab.recipes import Distilled, FullAndNarrow, Phases, Sampled, soft_targets
-    from vsnn_lab.training import fit
-    from vsnn_lab.weights import load_weights, save_weights
+    from vsnn_lab.export import export_onnx, load_weights, save_weights, verify_extraction
+    from vsnn_lab.measure import (
+        Latency,
+        choose_width,
+        choose_widths,
+        count_macs,
+        count_parameters,
+        measure_latency,
+        recalibrate,
+        width_sweep,
+    )
+    from vsnn_lab.train import Distilled, FullAndNarrow, Phases, Sampled, fit, soft_targets
 
 __version__ = "0.1.0"
 
@@ -127,39 +135,31 @@ __all__ = [
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
 _LATE = {
-    "Distilled": "recipes",
-    "FullAndNarrow": "recipes",
-    "Latency": "costs",
-    "Phases": "recipes",
-    "Sampled": "recipes",
-    "choose_width": "budgets",
-    "choose_widths": "budgets",
-    "count_macs": "costs",
-    "count_parameters": "costs",
+    "Distilled": "train",
+    "FullAndNarrow": "train",
+    "Latency": "measure",
+    "Phases": "train",
+    "Sampled": "train",
+    "choose_width": "measure",
+    "choose_widths": "measure",
+    "count_macs": "measure",
+    "count_parameters": "measure",
     "export_onnx": "export",
-    "fit": "training",
-    "load_weights": "weights",
-    "make_variable": "convert",
-    "measure_latency": "costs",
-    "recalibrate": "recalibration",
-    "save_weights": "weights",
-    "soft_targets": "recipes",
+    "fit": "train",
+    "load_weights": "export",
+    "measure_latency": "measure",
+    "recalibrate": "measure",
+    "save_weights": "export",
+    "soft_targets": "train",
     "verify_extraction": "export",
-    "width_sweep": "ablation",
-    "ablation": None,
-    "budgets": None,
-    "costs": None,
-    "data": None,
-    "explore": None,
-    "figures": None,
-    "training": None,
+    "width_sweep": "measure",
 }
+_LATE_ROOMS = ("data", "explore", "export", "figures", "headless", "measure", "train")
 
 
 def __getattr__(name: str) -> object:
+    if name in _LATE_ROOMS:
+        return _import_module(f"{__name__}.{name}")
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = _LATE[name]
-    if room is None:
-        return _import_module(f"{__name__}.{name}")
-    return getattr(_import_module(f"{__name__}.{room}"), name)
+    return getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)

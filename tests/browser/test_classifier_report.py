@@ -9,7 +9,7 @@ from tests.browser import lab
 from vsnn_lab import MLP, Width
 from vsnn_lab.explore import ClassifierExplorer
 from vsnn_lab.explore.portable import MIME, portable
-from vsnn_lab.report import build_report
+from vsnn_lab.headless.report import build_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import instrument, lab
-from vsnn_lab import checkpoints
+from vsnn_lab._basics import checkpoints
 from vsnn_lab.explore.controls import log2_positions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]

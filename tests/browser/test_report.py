@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.browser import lab
 from tests.notebooks import FOLDER, QUICK, data_beside
-from vsnn_lab.report import build_report
-from vsnn_lab.runs import run_notebook
+from vsnn_lab.headless.report import build_report
+from vsnn_lab.headless.runs import run_notebook
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

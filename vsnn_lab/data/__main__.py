@@ -5,11 +5,10 @@ import sys
 import warnings
 from pathlib import Path
 
-from vsnn_lab import fetch
-from vsnn_lab.data import NAMES, data_root, load
+from vsnn_lab.data import NAMES, data_root, fetch, load
+from vsnn_lab.data.fetch import DamagedFileWarning, DataUnavailable
 from vsnn_lab.data.image_set import SPLITS
 from vsnn_lab.data.packaged import CARRIERS
-from vsnn_lab.fetch import DamagedFileWarning, DataUnavailable
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from vsnn_lab._checks import check_choice, check_int, check_path
-from vsnn_lab._torchvision import datasets
+from vsnn_lab._basics.checks import check_choice, check_int, check_path
+from vsnn_lab.data._torchvision import datasets
+from vsnn_lab.data.fetch import DataUnavailable
 from vsnn_lab.data.folders import read_squares, spread
 from vsnn_lab.data.image_set import ImageSet
-from vsnn_lab.fetch import DataUnavailable
 
 CELEBA_SPLITS = ("train", "valid", "test")
 _HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"

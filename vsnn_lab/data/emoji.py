@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from vsnn_lab import checkpoints, fetch
-from vsnn_lab._sources import QUIET
+from vsnn_lab._basics import checkpoints
+from vsnn_lab.data import fetch
 from vsnn_lab.data.image_set import ImageSet, needs_extra, rows_of
+from vsnn_lab.data.sources import QUIET
 
 if TYPE_CHECKING:
     from fontTools.ttLib import TTFont

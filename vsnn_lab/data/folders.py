@@ -10,10 +10,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vsnn_lab._checks import check_choice, check_flag, check_int, check_path
-from vsnn_lab._sources import QUIET
-from vsnn_lab._torchvision import datasets
+from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_path
+from vsnn_lab.data._torchvision import datasets
 from vsnn_lab.data.image_set import SPLITS, ImageSet, rows_of
+from vsnn_lab.data.sources import QUIET
 
 # Bytes of pixels that nobody has to ask for: half of what a small laptop has.
 _MOST = 4 * 2**30

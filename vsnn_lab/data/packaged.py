@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from vsnn_lab.data.fetch import DataUnavailable
 from vsnn_lab.data.image_set import ImageSet, needs_extra, rows_of
-from vsnn_lab.fetch import DataUnavailable
 
 # Name of the set, and the package that carries it.
 CARRIERS = {"digits": "scikit-learn", "faces": "scikit-image"}

@@ -2,6 +2,9 @@
 
 Each is a widget to show in a notebook. Moving its slider looks up what was computed once, or runs
 the network on what is shown, through a plain function that can be tested without a browser.
+
+May import ``_basics``, ``widths``, ``samplers``, ``data``, ``networks``, ``measure``, ``export``,
+``figures``.
 """
 
 from vsnn_lab.explore.autoencoder import AutoencoderExplorer

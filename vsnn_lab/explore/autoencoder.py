@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab import data
-from vsnn_lab._checks import check_int, check_path, check_tensor
-from vsnn_lab.ablation import WidthSweep, kept_mode, width_sweep
-from vsnn_lab.costs import count_parameters
+from vsnn_lab._basics.checks import check_int, check_path, check_tensor
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.portable import Portable
+from vsnn_lab.export.weights import save_weights
 from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import mosaic, png, to_bytes
-from vsnn_lab.weights import save_weights
+from vsnn_lab.measure.ablation import WidthSweep, kept_mode, width_sweep
+from vsnn_lab.measure.costs import count_parameters
 from vsnn_lab.widths import at_width, single_control
 
 

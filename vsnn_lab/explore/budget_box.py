@@ -7,8 +7,8 @@ from dataclasses import replace
 import ipywidgets as widgets
 import numpy as np
 
-from vsnn_lab.ablation import WidthSweep
-from vsnn_lab.budgets import choose_width
+from vsnn_lab.measure.ablation import WidthSweep
+from vsnn_lab.measure.budgets import choose_width
 
 _PERCENT = 100
 # Accuracies are means of float32, and a goal is typed as what the read-out shows: so both are

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab import data
-from vsnn_lab._checks import check_int, check_path, check_rows
-from vsnn_lab.ablation import WidthSweep
-from vsnn_lab.costs import Latency, count_macs_by_width, count_parameters, measure_latency
+from vsnn_lab._basics.checks import check_int, check_path, check_rows
 from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.budget_box import BudgetBox
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider, log2_positions
@@ -34,6 +32,8 @@ from vsnn_lab.figures.classes import check_accuracies, check_share, check_shares
 from vsnn_lab.figures.classifier import MOST_SHOWN, PERCENT, classifier_figure, show_predictions
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.figures.scatter import check_class_names, check_labels
+from vsnn_lab.measure.ablation import WidthSweep
+from vsnn_lab.measure.costs import Latency, count_macs_by_width, count_parameters, measure_latency
 from vsnn_lab.widths import single_control
 
 _VERIFIED = 100  # inputs that an extracted network is verified on

@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.ablation import kept_mode
 from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.figure_box import FigureBox
@@ -16,6 +15,7 @@ from vsnn_lab.explore.pick import ImagePicker, check_index, floats
 from vsnn_lab.explore.unit_slider import UnitSlider
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
+from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.widths import at_width, single_control
 
 MOST_UNITS = 8  # sliders; more would not fit on the screen, and the first units do most

@@ -6,7 +6,7 @@ from html import escape
 import ipywidgets as widgets
 import plotly.graph_objects as go
 
-from vsnn_lab._checks import check_number
+from vsnn_lab._basics.checks import check_number
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.figures.checks import check_curve, check_text
 from vsnn_lab.figures.overlay import overlay_curves

@@ -7,15 +7,15 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_int
-from vsnn_lab.ablation import kept_mode
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.pick import ImagePicker, check_index, floats
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
-from vsnn_lab.forward import forward_at_widths
+from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.widths import single_control
 
 _TITLES = ("original", "width A", "width B", "B minus A")

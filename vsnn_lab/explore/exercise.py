@@ -1,4 +1,4 @@
-"""Move every control through its range, as a person might."""
+"""Move every widget through its range, as a person might."""
 
 import sys
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ def move_every_slider() -> int:
     """
     found = [each for each in list(_instances.values()) if _stops(each)]
     moved = 0
-    for control in found:
+    for widget in found:
         # Looked up at its turn, since moving one may enable another.
-        if not control.disabled:
-            _move(control)
+        if not widget.disabled:
+            _move(widget)
             moved += 1
     return moved
 
 
-def _move(control: widgets.Widget) -> None:
-    start = control.value
-    for value in [*_stops(control), start]:
+def _move(widget: widgets.Widget) -> None:
+    start = widget.value
+    for value in [*_stops(widget), start]:
         try:
             with _raising_what_is_shown():
-                control.value = value
+                widget.value = value
         except Exception as error:
-            name = f"{type(control).__name__} {control.description!r}".strip()
+            name = f"{type(widget).__name__} {widget.description!r}".strip()
             raise RuntimeError(f"a callback of {name} failed at {value!r}: {error}") from error
 
 
@@ -67,25 +67,25 @@ def _raising_what_is_shown() -> Iterator[None]:
         raise shown[0]
 
 
-def _stops(control: widgets.Widget) -> list[Any]:
-    """Return where a control is put; nowhere, if it is none that has a range."""
-    value = getattr(control, "value", None)
-    if isinstance(control, _SHOWN):
+def _stops(widget: widgets.Widget) -> list[Any]:
+    """Return where a widget is put; nowhere, if it is none that has a range."""
+    value = getattr(widget, "value", None)
+    if isinstance(widget, _SHOWN):
         return []
-    if isinstance(control, widgets.Checkbox | widgets.ToggleButton):
+    if isinstance(widget, widgets.Checkbox | widgets.ToggleButton):
         return [not value]
-    if hasattr(control, "_options_full"):
-        values = [value for _, value in control._options_full]
-        if isinstance(control, widgets.SelectionRangeSlider):
+    if hasattr(widget, "_options_full"):
+        values = [value for _, value in widget._options_full]
+        if isinstance(widget, widgets.SelectionRangeSlider):
             return _ranges(values[0], values[-1])
-        if isinstance(control.index, tuple):
+        if isinstance(widget.index, tuple):
             return [(), tuple(values[:1]), tuple(values)]
         return [values[0], values[len(values) // 2], values[-1]] if values else []
-    low, high = getattr(control, "min", None), getattr(control, "max", None)
+    low, high = getattr(widget, "min", None), getattr(widget, "max", None)
     if not (isinstance(low, int | float) and isinstance(high, int | float)):
         return []
-    if isinstance(control, widgets.FloatLogSlider):
-        return [control.base**power for power in (low, (low + high) / 2, high)]
+    if isinstance(widget, widgets.FloatLogSlider):
+        return [widget.base**power for power in (low, (low + high) / 2, high)]
     if isinstance(value, tuple):
         return _ranges(low, high)
     return [low, type(value)((low + high) / 2), high]

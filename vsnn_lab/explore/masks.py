@@ -6,13 +6,13 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import torch
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.masks import mask_figure, show_mask
-from vsnn_lab.masks import prefix_mask
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.samplers.draws import check_sampler, drawn
+from vsnn_lab.widths import prefix_mask
 
 
 class MaskExplorer(FigureBox):

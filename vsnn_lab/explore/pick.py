@@ -8,7 +8,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures.scatter import check_class_names, check_labels
 
 _ALL = -1  # in place of a class

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import plotly.graph_objects as go
 from plotly.utils import PlotlyJSONEncoder
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.explore.controls import WidthSlider, log2_positions
 
 MIME = "application/vnd.vsnn_lab.instrument+json"

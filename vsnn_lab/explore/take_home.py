@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.export import export_onnx, verify_extraction
-from vsnn_lab.extract import extract
-from vsnn_lab.weights import save_weights
+from vsnn_lab.export.verification import export_onnx, verify_extraction
+from vsnn_lab.export.weights import save_weights
+from vsnn_lab.networks.extraction import extract
 
 # That a submodel's outputs may deviate by; of outputs beyond 1, as a share of the largest, since
 # numbers of 32 bits have seven digits.

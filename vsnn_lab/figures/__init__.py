@@ -1,4 +1,7 @@
-"""Numbers in, Plotly figures out; nothing here knows a model."""
+"""Numbers in, Plotly figures out; nothing here knows a model.
+
+May import ``_basics``, ``widths``, ``measure``.
+"""
 
 from vsnn_lab.figures.autoencoder import autoencoder_figure
 from vsnn_lab.figures.classifier import classifier_figure

@@ -6,12 +6,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vsnn_lab._checks import check_int
-from vsnn_lab.ablation import WidthSweep
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.curves import variable_line, width_axis
 from vsnn_lab.figures.images import mosaic, png, row_centers
+from vsnn_lab.measure.ablation import WidthSweep
 
 MSE_SCALE = 1000  # pixels lie in [0, 1], so errors are a few thousandths
 COLUMNS = 5

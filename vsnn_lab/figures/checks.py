@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vsnn_lab._checks import check_int, check_number
-from vsnn_lab.ablation import WidthSweep
+from vsnn_lab._basics.checks import check_int, check_number
+from vsnn_lab.measure.ablation import WidthSweep
 
 
 def check_sweep(sweep: Any) -> WidthSweep:

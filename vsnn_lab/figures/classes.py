@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vsnn_lab._checks import check_number
-from vsnn_lab.ablation import WidthSweep
+from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures.checks import check_points, check_sweep
+from vsnn_lab.measure.ablation import WidthSweep
 
 _LETTERS = 12  # of a name that fits below a picture
 

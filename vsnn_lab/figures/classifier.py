@@ -7,8 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
-from vsnn_lab.ablation import WidthSweep
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
 from vsnn_lab.figures.captioned import PictureGrid
 from vsnn_lab.figures.checks import check_pictures
@@ -24,6 +23,7 @@ from vsnn_lab.figures.classes import (
 from vsnn_lab.figures.curves import sweep_figure, width_axis
 from vsnn_lab.figures.images import png
 from vsnn_lab.figures.scatter import check_class_names
+from vsnn_lab.measure.ablation import WidthSweep
 
 PERCENT = 100
 MOST_SHOWN = 15  # three rows; captions of four would touch

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from vsnn_lab._checks import check_flag, check_number
-from vsnn_lab.ablation import WidthSweep
+from vsnn_lab._basics.checks import check_flag, check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_points, check_sweep, check_text
+from vsnn_lab.measure.ablation import WidthSweep
 
 
 def sweep_figure(

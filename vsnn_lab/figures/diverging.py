@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from vsnn_lab._checks import check_number
+from vsnn_lab._basics.checks import check_number
 
 # Lightness rises all the way from darker through unchanged to brighter, so that signs can be told
 # apart in greyscale and with any colour vision; blue and orange add the hue.

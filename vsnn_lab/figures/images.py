@@ -6,7 +6,7 @@ import io
 import numpy as np
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures.checks import check_pictures
 
 _GAP = 2  # pixels between pictures, transparent

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from vsnn_lab._checks import check_number
+from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.comparison import ERROR_LABEL, LEGEND_ABOVE, Curves

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from vsnn_lab._checks import check_collection, check_number
+from vsnn_lab._basics.checks import check_collection, check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_text
 
@@ -85,7 +85,7 @@ def parallel_parameters(
     """Draw each run as a line through its parameters to its result.
 
     Args:
-        table: A row a run, as from `vsnn_lab.runs.load_runs`.
+        table: A row a run, as from `vsnn_lab.headless.runs.load_runs`.
         parameters: Columns of what was varied; texts are drawn as classes.
         metric: Column of the result, the last axis and the colour; rows without it are left out.
         title: Above the figure.

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vsnn_lab._checks import check_collection
+from vsnn_lab._basics.checks import check_collection
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize
 from vsnn_lab.figures.images import png

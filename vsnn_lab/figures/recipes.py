@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vsnn_lab._checks import check_number
+from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.comparison import LEGEND_ABOVE

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._checks import check_collection, check_int
+from vsnn_lab._basics.checks import check_collection, check_int
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.tiles import check_floats

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._checks import check_choice
+from vsnn_lab._basics.checks import check_choice
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points
 

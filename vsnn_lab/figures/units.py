@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._checks import check_collection, check_int, check_number
+from vsnn_lab._basics.checks import check_collection, check_int, check_number
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize, symmetric_limit
 from vsnn_lab.figures.tiles import as_bytes, as_colors, check_floats, check_images, tiles_figure

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures.checks import check_curve, check_text
 from vsnn_lab.figures.tiles import as_bytes, centers, check_images, tiles_figure
 

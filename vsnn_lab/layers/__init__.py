@@ -2,6 +2,8 @@
 
 Each keeps the parameters, names and initialisation of the layer it derives from, so that a
 state_dict of plain layers loads straight in.
+
+May import ``_basics``, ``widths``, ``samplers``.
 """
 
 from vsnn_lab.layers.base import VariableLayer

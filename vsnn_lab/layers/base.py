@@ -90,20 +90,20 @@ def remembered(cut: Callable[[VariableLayer], Kept]) -> Callable[[VariableLayer]
         axis = in_axis if isinstance(out_axis, int) else out_axis
         if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
             return cut(layer)
-        views, parameters = axis.control._views, layer._parameters
+        memo, parameters = axis.control.setting.memo, layer._parameters
         weight, bias = parameters["weight"], parameters["bias"]
         # What stands in for a parameter, in `torch.func` say, may lie nowhere.
         if not all(type(part) in (nn.Parameter, NoneType) for part in (weight, bias)):
             return cut(layer)
         # A parameter may be another one by now, and its values elsewhere.
         lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
-        found = views.get(id(layer))
+        found = memo.get(id(layer))
         if found and found[0] is weight and found[1] is bias and found[2] == lies:
             return found[3]
         parts = cut(layer)
         # Only where there is no other knob to be turned.
         if isinstance(in_axis, int) or in_axis.control is axis.control:
-            views[id(layer)] = weight, bias, lies, parts
+            memo[id(layer)] = weight, bias, lies, parts
         return parts
 
     return kept

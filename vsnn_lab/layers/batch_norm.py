@@ -15,12 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_tensor
+from vsnn_lab._basics.checks import check_tensor
 from vsnn_lab.layers.base import is_masked
 from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.layers.norm import Norm, moments, scaled
-from vsnn_lab.masks import keep_prefix, mask_like
-from vsnn_lab.widths import check_axis, full_size
+from vsnn_lab.widths import check_axis, full_size, keep_prefix, mask_like
 
 
 class _BatchNorm(Norm):

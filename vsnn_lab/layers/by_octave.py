@@ -23,9 +23,8 @@ from vsnn_lab.layers.conv import VariableConv2d
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
-from vsnn_lab.layers.side_by_side import Several, places
-from vsnn_lab.masks import keep_prefix
-from vsnn_lab.widths import Width, WidthControl, kept_size
+from vsnn_lab.layers.side_by_side import places, units_kept
+from vsnn_lab.widths import SeveralPositions, Width, WidthControl, keep_prefix, kept_size
 
 # Scales and shifts move this much faster than weights, as in `ConditionedLinear`.
 _PACE = 5.0
@@ -227,12 +226,11 @@ class OctaveLinear(OctaveLayer, VariableLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width, or the several widths, its knob stands at."""
-        position = self.control.position
-        if isinstance(position, Several):
-            return self._side_by_side(x, position)
+        if isinstance(self.control.setting.position, SeveralPositions):
+            return self._side_by_side(x)
         return super().forward(x)
 
-    def _side_by_side(self, x: Tensor, several: Several) -> Tensor:
+    def _side_by_side(self, x: Tensor) -> Tensor:
         varies = isinstance(self.out_axis, Width), isinstance(self.in_axis, Width)
         if not any(varies):
             raise ValueError("the layers of a chain must vary, got one whose axes are both fixed")
@@ -250,7 +248,7 @@ class OctaveLinear(OctaveLayer, VariableLinear):
             # Each octave reads its own units alone: blocks along a diagonal, all else zero.
             weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
             # Of them, those that it keeps; there are fewer weights to mask than activations.
-            kept = several.kept(self.in_axis.per_step, x.device)
+            kept = units_kept(self.in_axis, x.device)
             weight = torch.where(kept, weight.view(at.whole), 0.0)
         else:
             weight = F.pad(weight, (0, at.whole.numel() - len(weight))).view(at.whole)

@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.layers.corners import Axis, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
-from vsnn_lab.masks import keep_prefix
-from vsnn_lab.widths import WidthControl, geometric_widths, kept_size
+from vsnn_lab.widths import WidthControl, geometric_widths, keep_prefix, kept_size
 
 # Scales and shifts move this much faster than weights, whose rate an optimizer is given: each of
 # them is trained by the widths around its knot alone. Chosen on validation images of

@@ -1,13 +1,13 @@
 """The first units of a weight: those of one width, or of several that run one after the other."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.widths import Width, WidthControl, kept_size
+from vsnn_lab.widths import Series, Width, WidthControl, kept_size, with_setting
 
 Axis = int | Width
 
@@ -21,8 +21,9 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
     """Cut a tensor's dimension down to the units computed now, those kept or to be masked."""
     if tensor is None or isinstance(axis, int):
         return tensor
-    most = axis.control.most
-    return tensor if most == axis.control.steps else tensor.narrow(dim, 0, most * axis.per_step)
+    widest = axis.control.widest
+    whole = widest == axis.control.steps
+    return tensor if whole else tensor.narrow(dim, 0, widest * axis.per_step)
 
 
 def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
@@ -32,19 +33,19 @@ def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
     gains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     if gains and type(weight) is nn.Parameter and weight.numel() >= _LARGE:
         controls = {axis.control for axis in (rows, columns) if isinstance(axis, Width)}
-        turns = controls.pop()._together if len(controls) == 1 else None
-        if turns and turns.control.most in turns.positions:
-            return turns.corner(weight, rows, columns)
+        control = controls.pop() if len(controls) == 1 else None
+        series = control.setting.series if control else None
+        if series and control.widest in series.positions:
+            return _corners(weight, rows, columns, control, series)[control.widest]
     return first_units(first_units(weight, rows), columns, 1)
 
 
 def kept_now(axis: Axis) -> int:
     """Return the units that a layer computes now: those kept, or those a mask decides on."""
-    return axis if isinstance(axis, int) else axis.control.most * axis.per_step
+    return axis if isinstance(axis, int) else axis.control.widest * axis.per_step
 
 
-@contextmanager
-def together(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
+def cut_in_series(control: WidthControl, positions: Sequence[int]) -> AbstractContextManager[None]:
     """Let layers cut what positions take of a large weight at once, and sum their gradients once.
 
     The gradient of a view is as large as the whole: zeros, into which it is copied. Of widths that
@@ -55,26 +56,19 @@ def together(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
         control: The knob, which is then turned to each position, or to samples up to it.
         positions: The widest position of each turn.
     """
-    before = control._together
-    control._together = _Turns(control, positions) if positions[1:] else None
-    try:
-        yield
-    finally:
-        control._together = before
+    return with_setting(control, series=Series(tuple(positions)) if positions[1:] else None)
 
 
-class _Turns:
-    def __init__(self, control: WidthControl, positions: Sequence[int]) -> None:
-        self.control, self.positions = control, positions
-        self.cut: dict[Tensor, dict[int, Tensor]] = {}
-
-    def corner(self, weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        if weight not in self.cut:
-            turned = [{self.control: most} for most in self.positions]
-            sizes = [(kept_size(rows, most), kept_size(columns, most)) for most in turned]
-            corners = _Corners.apply(weight, *sizes)
-            self.cut[weight] = dict(zip(self.positions, corners, strict=True))
-        return self.cut[weight][self.control.most]
+def _corners(
+    weight: Tensor, rows: Axis, columns: Axis, control: WidthControl, series: Series
+) -> dict[int, Tensor]:
+    """Return what each position of a series takes of a weight."""
+    if weight not in series.memo:
+        turned = [{control: position} for position in series.positions]
+        sizes = [(kept_size(rows, turn), kept_size(columns, turn)) for turn in turned]
+        corners = _Corners.apply(weight, *sizes)
+        series.memo[weight] = dict(zip(series.positions, corners, strict=True))
+    return series.memo[weight]
 
 
 class _Corners(torch.autograd.Function):

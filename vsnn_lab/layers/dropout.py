@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_callable, check_generator, check_int, check_tensor
+from vsnn_lab._basics.checks import check_callable, check_generator, check_int, check_tensor
 from vsnn_lab.layers.base import VariableLayer
-from vsnn_lab.masks import prefix_mask, spread
 from vsnn_lab.samplers import Sampler, Triangular
 from vsnn_lab.samplers.draws import drawn
+from vsnn_lab.widths import prefix_mask, spread
 
 
 class TriangularDropout(VariableLayer, nn.Identity):

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._checks import check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.widths import check_axis, full_size

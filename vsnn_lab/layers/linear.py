@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers.base import Kept, VariableLayer, remembered
 from vsnn_lab.layers.corners import Axis, first_corner, first_units
-from vsnn_lab.masks import keep_prefix
-from vsnn_lab.widths import Width, check_axis, full_size
+from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix
 
 
 class VariableLinear(VariableLayer, nn.Linear):

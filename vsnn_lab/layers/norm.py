@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers.base import VariableLayer, is_masked
 from vsnn_lab.layers.corners import Axis, first_units
-from vsnn_lab.masks import keep_prefix, mask_like
-from vsnn_lab.widths import Width, check_axis, full_size
+from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
 
 
 class Norm(VariableLayer):

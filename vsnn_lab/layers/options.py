@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vsnn_lab._checks import check_choice, check_flag, check_int, check_number
+from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_number
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 

@@ -1,7 +1,7 @@
 """Several narrow widths of a chain run in one call: blocks along the diagonal of one matrix."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,32 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
-from vsnn_lab.widths import WidthControl
+from vsnn_lab.widths import SeveralPositions, Width, WidthControl, with_setting
 
 # Floats in the widest registers of today's processors.
 _REGISTER = 16
 
 
-class Several:
-    """A knob that stands at several positions at once, one in each octave with its own weights."""
-
-    def __init__(self, control: WidthControl, positions: Sequence[int]) -> None:
-        self.tops = octave_tops(control.steps)[: len(positions)]
-        self.positions = tuple(positions)
-        self._kept: dict[int, Tensor] = {}
-
-    def kept(self, per_step: int, device: torch.device) -> Tensor:
-        """Return which units are kept where those of all octaves stand in a row."""
-        if per_step not in self._kept:
-            pairs = zip(self.tops, self.positions, strict=True)
-            flags = [place < position for top, position in pairs for place in range(top)]
-            kept = torch.tensor(flags, device=device).repeat_interleave(per_step)
-            self._kept[per_step] = F.pad(kept, (0, _spare(len(kept))))
-        return self._kept[per_step]
-
-
-@contextmanager
-def side_by_side(control: WidthControl, positions: Sequence[int]) -> Iterator[None]:
+def side_by_side(control: WidthControl, positions: Sequence[int]) -> AbstractContextManager[None]:
     """Run a chain of `OctaveLinear` layers and activations at several widths in one call.
 
     It returns what runs under `at_width` would, in a row, on the same inputs: shape
@@ -51,12 +32,22 @@ def side_by_side(control: WidthControl, positions: Sequence[int]) -> Iterator[No
         raise ValueError(
             f"positions must lie in the first {len(wanted)} octaves, one in each, got {positions}"
         )
-    before = control._position
-    control._position = Several(control, positions)
-    try:
-        yield
-    finally:
-        control._position = before
+    several = SeveralPositions(tuple(positions))
+    return with_setting(control, position=several, widest=control.steps)
+
+
+def units_kept(axis: Width, device: torch.device) -> Tensor:
+    """Return which units an axis keeps where those of several octaves stand in a row."""
+    control = axis.control
+    key = units_kept, axis.per_step
+    if key not in control.setting.memo:
+        positions = control.setting.position.positions
+        tops = octave_tops(control.steps)[: len(positions)]
+        pairs = zip(tops, positions, strict=True)
+        flags = [place < position for top, position in pairs for place in range(top)]
+        kept = torch.tensor(flags, device=device).repeat_interleave(axis.per_step)
+        control.setting.memo[key] = F.pad(kept, (0, _spare(len(kept))))
+    return control.setting.memo[key]
 
 
 class Places(NamedTuple):

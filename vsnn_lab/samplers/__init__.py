@@ -6,6 +6,8 @@ knob position in 1..steps for each sample, equal ones side by side, in ascending
 Randomness is explicit. A ``torch.Generator`` makes the draw repeatable; ``None`` draws from fresh
 entropy and leaves torch's global generator alone; whoever wants global draws passes
 ``torch.default_generator``.
+
+May import ``_basics``, ``widths``.
 """
 
 from vsnn_lab.samplers.deterministic import Fixed, FixedFraction, Full, Triangular

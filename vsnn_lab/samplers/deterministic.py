@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_fraction, check_int
+from vsnn_lab._basics.checks import check_fraction, check_int
 from vsnn_lab.samplers.draws import checked
 
 

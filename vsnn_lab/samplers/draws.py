@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_callable, check_generator, check_int
+from vsnn_lab._basics.checks import check_callable, check_generator, check_int
 from vsnn_lab.widths import check_widths
 
 

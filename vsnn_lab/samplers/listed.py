@@ -9,7 +9,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_collection, check_int
+from vsnn_lab._basics.checks import check_collection, check_int
 from vsnn_lab.samplers.draws import Distribution, normalised
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vsnn_lab._checks import check_fraction, check_int, check_returned
+from vsnn_lab._basics.checks import check_fraction, check_int, check_returned
 from vsnn_lab.samplers.draws import Distribution, checked, normalised, own, shares
 
 

@@ -1,0 +1,218 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import vsnn_lab
+from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width
+from vsnn_lab import load_weights as load
+from vsnn_lab import save_weights as save
+from vsnn_lab._basics import checkpoints
+
+
+def variable(hidden: int = 12) -> nn.Module:
+    return Autoencoder((1, 4, 4), Width(6), hidden=(hidden,))
+
+
+class Tied(nn.Module):
+    """One weight under two names, as in a language model's embedding and output."""
+
+    def __init__(self, tie: bool = True):
+        super().__init__()
+        width = Width(4)
+        self.first = VariableLinear(4, width, bias=False)
+        self.last = VariableLinear(width, 4, bias=False)
+        if tie:
+            self.last.weight = self.first.weight = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x):
+        return self.last(self.first(x))
+
+
+def test_a_variable_network_comes_back_bitwise_equal_at_every_width(tmp_path):
+    net, other = variable().eval(), variable()
+    path = save(net, tmp_path / "deep" / "net.safetensors")
+    load(other, str(path))
+    assert other.training
+    x = torch.rand(5, 1, 4, 4)
+    for width in range(1, 7):
+        with at_width(net, width), at_width(other, width):
+            assert torch.equal(net(x), other(x))
+
+
+SCRIPT = """
+import sys; sys.modules["vsnn_lab"] = None
+import torch
+from safetensors.torch import load_file
+from torch import nn
+hand = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))
+hand.load_state_dict(load_file(sys.argv[1]))
+print(hand(torch.ones(1, 5)).tolist())
+"""
+
+
+def test_a_submodel_loads_into_the_hand_written_network_without_the_package(tmp_path):
+    net = MLP(5, (Width(8),), 2)
+    path = save(net, tmp_path / "small.safetensors", width=3)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(path)], capture_output=True, text=True
+    )
+    with at_width(net, 3):
+        expected = net(torch.ones(1, 5))
+    torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected, msg=done.stderr)
+
+
+def test_the_header_says_what_the_file_holds(tmp_path):
+    net = MLP(5, (Width(8),), 2)
+    header = load(net, save(net, tmp_path / "a"))
+    assert header == {
+        "format": 1,
+        "package": f"vsnn_lab {vsnn_lab.__version__}",
+        "class": "vsnn_lab.networks.mlp.MLP",
+        "architecture": repr(net),
+        "steps": [8],
+        "width": None,
+    }
+    header = checkpoints.read_header(save(net, tmp_path / "b", width=3))
+    assert (header["class"], header["steps"], header["width"]) == (
+        "torch.nn.modules.container.Sequential",
+        [8],
+        3,
+    )
+    assert "in_features=5, out_features=3" in header["architecture"]
+
+
+def test_the_width_of_a_network_that_was_cut_before_is_noted(tmp_path):
+    net = nn.Sequential(nn.Linear(5, 3))
+    header = load(nn.Sequential(nn.Linear(5, 3)), save(net, tmp_path / "a", width=3))
+    assert (header["steps"], header["width"]) == ([], 3)
+
+
+def test_several_knobs_are_cut_by_a_dict_and_noted_in_the_order_of_the_modules(tmp_path):
+    first, second = Width(4), Width(6)
+    path = save(MLP(3, (first, second), 2), tmp_path / "a", width={second.control: 5})
+    assert checkpoints.read_header(path)["width"] == [4, 5]
+    assert {key: tuple(value.shape) for key, value in load_file(path).items()} == {
+        "0.weight": (4, 3),
+        "0.bias": (4,),
+        "2.weight": (5, 4),
+        "2.bias": (5,),
+        "4.weight": (2, 5),
+        "4.bias": (2,),
+    }
+
+
+def test_tied_weights_come_back_tied(tmp_path):
+    net, other = Tied(), Tied()
+    load(other, save(net, tmp_path / "a"))
+    assert other.first.weight is other.last.weight
+    x = torch.randn(3, 4)
+    assert torch.equal(other(x), x @ net.first.weight.T @ net.first.weight.T)
+
+
+def test_different_weights_are_not_forced_into_a_tied_one(tmp_path):
+    path = save(Tied(tie=False), tmp_path / "a")
+    net = Tied()
+    before = net.first.weight.clone()
+    with pytest.raises(ValueError, match=r"last\.weight and first\.weight are one tensor, in the"):
+        load(net, path)
+    assert torch.equal(net.first.weight, before)
+
+
+def test_buffers_and_dtypes_come_back(tmp_path):
+    net, other = (nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).double() for _ in range(2))
+    net(torch.randn(7, 2, dtype=torch.float64))
+    load(other, save(net, tmp_path / "a"))
+    for key, value in net.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+
+
+def test_positions_of_another_knob_are_not_taken_for_this_ones(tmp_path):
+    def network(steps):
+        return MLP(5, (WidthControl(steps).axis(8),), 2)
+
+    path = save(network(4), tmp_path / "a")
+    other = network(8)
+    before = other[0].weight.clone()
+    with pytest.raises(ValueError, match=r"knobs of \[4\] steps, as .*a says, got \[8\]"):
+        load(other, path)
+    assert torch.equal(other[0].weight, before)
+    plain = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+    load(plain, path)
+    load(other, save(plain, tmp_path / "b"))
+    assert torch.equal(other[0].weight, plain[0].weight)
+
+
+def test_the_best_weights_of_a_run_load_too(tmp_path):
+    net, other = variable(), variable()
+    path = checkpoints.write(tmp_path / "best.safetensors", net.state_dict(), {"epochs": []})
+    assert load(other, path) == {"epochs": []}
+    assert torch.equal(other.encoder[1].weight, net.encoder[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            variable(hidden=11),
+            r"a holds, vsnn_lab\.networks\.autoencoders\.Autoencoder, got other tensors: "
+            r"encoder\.1\.weight has shape \(11, 16\), in the file \(12, 16\); .*; and 1 more",
+        ),
+        (
+            nn.Sequential(variable().encoder),
+            r"0\.1\.weight is not in the file; .*; and 7 more",
+        ),
+        (nn.ReLU(), r"decoder\.0\.weight is only in the file; .*; and 3 more"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_key_by_key_and_changes_nothing(
+    tmp_path, other, message
+):
+    path = save(variable(), tmp_path / "a")
+    before = {key: value.clone() for key, value in other.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        load(other, path)
+    assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
+
+
+def test_a_submodel_that_does_not_fit_tells_its_width(tmp_path):
+    path = save(MLP(5, (Width(8),), 2), tmp_path / "a", width=3)
+    with pytest.raises(ValueError, match=r"container\.Sequential of width 3, got other tensors"):
+        load(MLP(5, (Width(8),), 2), path)
+
+
+def test_a_file_of_a_later_format_is_refused(tmp_path):
+    path = checkpoints.write(tmp_path / "a", {}, {"format": 2, "package": "vsnn_lab 9.0"})
+    with pytest.raises(ValueError, match=r"format 1, got .*a of format 2; vsnn_lab 9\.0 wrote it"):
+        load(nn.ReLU(), path)
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        load(variable(), tmp_path / "nothing")
+
+
+class Stateful(nn.Linear):
+    def get_extra_state(self):
+        return {"anything": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "error", "message"),
+    [
+        ("net", None, TypeError, r"model must be a torch\.nn\.Module, got 'net'"),
+        (variable(), 7, ValueError, r"width must lie in 1\.\.6, got 7"),
+        (variable(), 2.0, TypeError, r"width must be an integer in 1\.\.6, got 2\.0"),
+        (nn.Linear(2, 2), 0, ValueError, "width must be at least 1, got 0"),
+        (nn.Linear(2, 2), {WidthControl(2): 1}, TypeError, "width must be an integer"),
+        (Stateful(2, 2), None, TypeError, "must keep tensors only, got _extra_state of dict"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_and_leaves_no_file(tmp_path, model, width, error, message):
+    with pytest.raises(error, match=message):
+        save(model, tmp_path / "a", width=width)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,126 @@
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from vsnn_lab import Triangular, figures, prefix_mask
+from vsnn_lab.figures import style
+from vsnn_lab.figures.autoencoder import move
+from vsnn_lab.figures.images import mosaic, png, row_centers, to_bytes
+from vsnn_lab.figures.masks import show_mask
+from vsnn_lab.measure.ablation import WidthSweep
+
+STYLES = [value for value in vars(style).values() if isinstance(value, style.Style)]
+
+
+@pytest.fixture
+def sweep():
+    widths = np.arange(1, 9)
+    return WidthSweep("mse_loss", widths, 1.0 / widths, 8)
+
+
+def named(figure: go.Figure) -> dict[str, go.Scatter]:
+    return {trace.name: trace for trace in figure.data}
+
+
+def luminance(color: str) -> float:
+    """Compute the relative luminance of WCAG 2.1."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.INK, style.HERE])
+def test_every_colour_stands_out_by_three_to_one_on_white_and_on_black_pages(color):
+    light = 1.05 / (luminance(color) + 0.05)
+    dark = (luminance(color) + 0.05) / (luminance("#111111") + 0.05)
+    assert light >= 3
+    assert dark >= 3
+
+
+def test_no_two_kinds_share_a_colour_a_marker_or_a_name():
+    for attribute in ("color", "symbol", "name"):
+        assert len({getattr(s, attribute) for s in STYLES}) == len(STYLES)
+
+
+def test_a_sweep_figure_draws_each_number_where_it_belongs(sweep):
+    figure = figures.sweep_figure(
+        sweep, scale=10, plain=0.05, dedicated={4: [0.1, 0.2, 0.6], 2: 0.3}, pca={1: 2.0, 2: 1.0}
+    )
+    traces = named(figure)
+    np.testing.assert_allclose(traces["variable network"].y, 10 / np.arange(1, 9))
+    np.testing.assert_allclose(traces["plain full-width network"].y, [0.5, 0.5])
+    points = traces["dedicated networks"]
+    np.testing.assert_allclose(points.x, [2, 4])
+    np.testing.assert_allclose(points.y, [3, 3])
+    np.testing.assert_allclose(points.error_y.array, [0, 3])
+    np.testing.assert_allclose(points.error_y.arrayminus, [0, 2])
+    np.testing.assert_allclose(traces["PCA"].y, [20, 10])
+    assert figure.layout.yaxis.rangemode == "tozero"
+    assert figure.layout.yaxis.title.text == "mse_loss"
+
+
+def test_the_fraction_axis_divides_every_width_by_the_full_one(sweep):
+    figure = figures.sweep_figure(sweep, fraction=True, dedicated={4: 0.1}, plain=0.1)
+    np.testing.assert_allclose(named(figure)["variable network"].x, np.arange(1, 9) / 8)
+    assert list(named(figure)["dedicated networks"].x) == [0.5]
+    assert list(named(figure)["plain full-width network"].x) == [0.125, 1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "ticks"),
+    [(1, [1]), (8, [1, 2, 4, 8]), (20, [1, 2, 4, 8, 20]), (24, [1, 2, 4, 8, 16, 24])],
+)
+def test_a_log2_axis_has_the_widths_themselves_as_ticks(steps, ticks):
+    axis = style.log2_axis(steps, "width")
+    assert axis["type"] == "log"
+    assert list(axis["tickvals"]) == ticks
+    assert axis["ticktext"] == [str(tick) for tick in ticks]
+    low, high = axis["range"]
+    assert 10**low < 1
+    assert 10**high > steps
+
+
+def test_pixels_keep_one_scale_and_are_clipped():
+    images = torch.tensor([0.0, 0.5, 1.0, 7.0, -3.0, 0.2]).view(1, 1, 2, 3)
+    assert to_bytes(images).tolist() == [[[[0], [128], [255]], [[255], [0], [51]]]]
+
+
+def test_a_mosaic_puts_each_reconstruction_below_its_original():
+    originals = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) + np.zeros((3, 4, 5, 3), np.uint8)
+    rebuilt = originals + 100
+    canvas = mosaic(originals, rebuilt, columns=2)
+    assert canvas.shape == (4 * 6 - 2, 2 * 7 - 2, 4)
+    for index, (top, left) in enumerate([(0, 0), (0, 7), (12, 0)]):
+        assert (canvas[top : top + 4, left : left + 5, :3] == index).all()
+        assert (canvas[top + 6 : top + 10, left : left + 5, :3] == index + 100).all()
+    assert canvas[..., 3].sum() == 255 * 6 * 20
+    assert row_centers(3, 4, 2) == [1.5, 7.5, 13.5, 19.5]
+
+
+def test_a_mosaic_of_unequal_shapes_is_refused():
+    with pytest.raises(ValueError, match=r"one shape, got \(1, 2, 2, 1\) and \(2, 2, 2, 1\)"):
+        mosaic(np.zeros((1, 2, 2, 1), np.uint8), np.zeros((2, 2, 2, 1), np.uint8), 1)
+
+
+def test_a_move_equals_a_figure_drawn_there(sweep):
+    originals = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
+    moved = figures.autoencoder_figure(originals, originals // 2, sweep, 8, pca={1: 1.0})
+    drawn = figures.autoencoder_figure(originals, originals // 4, sweep, 3, pca={1: 1.0})
+    move(moved, png(mosaic(originals, originals // 4, 5)), sweep, 3)
+    assert moved.to_plotly_json() == drawn.to_plotly_json()
+
+
+def test_a_gallery_shows_every_mask_under_its_title():
+    masks = {"a": prefix_mask(Triangular()(4, 4), 4), "b": prefix_mask(Triangular()(2, 8), 8)}
+    figure = figures.mask_gallery(masks)
+    assert [note.text for note in figure.layout.annotations] == ["a", "b"]
+    np.testing.assert_array_equal(figure.data[0].z, np.tri(4))
+    assert figure.data[1].z.shape == (2, 8)
+
+
+def test_another_mask_equals_a_figure_drawn_with_it():
+    first, second = (prefix_mask(Triangular()(n, n), n) for n in (4, 7))
+    shown = figures.mask_figure(first, 16)
+    show_mask(shown, second)
+    assert shown.to_plotly_json() == figures.mask_figure(second, 16).to_plotly_json()

@@ -1,0 +1,170 @@
+"""What runs sliced, what masked, and what is left where it lies."""
+
+import pytest
+import torch
+from torch import nn
+
+from vsnn_lab import MLP, VariableLinear, Width, at_width, forward_at_widths
+from vsnn_lab.layers import VariableBatchNorm1d, VariableConv1d, VariableLayerNorm
+from vsnn_lab.networks.forward import _BLOCKS, _SMALLEST_RUN, _SMALLEST_RUN_OF_IMAGES, output_axis
+
+
+class Witness(nn.Module):
+    """A layer that notes where the knob stood and where its input lay, call by call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = VariableLinear(2, Width(4))
+        self.out_axis = self.layer.out_axis
+        self.positions, self.inputs = [], []
+
+    def forward(self, x):
+        self.positions.append(self.out_axis.control.position)
+        self.inputs.append(x)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_smallest_run_is_sliced_and_a_batch_of_one_sample_less_is_masked(parts):
+    net, widths = Witness(), torch.arange(1, parts + 1).repeat_interleave(_SMALLEST_RUN)
+    x = torch.randn(len(widths), 2)
+    whole = forward_at_widths(net, x, widths)
+    assert net.positions == list(range(1, parts + 1))
+    net.positions.clear()
+    shorter = forward_at_widths(net, x[1:], widths[1:])
+    assert [position.tolist() for position in net.positions] == [widths[1:].tolist()]
+    torch.testing.assert_close(shorter, whole[1:])
+
+
+def test_a_batch_of_one_width_is_sliced_however_small_it_is():
+    net = Witness()
+    forward_at_widths(net, torch.ones(3, 2), torch.tensor([2, 2, 2]))
+    assert net.positions == [2]
+
+
+def test_a_batch_in_order_is_not_copied():
+    net, x = Witness(), torch.randn(2 * _SMALLEST_RUN, 2)
+    forward_at_widths(net, x, torch.tensor([1, 4]).repeat_interleave(_SMALLEST_RUN))
+    first, second = net.inputs
+    assert first.data_ptr() == x.data_ptr()
+    assert second.data_ptr() == x[_SMALLEST_RUN:].data_ptr()
+
+
+def test_the_output_of_a_batch_of_one_width_is_not_copied():
+    width, outputs = Width(4), []
+    net = nn.Sequential(VariableLinear(2, width), VariableLinear(width, 3))
+    net.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    result = forward_at_widths(net, torch.ones(3, 2), torch.tensor([2, 2, 2]))
+    assert len(outputs) == 1
+    assert result is outputs[0]
+
+
+def test_runs_of_a_shuffled_batch_go_back_to_their_places():
+    net = Witness()
+    widths = torch.tensor([3, 1]).repeat(_SMALLEST_RUN)
+    x = torch.randn(len(widths), 2)
+    output = forward_at_widths(net, x, widths)
+    assert net.positions == [1, 3]
+    for row in range(4):
+        with at_width(net, int(widths[row])):
+            expected = net.layer(x[row])
+        torch.testing.assert_close(output[row, : len(expected)], expected)
+        assert not output[row, len(expected) :].any()
+
+
+def test_the_axis_that_a_module_names_lies_last_unless_it_says_where():
+    net, widths = Witness(), torch.tensor([1, 3])
+    x = torch.randn(2, 5, 2)
+    whole = x @ net.layer.weight.T + net.layer.bias
+    expected = whole.masked_fill(torch.arange(4) >= widths[:, None, None], 0)
+    torch.testing.assert_close(forward_at_widths(net, x, widths), expected)
+    assert output_axis(net) == (net.out_axis, -1)
+
+
+@pytest.mark.parametrize("model", [nn.Flatten(), nn.Sequential(), nn.Sequential(nn.ReLU())])
+def test_a_model_that_names_no_axis_has_a_fixed_output(model):
+    assert output_axis(model) == (0, -1)
+
+
+def dense(conditioned=False):
+    hidden = Width(64)
+    return MLP(3, (hidden, hidden), 2, nn.Sigmoid, conditioned=conditioned).double()
+
+
+def convolutional():
+    channels = Width(64)
+    layers = [VariableConv1d(3, channels, 1), nn.Sigmoid(), VariableConv1d(channels, channels, 1)]
+    return nn.Sequential(*layers, nn.Sigmoid()).double()
+
+
+def opening():
+    """A network whose inputs and outputs vary, too."""
+    width = Width(64)
+    return nn.Sequential(VariableLinear(width, width), nn.Sigmoid()).double()
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "smallest"),
+    [
+        (dense, (3,), _SMALLEST_RUN),
+        (opening, (64,), _SMALLEST_RUN),
+        (convolutional, (3, 2), _SMALLEST_RUN_OF_IMAGES),
+    ],
+)
+def test_samples_of_many_widths_are_sorted_into_blocks_as_wide_as_their_widest(
+    build, shape, smallest
+):
+    net, rows = build(), 2 * smallest * _BLOCKS + 5
+    x = torch.randn(rows, *shape).double()
+    widths = torch.randint(1, 64, (rows,), generator=torch.Generator().manual_seed(0))
+    sizes = []
+    net[0].register_forward_hook(lambda module, args, output: sizes.append(output.shape[:2]))
+    found = forward_at_widths(net, x, widths)
+    found.square().sum().backward()
+    ordered = widths.sort().values
+    assert sizes == [(len(block), block.max()) for block in ordered.tensor_split(_BLOCKS)]
+    gradients = [parameter.grad.clone() for parameter in net.parameters()]
+    net.zero_grad()
+    # By definition: one masked call.
+    with at_width(net, widths):
+        expected = net(x)
+    axis, dim = output_axis(net)
+    if isinstance(axis, Width):
+        units = torch.arange(64).view(-1, *[1] * (-1 - dim))
+        expected = expected.where(units < widths.view(-1, *[1] * (expected.dim() - 1)), 0.0)
+    expected.square().sum().backward()
+    torch.testing.assert_close(found, expected)
+    for found, parameter in zip(gradients, net.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.grad)
+    assert axis == 2 or axis.control.widest == 64
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: dense(conditioned=True),
+        lambda: with_norm(VariableBatchNorm1d),
+        lambda: with_norm(VariableLayerNorm),
+    ],
+)
+def test_layers_that_take_more_than_first_units_are_masked_in_one_call(build):
+    net, rows = build(), 2 * _SMALLEST_RUN * _BLOCKS
+    sizes = []
+    net[0].register_forward_hook(lambda module, args, output: sizes.append(output.shape))
+    forward_at_widths(net, torch.randn(rows, 3).double(), torch.arange(rows) % 64 + 1)
+    assert sizes == [(rows, 64)]
+
+
+def with_norm(norm):
+    width = Width(64)
+    return nn.Sequential(VariableLinear(3, width), norm(width), VariableLinear(width, 2)).double()
+
+
+@pytest.mark.parametrize(("missing", "blocks"), [(0, 2), (1, 1)])
+def test_a_block_has_twice_the_rows_of_the_smallest_run(missing, blocks):
+    net, rows = dense(), 4 * _SMALLEST_RUN - missing
+    sizes = []
+    net[0].register_forward_hook(lambda module, args, output: sizes.append(len(output)))
+    forward_at_widths(net, torch.randn(rows, 3).double(), torch.arange(rows) % 64 + 1)
+    assert len(sizes) == blocks
+    assert sum(sizes) == rows

@@ -1,0 +1,228 @@
+"""Take a width home: verified against the variable network, and as ONNX."""
+
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab._basics.checks import check_path
+from vsnn_lab._basics.files import replacing
+from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.networks.extraction import cut_positions, extract
+from vsnn_lab.widths import WidthControl, at_width
+
+_ONNX_BYTES = 2**31 - 1  # most that one protobuf file holds
+
+
+def verify_extraction(
+    model: nn.Module, width: int | Mapping[WidthControl, int], inputs: Any
+) -> float:
+    """Return how far the extracted network is from the variable one at a width.
+
+    Both run in evaluation mode, without gradients, on the model's device and on copies of
+    ``inputs``; modes and knobs are put back.
+
+    Args:
+        model: A module with variable axes.
+        width: As in `extract`.
+        inputs: What the model takes: a tensor, a list or a dict; a tuple is several arguments.
+
+    Returns:
+        Largest absolute difference between the outputs' numbers; infinite where only one of two is
+        no number. The outputs may be tensors, or tuples, lists and dicts of them.
+
+    Raises:
+        TypeError: If ``width`` is not an integer, ``inputs`` or an output is of another type.
+        ValueError: If ``width`` lies outside the range, or the outputs differ in structure.
+
+    Example:
+        >>> from vsnn_lab import MLP, Width
+        >>> verify_extraction(MLP(3, (Width(8),), 2), 5, torch.ones(4, 3)) < 1e-5
+        True
+    """
+    positions = cut_positions(model, width)
+    if not isinstance(inputs, Tensor | tuple | list | Mapping):
+        raise TypeError(
+            f"inputs must be a tensor, tuple, list or dict, got {type(inputs).__name__}"
+        )
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    first = next(model.parameters(), None)
+    device = None if first is None else first.device
+    cut = extract(model, positions).eval()
+    with torch.no_grad():
+        found = cut(*_copied(arguments, device))
+        with kept_mode(model), at_width(model, positions):
+            model.eval()
+            expected = model(*_copied(arguments, device))
+    return _deviation(_tensors(found), _tensors(expected))
+
+
+def export_onnx(
+    model: nn.Module,
+    width: int | Mapping[WidthControl, int],
+    path: str | Path,
+    inputs: Tensor | tuple[Tensor, ...],
+    *,
+    tolerance: float = 1e-5,
+) -> float:
+    """Write the submodel of one width as one ONNX file for any batch size, and check it.
+
+    onnxruntime runs it on ``inputs`` and on a batch of another size, and only a file that agrees
+    with the extracted network, in evaluation mode on the CPU, takes its place at ``path``.
+
+    Args:
+        model: A module with variable axes.
+        width: As in `extract`.
+        path: The file; missing folders are made.
+        inputs: A typical batch, shape (batch, ...), or a tuple of one for each argument.
+        tolerance: Largest absolute difference to accept.
+
+    Returns:
+        Largest absolute difference between the outputs of onnxruntime and of the network.
+
+    Raises:
+        ImportError: If onnx, onnxscript or onnxruntime is missing.
+        TypeError: If an argument has the wrong type.
+        ValueError: If ``width`` lies outside the range, the inputs are not batches of one size, the
+            network is too large for one file, or the difference exceeds ``tolerance``.
+    """
+    positions = cut_positions(model, width)
+    arguments = _batches(inputs)
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
+        raise TypeError(f"tolerance must be a number, got {tolerance!r}")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, got {tolerance}")
+    path = check_path("path", path, "file")
+    runtime = _onnx_runtime()
+    cut = extract(model, positions).eval().cpu()
+    size = sum(value.nbytes for value in chain(cut.parameters(), cut.buffers()))
+    if size > _ONNX_BYTES:
+        raise ValueError(
+            f"model must fit one ONNX file of {_ONNX_BYTES} bytes, got {size}; choose a smaller "
+            "width"
+        )
+    rows = len(arguments[0])
+    # What the network cannot take it says in a line, and the exporter in pages.
+    with torch.no_grad():
+        _tensors(cut(*_copied(arguments, None)))
+    program = torch.onnx.export(
+        cut,
+        _resized(arguments, max(rows, 2)),  # torch.export takes a size of 1 for a constant
+        dynamo=True,
+        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in arguments),
+        verbose=False,
+    )
+    data = program.model_proto.SerializeToString()
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    deviation = max(
+        _onnx_deviation(session, cut, _resized(arguments, count))
+        for count in (rows, 1 if rows > 1 else 3)
+    )
+    if deviation > tolerance:
+        raise ValueError(
+            f"tolerance must cover what onnxruntime deviates by, got {tolerance} and a deviation "
+            f"of {deviation:.3g}; nothing was written to {path}"
+        )
+    with replacing(path) as part:
+        part.write_bytes(data)
+    return deviation
+
+
+def _copied(value: Any, device: torch.device | None, _around: tuple[int, ...] = ()) -> Any:
+    """Copy nested tensors, because a network may begin with an operation in place."""
+    if id(value) in _around:
+        raise ValueError("inputs must not hold themselves, got a list or dict inside itself")
+    inner = partial(_copied, device=device, _around=(*_around, id(value)))
+    match value:
+        case Tensor():
+            return value.detach().to(device, copy=True)
+        case Mapping():
+            return {key: inner(item) for key, item in value.items()}
+        case tuple() if hasattr(value, "_fields"):
+            return type(value)(*map(inner, value))
+        case tuple() | list():
+            return type(value)(map(inner, value))
+    return value
+
+
+def _tensors(output: Any, place: str = "output") -> dict[str, Tensor]:
+    """Return the tensors of an output by their place in it, in order."""
+    match output:
+        case None:
+            return {}
+        case Tensor():
+            return {place: output}
+        case Mapping():
+            items = output.items()
+        case tuple() | list():
+            items = enumerate(output)
+        case _:
+            raise TypeError(
+                "model must return tensors, or tuples, lists or dicts of them, got "
+                f"{type(output).__name__} as {place}"
+            )
+    parts = (_tensors(item, f"{place}[{key!r}]") for key, item in items)
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def _deviation(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    shapes = [{k: tuple(v.shape) for k, v in side.items()} for side in (found, expected)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "model must return what its submodel returns, got shapes "
+            f"{shapes[1]} against {shapes[0]}"
+        )
+    gaps = [_difference(found[name].cpu(), expected[name].cpu()) for name in found]
+    return max(gaps, default=0.0)
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    same = (a == b) | (a.isnan() & b.isnan())
+    wide = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float64)
+    gaps = (a.to(wide) - b.to(wide)).abs().masked_fill(same, 0.0).nan_to_num(torch.inf, torch.inf)
+    return gaps.max().item() if gaps.numel() else 0.0
+
+
+def _batches(inputs: Any) -> tuple[Tensor, ...]:
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    for value in arguments:
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"inputs must be a tensor or a tuple of tensors, got {type(value).__name__}"
+            )
+    shapes = [tuple(value.shape) for value in arguments]
+    if len({shape[:1] for shape in shapes}) != 1 or not shapes[0] or not shapes[0][0]:
+        raise ValueError(f"inputs must have one batch size, at least 1, got shapes {shapes}")
+    return tuple(value.detach().cpu() for value in arguments)
+
+
+def _resized(arguments: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
+    """Return batches of another size: the rows from the start, again and again."""
+    return tuple(value[torch.arange(rows) % len(value)] for value in arguments)
+
+
+def _onnx_runtime() -> ModuleType:
+    try:
+        modules = [import_module(name) for name in ("onnx", "onnxscript", "onnxruntime")]
+    except ImportError as error:
+        raise ImportError(
+            f"export_onnx needs {error.name}, got {error}; pip install vsnn-lab[onnx] brings it",
+            name=error.name,
+        ) from error
+    return modules[-1]
+
+
+def _onnx_deviation(session: Any, cut: nn.Module, arguments: tuple[Tensor, ...]) -> float:
+    names = [taken.name for taken in session.get_inputs()]
+    values = [value.numpy() for value in arguments]
+    found = session.run(None, dict(zip(names, values, strict=True)))
+    with torch.no_grad():
+        expected = _tensors(cut(*_copied(arguments, None)))
+    tensors = map(torch.from_numpy, found)
+    return _deviation(dict(zip(expected, tensors, strict=True)), expected)

@@ -1,0 +1,173 @@
+"""Networks in files: the tensors of a ``state_dict``, and a header that says what they are."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from vsnn_lab._basics import checkpoints
+from vsnn_lab._basics.checks import check_int, check_path
+from vsnn_lab.networks.extraction import cut_positions, extract
+from vsnn_lab.widths import WidthControl, width_controls
+
+# Of the header that `save_weights` writes; a reader of another format refuses the file.
+_FORMAT = 1
+_SHOWN = 5  # differences that an error names before it only counts
+
+
+def save_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    width: int | Mapping[WidthControl, int] | None = None,
+) -> Path:
+    """Save a variable network, or the submodel of one width, as safetensors.
+
+    The tensors bear the names of the ``state_dict``, so that ``safetensors.torch.load_file`` and
+    ``load_state_dict`` are enough to use them. A small JSON header says what they are: format,
+    package version, class, architecture, steps of the knobs, width. Nothing is pickled; after a
+    crash the old file or the new one is there, whole.
+
+    Args:
+        model: Any module.
+        path: The file; missing folders are made.
+        width: Cut this width out, as `extract` does, and save it; by default the whole network. Of
+            a plain network, one that was cut before, it is only noted.
+
+    Raises:
+        TypeError: If ``width`` is not an integer, or the model keeps state that is no tensor.
+        ValueError: If ``width`` lies outside the range.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from vsnn_lab import MLP, Width
+        >>> plain = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_weights(MLP(3, (Width(8),), 2), f"{folder}/net.safetensors", width=5)
+        ...     load_weights(plain, path)["width"]
+        5
+    """
+    controls = width_controls(model)
+    path = check_path("path", path, "file")
+    network, noted = model, None
+    if width is not None and controls:
+        kept = list(cut_positions(model, width).values())
+        noted = kept[0] if len(kept) == 1 else kept
+        network = extract(model, width)
+    elif width is not None:
+        noted = check_int("width", width)
+    state = network.state_dict()
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"model must keep tensors only, got {key} of {type(value).__name__}")
+    header = {
+        "format": _FORMAT,
+        # Not imported, because the top of the package imports the rooms and not the other way.
+        "package": f"vsnn_lab {sys.modules['vsnn_lab'].__version__}",
+        "class": f"{type(network).__module__}.{type(network).__qualname__}",
+        "architecture": repr(network),
+        "steps": [control.steps for control in controls],
+        "width": noted,
+    }
+    return checkpoints.write(path, state, header)
+
+
+def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load what `save_weights` wrote into a network of the same architecture.
+
+    All or nothing: names, shapes and steps of the knobs are checked before anything changes. Values
+    are cast to the dtypes of ``model``, and parameters that it ties together stay tied. A plain
+    network takes the file of a variable one, and the other way round.
+
+    Args:
+        model: The network to fill; on its device.
+        path: The file.
+
+    Returns:
+        The header, what the file says about itself.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, of another kind, or does not fit; the message says which
+            key differs.
+    """
+    steps = [control.steps for control in width_controls(model)]
+    path = check_path("path", path, "file")
+    found, header = checkpoints.read(path)
+    _check_header(path, header)
+    kept = header.get("steps") if header.get("width") is None else None
+    if kept and steps and kept != steps:
+        raise ValueError(
+            f"model must have knobs of {kept} steps, as {path} says, got {steps}; "
+            "positions of other knobs mean other widths"
+        )
+    own = model.state_dict(keep_vars=True)
+    differing = _differences(own, found) or _untied(own, found)
+    if differing:
+        more = len(differing) - _SHOWN
+        tail = f"; and {more} more" if more > 0 else ""
+        width = "" if header.get("width") is None else f" of width {header['width']}"
+        raise ValueError(
+            f"model must have the architecture that {path} holds, {header.get('class', '?')}"
+            f"{width}, got other tensors: {'; '.join(differing[:_SHOWN])}{tail}"
+        )
+    model.load_state_dict(found)
+    return header
+
+
+def _check_header(path: Path, header: Mapping[str, Any]) -> None:
+    """Refuse a header that neither `save_weights` nor a training run writes."""
+    written = header.get("format", _FORMAT)
+    if type(written) is not int or written != _FORMAT:
+        raise ValueError(
+            f"path must be a file of format {_FORMAT}, got {path} of format {written!r:.40}; "
+            f"{header.get('package', 'another version of the package')!s:.80} wrote it"
+        )
+    if "format" not in header:
+        # The best weights of a run, which tell their history instead.
+        rules = {"epochs": lambda value: isinstance(value, list)}
+    else:
+        rules = dict.fromkeys(("package", "class", "architecture"), _is_text)
+        rules |= {"steps": _are_positions, "width": _is_width}
+    for key, rule in rules.items():
+        if key not in header or not rule(header[key]):
+            told = f"got {header[key]!r:.40}" if key in header else "which is missing"
+            raise checkpoints.damaged(path, f"its header must tell {key}, {told}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_positions(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
+
+
+def _is_width(value: Any) -> bool:
+    return value is None or _are_positions(value if isinstance(value, list) else [value])
+
+
+def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Say which keys and shapes of a network and of a file differ."""
+    told = [
+        f"{key} is not in the file"
+        if key not in found
+        else f"{key} has shape {tuple(value.shape)}, in the file {tuple(found[key].shape)}"
+        for key, value in own.items()
+        if key not in found or found[key].shape != value.shape
+    ]
+    return told + [f"{key} is only in the file" for key in found if key not in own]
+
+
+def _untied(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Say which tensors a network ties together although the file holds different ones."""
+    first: dict[int, str] = {}
+    pairs = [(key, first.setdefault(id(value), key)) for key, value in own.items()]
+    return [
+        f"{key} and {other} are one tensor, in the file they differ"
+        for key, other in pairs
+        if checkpoints.digest([found[key]]) != checkpoints.digest([found[other]])
+    ]

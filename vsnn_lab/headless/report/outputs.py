@@ -1,0 +1,87 @@
+"""Outputs of a cell: what a page shows of each."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vsnn_lab import explore
+from vsnn_lab.explore.portable import MIME as INSTRUMENT
+from vsnn_lab.headless.report.text import Place, clean, markdown, printed
+from vsnn_lab.headless.runs.results import MIME as RECORD
+from vsnn_lab.headless.runs.results import decoded
+
+PLOTLY = "application/vnd.plotly.v1+json"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_NEEDS_KERNEL = "This instrument needs a kernel: open the notebook in JupyterLab."
+_STREAMS = ("stdout", "stderr")
+_PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One thing that a page shows.
+
+    Attributes:
+        kind: Which part of the template draws it.
+        value: What it is drawn from: text, HTML, an address, or data for Plotly.
+    """
+
+    kind: str
+    value: Any
+
+
+def blocks_of(outputs: list[Mapping[str, Any]], place: Place) -> list[Block]:
+    """Return what is shown of a cell's outputs, pieces of one stream together."""
+    blocks: list[Block] = []
+    for output in outputs:
+        block = _block(output, place)
+        if block and blocks and block.kind == blocks[-1].kind and block.kind in _STREAMS:
+            block = Block(block.kind, blocks.pop().value + block.value)
+        if block:
+            blocks.append(block)
+    ended = [
+        Block(block.kind, printed(block.value)) if block.kind in _STREAMS else block
+        for block in blocks
+    ]
+    return [block for block in ended if block.value]
+
+
+def _block(output: Mapping[str, Any], place: Place) -> Block | None:
+    kind = output["output_type"]
+    if kind == "stream":
+        return Block(output["name"], output["text"])
+    if kind == "error":
+        trace = printed("\n".join(output["traceback"]))
+        return Block("error", {"name": output["ename"], "said": output["evalue"], "trace": trace})
+    return _shown(output["data"], place)
+
+
+def _shown(data: Mapping[str, Any], place: Place) -> Block | None:
+    """Return the richest of the forms that an output has."""
+    if INSTRUMENT in data:
+        return Block("instrument", data[INSTRUMENT])
+    if PLOTLY in data:
+        return Block("figure", {name: data[PLOTLY].get(name) for name in ("data", "layout")})
+    if RECORD in data:
+        return Block("record", decoded(data[RECORD]))
+    if _WIDGET in data:
+        # Dead without its kernel: nobody misses a progress bar, but an instrument.
+        text = data.get("text/plain", "")
+        lost = any(f"{name}(" in text for name in explore.__all__)
+        return Block("note", _NEEDS_KERNEL) if lost else None
+    for kind in _PICTURES:
+        if kind in data:
+            return Block("picture", address(kind, data[kind]))
+    if "text/html" in data:
+        return Block("html", clean(data["text/html"], place.files).strip())
+    if "text/markdown" in data:
+        return Block("html", markdown(data["text/markdown"], place))
+    return Block("text", printed(data.get("text/plain", "")))
+
+
+def address(kind: str, picture: str) -> str:
+    """Return a picture as a data address, which a browser shows without a request."""
+    if kind == "image/svg+xml":
+        picture = base64.b64encode(picture.encode()).decode()
+    return f"data:{kind};base64,{''.join(picture.split())}"

@@ -1,0 +1,137 @@
+"""Write the pages of a report."""
+
+import warnings
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from vsnn_lab._basics.checks import check_collection, check_path
+from vsnn_lab._basics.files import replacing
+from vsnn_lab.figures import style
+from vsnn_lab.figures.checks import check_text
+from vsnn_lab.headless.report.notebook import read_notebook
+from vsnn_lab.headless.runs.folder import NOTEBOOK
+from vsnn_lab.headless.runs.results import single
+
+_ASSETS = ("report.css", "report.js")
+_HEAVY = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
+
+
+def build_report(
+    notebooks: Sequence[str | Path], folder: str | Path, *, title: str = "vsnn_lab"
+) -> Path:
+    """Write executed notebooks as a folder of pages for any browser.
+
+    A front page shows each notebook's question, picture, results and parameters; a page for each
+    notebook shows all of it, and the width slider of an autoencoder moves. Where an instrument
+    needs a kernel, its page says so. The pages ask no server for anything: the folder can be opened
+    from a disk, sent to somebody, or put on any web server. Links to files that are not in it
+    become text.
+
+    Args:
+        notebooks: Paths of executed notebooks, in the order of the front page.
+        folder: Where to; it is made.
+        title: Heading of the front page.
+
+    Returns:
+        The front page, ``index.html`` in the folder.
+
+    Raises:
+        FileNotFoundError: If there is no such notebook; nothing is written then.
+        ValueError: If one is no notebook, was never executed, or is there twice; nothing is
+            written then.
+        OSError: If the folder cannot be written.
+
+    Warns:
+        UserWarning: If a page takes more than 3 MB; names the page and its size.
+    """
+    paths = [
+        check_path("each of notebooks", path, "file")
+        for path in check_collection("notebooks", notebooks, "paths of executed notebooks")
+    ]
+    folder, title = check_path("folder", folder), check_text("title", title) or "vsnn_lab"
+    if not paths:
+        raise ValueError("notebooks must hold at least one executed notebook, got none")
+    names = _page_names(paths)
+    files = frozenset(["index.html", *(f"{name}.html" for name in names)])
+    read = [read_notebook(path, files) for path in paths]
+    pages = {f"{name}.html": notebook for name, notebook in zip(names, read, strict=True)}
+    templates = _templates(title)
+    texts = {
+        page: templates.get_template("notebook.html").render(page=page, notebook=each, pages=pages)
+        for page, each in pages.items()
+    }
+    texts["index.html"] = templates.get_template("index.html").render(pages=pages)
+    # What pages use is there before they are, and they before the front page.
+    for name, text in {"plotly.min.js": get_plotlyjs(), **_assets(), **texts}.items():
+        with replacing(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
+    for name in texts:
+        size = (folder / name).stat().st_size
+        if size > _HEAVY:
+            warnings.warn(
+                f"{folder / name} takes {size / 1e6:.1f} MB, more than {_HEAVY / 1e6:.0f} MB, and "
+                "opens slowly; fewer figures in a notebook make its page smaller",
+                stacklevel=2,
+            )
+    return folder / "index.html"
+
+
+def _page_names(paths: Sequence[Path]) -> list[str]:
+    """Name the page of each notebook: as it is called, with its folders where two are alike."""
+    whole = [_parts(path) for path in paths]
+    names = []
+    for path, own in zip(paths, whole, strict=True):
+        if whole.count(own) > 1:
+            raise ValueError(f"notebooks must differ from each other, got {path} twice")
+        # A run that is kept bears the name of its folder, and its notebook's that of the one above.
+        least = 2 if path.name == NOTEBOOK or own[-1].casefold() == "index" else 1
+        alike = (sum(each[-n:] == own[-n:] for each in whole) > 1 for n in range(least, len(own)))
+        names.append("-".join(own[-least - sum(alike) :]))
+    return names
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """Return the folders of a notebook and its name, without the file that all kept runs have."""
+    whole = path.resolve().with_suffix("")
+    return (whole.parent if path.name == NOTEBOOK else whole).parts[1:]
+
+
+def _assets() -> dict[str, str]:
+    own = resources.files("vsnn_lab.headless.report") / "pages"
+    return {name: (own / name).read_text(encoding="utf-8") for name in _ASSETS}
+
+
+def _templates(title: str) -> Environment:
+    templates = Environment(
+        loader=PackageLoader("vsnn_lab.headless.report", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"number": _number, "scalars": _scalars}
+    templates.globals |= {"title": title, "accent": style.VARIABLE.color, "here": style.HERE}
+    return templates
+
+
+def _scalars(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the results that fit on a line."""
+    return {name: value for name, value in results.items() if single(value)}
+
+
+def _number(value: Any) -> str:
+    """Return a value for people: four digits that count, thousands apart."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_number, value))
+    return "–" if value is None else str(value)  # noqa: RUF001 - a dash: no value

@@ -1,0 +1,216 @@
+"""What a notebook asks and what it can be told: its question and its parameters."""
+
+import ast
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vsnn_lab._basics.checks import check_path
+
+_CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A name of the cell tagged ``parameters``.
+
+    Attributes:
+        name: What it is called.
+        default: Its value in the notebook.
+        help: The comment behind it: unit, meaning, choices.
+    """
+
+    name: str
+    default: Any
+    help: str = ""
+
+    def check(self, value: Any) -> Any:
+        """Return a value of the default's type; an int may stand for a float.
+
+        Each item of a list must be of the type of one of the default's items.
+
+        Raises:
+            TypeError: If the value is of another type.
+        """
+        # The text of a literal shows its types, too, down to the last item.
+        if repr(value) == repr(self.default):
+            return value
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            return float(value)
+        # A default of None tells nothing about the type.
+        if self.default is not None and type(value) is not kind:
+            raise TypeError(
+                f"{self.name} must be {_a(kind)}, as its default {self.default!r} is, got {value!r}"
+            )
+        if kind is list and self.default:
+            return [self._item(item) for item in value]
+        return value
+
+    def _item(self, item: Any) -> Any:
+        """Return an item of a list, of the type of any of the default's."""
+        name, kinds = f"each of {self.name}", list(dict.fromkeys(map(type, self.default)))
+        if item is None and type(None) in kinds:
+            return item
+        # Beside others None stands for itself alone; and an int stays one where there are ints.
+        known = [each for each in self.default if each is not None or len(kinds) == 1]
+        known.sort(key=lambda each: type(each) is not type(item))
+        refused: list[TypeError] = []
+        for each in known:
+            try:
+                return Parameter(name, each).check(item)
+            except TypeError as error:
+                refused.append(error)
+        if len(kinds) == 1:
+            raise refused[0]
+        raise TypeError(
+            f"{name} must be {' or '.join(map(_a, kinds))}, as in its default {self.default!r}, "
+            f"got {item!r}"
+        )
+
+    def parse(self, text: str) -> Any:
+        """Return the value that a text on a command line stands for.
+
+        Raises:
+            TypeError: If it is of another type than the default.
+        """
+        if isinstance(self.default, str):
+            return text
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = text
+        if isinstance(self.default, list) and isinstance(value, tuple):
+            value = list(value)
+        return self.check(value)
+
+
+def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
+    """Return the parameters of a notebook with their defaults and comments.
+
+    Args:
+        notebook: Path of a notebook with a cell tagged ``parameters``.
+
+    Raises:
+        FileNotFoundError: If there is no such notebook.
+        ValueError: If it is no notebook, or a default is no literal.
+    """
+    import papermill
+
+    path = _existing(notebook)
+    try:
+        found = papermill.inspect_notebook(str(path))
+    except Exception as error:  # nbformat's, json's and papermill's own
+        raise ValueError(f"notebook must be a Jupyter notebook, got {path}: {error}") from error
+    return {name: _parameter(path, name, told) for name, told in found.items()}
+
+
+def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters by name, each of the type of its default.
+
+    Raises:
+        FileNotFoundError: If there is no such notebook.
+        TypeError: If a value is not of its default's type.
+        ValueError: If a name is unknown; the message lists the known ones.
+    """
+    return _checked(notebook, notebook_parameters(notebook), parameters)
+
+
+def all_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a notebook runs with: `check_parameters`, and the defaults of the others."""
+    known = notebook_parameters(notebook)
+    defaults = {name: each.default for name, each in known.items()}
+    return defaults | _checked(notebook, known, parameters)
+
+
+def _checked(
+    notebook: str | Path, known: Mapping[str, Parameter], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    for name in named_values("parameters", parameters):
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"parameters must be among {', '.join(known)} of {Path(notebook).name}, "
+                f"got {name!r}{hint}"
+            )
+    return {name: known[name].check(value) for name, value in parameters.items()}
+
+
+def notebook_question(notebook: str | Path) -> str:
+    """Return the heading of a notebook: its question, or its name where it has none."""
+    import nbformat
+
+    path = _existing(notebook)
+    for cell in nbformat.read(path, 4).cells[:1]:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return line.removeprefix("# ").strip()
+    return path.stem
+
+
+def notebooks_folder() -> Path:
+    """Return ``notebooks`` of the working directory, else of the checkout."""
+    here = Path("notebooks")
+    return here if here.is_dir() else _CHECKOUT / "notebooks"
+
+
+def find_notebook(name: str | Path, folder: str | Path | None = None) -> Path:
+    """Return the notebook of a path, of a name such as 01_masks, or of its number.
+
+    Args:
+        name: Path, name without its ending, or the first part of a name.
+        folder: Where named notebooks are; by default `notebooks_folder`.
+
+    Raises:
+        FileNotFoundError: If there is none; the message lists those that are.
+        ValueError: If there are several.
+    """
+    if check_path("name", name).is_file():
+        return Path(name)
+    folder = notebooks_folder() if folder is None else check_path("folder", folder)
+    notebooks = sorted(folder.glob("*.ipynb"))
+    found = [path for path in notebooks if path.stem == str(name)]
+    found = found or [path for path in notebooks if path.stem.startswith(str(name))]
+    if len(found) > 1:
+        among = ", ".join(path.stem for path in found)
+        raise ValueError(f"notebook must name one notebook, got {name}, which begins {among}")
+    if not found:
+        near = difflib.get_close_matches(str(name), [path.stem for path in notebooks], 1, 0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        among = ", ".join(path.stem for path in notebooks) or "none"
+        raise FileNotFoundError(f"no notebook {name} in {folder}, which has {among}{hint}")
+    return found[0]
+
+
+def named_values(argument: str, value: Any) -> Mapping[str, Any]:
+    """Return a mapping whose keys are names, or say what it is instead."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"{argument} must map names to values, got {value!r}")
+    return value
+
+
+def _existing(notebook: str | Path) -> Path:
+    path = check_path("notebook", notebook)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such notebook: {path}")
+    return path
+
+
+def _parameter(path: Path, name: str, told: Mapping[str, str]) -> Parameter:
+    try:
+        default = ast.literal_eval(told["default"])
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"{name} of {path.name} must have a number, text, list or None as its default, got "
+            f"{told['default']}"
+        ) from error
+    return Parameter(name, default, told["help"])
+
+
+def _a(kind: type) -> str:
+    names = {int: "an int", str: "a text", list: "a list", float: "a number", bool: "True or False"}
+    names |= {type(None): "None"}
+    return names.get(kind, f"a {kind.__name__}")

@@ -1,0 +1,203 @@
+"""What a notebook found: recorded in its own outputs, kept as plain files, loaded as a table."""
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vsnn_lab._basics.checks import check_path
+from vsnn_lab.headless.runs.folder import RESULTS, damaged, read_record, runs_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIME = "application/vnd.vsnn_lab.record+json"
+# JSON has no such numbers, and a kernel's messages would make texts of them.
+_NOT_FINITE = ("nan", "inf", "-inf")
+
+
+def record(**values: Any) -> None:
+    """Record results of a notebook, for those who compare runs.
+
+    They become part of the cell's output, and of the run's ``results.json`` when it is kept. A name
+    that is recorded again has the last value.
+
+    Args:
+        values: Numbers, texts, lists of them, or pandas tables, by name. Numbers come back exactly,
+            also nan and the infinities; what else a table holds, such as dates, comes back as text.
+
+    Raises:
+        TypeError: If a value is of another kind.
+
+    References:
+        The idea is scrapbook's, https://nteract-scrapbook.readthedocs.io.
+    """
+    from IPython.display import display
+
+    told = {name: _plain(name, value) for name, value in values.items()}
+    shown = ", ".join(f"{name} = {_short(value)}" for name, value in told.items())
+    coded = {name: _coded(value) for name, value in told.items()}
+    display({"text/plain": f"recorded: {shown}", MIME: coded}, raw=True)
+
+
+def decoded(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `record` wrote for JSON, by name, with its numbers as they were."""
+    return {name: _decoded(value) for name, value in told.items()}
+
+
+def recorded(notebook: Path) -> dict[str, Any]:
+    """Return what an executed notebook recorded, by name, as `record` wrote it."""
+    import nbformat
+
+    found: dict[str, Any] = {}
+    for cell in nbformat.read(notebook, 4).cells:
+        for output in cell.get("outputs", []):
+            found |= output.get("data", {}).get(MIME, {})
+    return found
+
+
+def results(folder: str | Path) -> dict[str, Any]:
+    """Return the results of the run in a folder; tables are pandas frames.
+
+    Raises:
+        FileNotFoundError: If no run has ended there.
+        ValueError: If a file is damaged.
+    """
+    read_record(folder)
+    return _loaded(Path(folder))
+
+
+def _loaded(folder: Path) -> dict[str, Any]:
+    """Return the results of a run whose record was read, and so its files compared with it."""
+    import pandas as pd
+
+    path = folder / RESULTS
+    try:
+        return {
+            name: pd.DataFrame(**value) if _is_table(value) else value
+            for name, value in decoded(json.loads(path.read_text(encoding="utf-8"))).items()
+        }
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(path, error) from error
+
+
+def load_runs(root: str | Path | None = None, notebook: str | None = None) -> "pd.DataFrame":
+    """Return a table of all runs that ended well: parameters and single results, a row each.
+
+    A damaged run is left out with a warning that names it.
+
+    Args:
+        root: Folder of all runs; by default ``runs/notebooks`` among the data.
+        notebook: Name of the notebook, without ending; by default all.
+
+    Returns:
+        Columns ``notebook``, ``started``, ``seconds``, ``commit``, ``folder``, then parameters and
+        results by their names; a result that is called like a parameter has `` (result)`` behind
+        it.
+    """
+    import pandas as pd
+
+    root = runs_root() if root is None else check_path("root", root)
+    pattern = "*" if notebook is None else check_path("notebook", notebook, "file").name
+    rows = []
+    for path in sorted(root.glob(f"{pattern}/*/run.json")):
+        try:
+            told, found = read_record(path.parent), _loaded(path.parent)
+        except FileNotFoundError:  # it is run again just now
+            continue
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            continue
+        if told["state"] != "done":
+            continue
+        row = {name: told[name] for name in ("notebook", "started", "seconds", "commit")}
+        row |= {"folder": str(path.parent), **told["parameters"]}
+        for name, value in found.items():
+            if not isinstance(value, list | pd.DataFrame):
+                row[f"{name} (result)" if name in row else name] = value
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a result as plain numbers, texts and lists; a table as its columns and rows."""
+    import pandas as pd
+
+    if isinstance(value, pd.Series):
+        value = value.to_frame()
+    if isinstance(value, pd.DataFrame):
+        named = any(value.index.names) or not isinstance(value.index, pd.RangeIndex)
+        whole = value.reset_index() if named else value
+        rows = whole.to_dict("split")["data"]
+        data = [[_plain_cell(cell) for cell in row] for row in rows]
+        return {"columns": [str(column) for column in whole.columns], "data": data}
+    if hasattr(value, "tolist"):  # NumPy's and torch's
+        value = value.tolist()
+    items = value if isinstance(value, list | tuple) else [value]
+    if not all(item is None or isinstance(item, bool | int | float | str) for item in items):
+        raise TypeError(
+            f"{name} must be a number, a text, a list of them or a pandas table to be recorded, "
+            f"got {type(value).__name__}"
+        )
+    return list(items) if isinstance(value, list | tuple) else value
+
+
+def _plain_cell(cell: Any) -> Any:
+    """Return a cell of a table as a number, a text, None, or a list of them."""
+    import pandas as pd
+
+    if hasattr(cell, "tolist"):
+        cell = cell.tolist()
+    if isinstance(cell, list | tuple):
+        return [_plain_cell(item) for item in cell]
+    if cell is None or isinstance(cell, bool | int | float | str):
+        return cell
+    return None if cell is pd.NA or cell is pd.NaT else str(cell)
+
+
+def _coded(value: Any) -> Any:
+    """Return a plain value with each number that is not finite as JSON can hold it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(float(value))}
+    if isinstance(value, list):
+        return [_coded(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _coded(item) for name, item in value.items()}
+    return value
+
+
+def _decoded(value: Any) -> Any:
+    """Return what `_coded` was given."""
+    if isinstance(value, dict) and set(value) == {"float"} and value["float"] in _NOT_FINITE:
+        return float(value["float"])
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _decoded(item) for name, item in value.items()}
+    return value
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"columns", "data"}
+
+
+def _short(value: Any) -> str:
+    if _is_table(value):
+        return f"a table of {len(value['data'])} rows"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """Return results as the text of their file."""
+    return json.dumps(found, indent=1)
+
+
+def single(value: Any) -> bool:
+    """Whether a result is one number or text, which a line can show."""
+    return isinstance(value, bool | int | float | str | np.generic)

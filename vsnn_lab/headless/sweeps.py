@@ -1,0 +1,270 @@
+"""Many runs of notebooks at once: on this machine's cores, or on a cluster of machines."""
+
+import atexit
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from vsnn_lab._basics.checks import check_callable, check_collection, check_int
+from vsnn_lab.headless.runs import Run, keep
+from vsnn_lab.headless.runs.parameters import named_values
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_TOPIC = "vsnn_lab"
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a sweep ended.
+
+    Attributes:
+        run: The run.
+        state: "done"; "failed" in a cell, or before the first one; or "lost" with the machines
+            that it was tried on.
+        error: What went wrong; empty for a run that is done.
+        executed: Whether it was executed now; False where its results were there before.
+    """
+
+    run: Run
+    state: Literal["done", "failed", "lost"]
+    error: str = ""
+    executed: bool = True
+
+
+def grid(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of some parameters, the last one fastest.
+
+    Args:
+        choices: Values by name.
+
+    Raises:
+        TypeError: If a name has no sequence of values.
+        ValueError: If a sequence is empty.
+
+    Example:
+        >>> grid({"EPOCHS": [5, 10], "SEED": [0, 1]})[:2]
+        [{'EPOCHS': 5, 'SEED': 0}, {'EPOCHS': 5, 'SEED': 1}]
+    """
+    for name, values in named_values("choices", choices).items():
+        if not len(check_collection(name, values, "values", hint="[8] is a single value")):
+            raise ValueError(f"{name} must have at least one value, got none")
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def sweep(
+    runs: Sequence[Run],
+    *,
+    scheduler: str | None = None,
+    slurm: int | None = None,
+    workers: int | None = None,
+    on_cell: Callable[[Run, float, int], None] | None = None,
+) -> Iterator[Outcome]:
+    """Keep many runs, several at a time and begun in their order, and yield each as it ends.
+
+    Runs whose results are there already are not repeated; a run whose worker dies goes to another,
+    up to three times; runs that fail do not stop the others. Machines of a cluster must share the
+    folders of the notebooks and of the runs.
+
+    Args:
+        runs: What to run; a run that is named twice runs once.
+        scheduler: Address of a dask scheduler; None starts a cluster of this machine's cores.
+        slurm: Number of Slurm jobs to ask for instead, as dask's configuration ``jobqueue.slurm``
+            describes one.
+        workers: Processes of the cluster of this machine; by default one a core, at most one a run.
+            Each has its share of the cores' threads.
+        on_cell: Called with a run, and as in `run_notebook`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If both a scheduler and Slurm are named, or workers beside either.
+        FileNotFoundError: If Slurm is asked for where there is no ``sbatch``.
+        ConnectionError: If the scheduler cannot be reached, when the first outcome is asked for.
+    """
+    check_collection("runs", runs, "runs", hint="Run.of(notebook, parameters) makes one")
+    if scheduler is not None and not isinstance(scheduler, str):
+        raise TypeError(f"scheduler must be the address of one, got {scheduler!r}")
+    if on_cell is not None:
+        check_callable("on_cell", on_cell, "a function of a run and two numbers")
+    asked = {str(run.folder): run for run in map(_checked, runs)}
+    if workers is not None:
+        check_int("workers", workers)
+    if slurm is not None:
+        check_int("slurm", slurm)
+    if scheduler is not None and slurm is not None:
+        raise ValueError(f"slurm must be None beside a scheduler, got {slurm} and {scheduler}")
+    if workers is not None and (scheduler is not None or slurm is not None):
+        other = f"slurm={slurm}" if scheduler is None else f"scheduler={scheduler!r}"
+        raise ValueError(
+            f"workers must be None beside a scheduler or Slurm, got {workers} and {other}"
+        )
+    if slurm is not None and shutil.which("sbatch") is None:
+        # Otherwise the jobs fail out of sight, and the sweep waits for them without end.
+        raise FileNotFoundError(
+            f"slurm must be asked for on a machine that has sbatch, got {slurm} without it"
+        )
+    return _swept(asked, scheduler, slurm, workers, on_cell)
+
+
+def _checked(run: Run) -> Run:
+    if not isinstance(run, Run):
+        raise TypeError(f"runs must hold runs, got {run!r}; Run.of(notebook, parameters) makes one")
+    return run
+
+
+def _swept(asked, scheduler, slurm, workers, on_cell) -> Iterator[Outcome]:
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    waiting = {}
+    for folder, run in asked.items():
+        try:
+            there = run.state == "done"
+        except ValueError as damaged:
+            yield Outcome(run, "failed", str(damaged), executed=False)
+            continue
+        if there:
+            yield Outcome(run, "done", executed=False)
+        else:
+            waiting[folder] = run
+    if not waiting:
+        return
+    queue = iter(waiting.items())
+    with _client(scheduler, slurm, workers, len(waiting)) as (client, at_once):
+        if on_cell is not None:
+            client.subscribe_topic(
+                _TOPIC, lambda event: on_cell(asked[event[1]["folder"]], *event[1]["cells"])
+            )
+
+        def begin(count: int) -> "list[Future]":
+            # A key of its own each, so that the scheduler never runs one twice at a time.
+            return [
+                client.submit(_kept, run, key=key) for key, run in itertools.islice(queue, count)
+            ]
+
+        futures = as_completed(begin(at_once))
+        for future in futures:
+            futures.update(begin(1))
+            run = waiting[future.key]
+            try:
+                state, error = future.result()
+                yield Outcome(run, state, error)
+            except KilledWorker:
+                yield Outcome(run, "lost", "every worker that it was tried on died")
+            except Exception as error:  # whatever else a machine may do wrong, the rest goes on
+                yield Outcome(run, "lost", _line(error))
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _kept(run: Run) -> tuple[str, str]:
+    """Execute a run on a worker, and tell the scheduler how far it is."""
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def tell(done: float, cells: int) -> None:
+        worker.log_event(_TOPIC, {"folder": str(run.folder), "cells": (done, cells)})
+
+    try:
+        keep(run, progress=False, on_cell=tell)
+    except Exception as error:  # dask would fill the terminal with the worker's traceback
+        shown = str(error) if type(error).__name__ == "PapermillExecutionError" else _line(error)
+        return "failed", shown
+    return "done", ""
+
+
+@contextmanager
+def _client(
+    scheduler: str | None, slurm: int | None, workers: int | None, runs: int
+) -> "Iterator[tuple[Client, int]]":
+    """Connect to the machines that are to be used, and let go of them afterwards.
+
+    Beside the client stands how many runs to hand over at a time. This machine is handed what it
+    can run: of what a scheduler holds back, it keeps no order. To others workers may come.
+    """
+    from distributed import Client
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler)
+        except OSError as error:
+            raise ConnectionError(
+                f"scheduler must be reachable, got {scheduler!r}: {error}"
+            ) from error
+        with client:
+            yield client, runs
+        return
+    if slurm is not None:
+        with slurm_cluster() as cluster, Client(cluster) as client:
+            cluster.scale(jobs=slurm)
+            yield client, runs
+        return
+    with _local_cluster(workers, runs) as cluster, Client(cluster) as client:
+        client.register_plugin(_leaving_at_once())
+        yield client, len(cluster.workers)
+
+
+@contextmanager
+def _local_cluster(workers: int | None, runs: int) -> Iterator[Any]:
+    """Start processes of this machine that share its cores."""
+    import dask
+    from distributed import LocalCluster
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(runs, cores if workers is None else workers)
+    threads = str(max(1, cores // workers))
+    environ = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in _THREADS}
+    with (
+        tempfile.TemporaryDirectory(prefix="vsnn_lab-", ignore_cleanup_errors=True) as scratch,
+        dask.config.set({**environ, "temporary-directory": scratch}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            # On loopback, and without the page of figures, which nobody asked for.
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            # What matters of a dead worker is in the run's outcome.
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def _leaving_at_once() -> Any:
+    """Return a plugin that spares workers the seconds in which Python takes torch apart."""
+    from distributed import WorkerPlugin
+
+    class LeavingAtOnce(WorkerPlugin):
+        def setup(self, worker):
+            atexit.register(os._exit, 0)
+
+    return LeavingAtOnce()
+
+
+def slurm_cluster() -> Any:
+    """Return a cluster of Slurm jobs, a worker of one task at a time each.
+
+    Queue, memory, cores and wall time come from dask's configuration, ``jobqueue.slurm``; so does
+    ``security``, without which whoever reaches this machine's port may run code as you.
+    """
+    import dask
+    from dask_jobqueue import SLURMCluster
+
+    extra = dask.config.get("jobqueue.slurm.worker-extra-args")
+    # All cores are for the one run.
+    return SLURMCluster(processes=1, worker_extra_args=[*extra, "--nthreads", "1"])

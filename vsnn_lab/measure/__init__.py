@@ -1,0 +1,30 @@
+"""What a width is worth and what it costs: metrics at each width, counts, latency, budgets.
+
+May import ``_basics``, ``widths``, ``samplers``, ``layers``, ``networks``.
+"""
+
+from vsnn_lab.measure.ablation import WidthSweep, kept_mode, mean_metric, width_sweep
+from vsnn_lab.measure.budgets import choose_width, choose_widths
+from vsnn_lab.measure.costs import (
+    Latency,
+    count_macs,
+    count_macs_by_width,
+    count_parameters,
+    measure_latency,
+)
+from vsnn_lab.measure.recalibration import recalibrate
+
+__all__ = [
+    "Latency",
+    "WidthSweep",
+    "choose_width",
+    "choose_widths",
+    "count_macs",
+    "count_macs_by_width",
+    "count_parameters",
+    "kept_mode",
+    "mean_metric",
+    "measure_latency",
+    "recalibrate",
+    "width_sweep",
+]

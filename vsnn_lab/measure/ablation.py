@@ -1,0 +1,301 @@
+"""Ablate: evaluate one trained network at reduced widths, weights unchanged."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vsnn_lab._basics.checks import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_int,
+    check_pair,
+    check_returned,
+)
+from vsnn_lab.measure.costs import (
+    check_inputs,
+    count_macs_by_width,
+    count_parameters,
+    measure_latency,
+)
+from vsnn_lab.networks.trunk import outputs_by_width
+from vsnn_lab.widths import WidthControl, single_control
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+# Samples per forward when a whole set is given: large enough that starting operations costs
+# nothing, small enough that activations stay in the cache.
+_CHUNK = 1024
+# Each kind of cost, and how a sweep comes to hold it.
+_COSTS = {
+    "parameters": "counts them",
+    "macs": "counts them",
+    "latency_ms": "measures it with timed=a batch of inputs",
+}
+
+
+@dataclass(frozen=True)
+class WidthSweep:
+    """A metric at each width, and what each width costs.
+
+    Attributes:
+        metric: The metric's name.
+        widths: Knob positions, shape (n,), ascending.
+        values: Mean of the metric over all samples, shape (n,), float64.
+        steps: Positions of the knob; a width over it is the share of the network.
+        parameters: Of each submodel, shape (n,), or None where nobody counted; so for the others.
+        macs: Multiply-accumulates per sample.
+        latency_ms: Median time of a forward, in milliseconds.
+    """
+
+    metric: str
+    widths: np.ndarray
+    values: np.ndarray
+    steps: int
+    parameters: np.ndarray | None = None
+    macs: np.ndarray | None = None
+    latency_ms: np.ndarray | None = None
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Widths as shares of the full one, in (0, 1]."""
+        return self.widths / self.steps
+
+    def at(self, width: int) -> float:
+        """Return the metric at one of the widths swept.
+
+        Raises:
+            ValueError: If that width was not swept.
+        """
+        return float(self.values[self._row(width)])
+
+    def cost(self, kind: str, width: int) -> float:
+        """Return what one of the widths swept costs.
+
+        Args:
+            kind: "parameters", "macs" or "latency_ms".
+            width: Knob position.
+
+        Raises:
+            ValueError: If that width was not swept, or that cost not measured.
+        """
+        costs = getattr(self, check_choice("kind", kind, _COSTS))
+        if costs is None:
+            raise ValueError(f"sweep must hold {kind}, got none; width_sweep {_COSTS[kind]}")
+        return costs[self._row(width)].item()
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas frame with one row a width: width, fraction, metric and known costs."""
+        import pandas as pd
+
+        costs = {kind: costs for kind in _COSTS if (costs := getattr(self, kind)) is not None}
+        columns = {"width": self.widths, "fraction": self.fractions, self.metric: self.values}
+        return pd.DataFrame(columns | costs)
+
+    def _row(self, width: int) -> int:
+        found = np.flatnonzero(self.widths == check_int("width", width))
+        if not len(found):
+            raise ValueError(f"width must be one of those swept, got {width!r}: {self.widths}")
+        return found[0]
+
+
+def width_sweep(
+    model: nn.Module,
+    metric: Metric,
+    batches: Batches | tuple[Tensor, Tensor],
+    widths: Iterable[int] | Tensor | np.ndarray | None = None,
+    *,
+    timed: Tensor | None = None,
+    progress: bool = True,
+) -> WidthSweep:
+    """Measure a network at each width, with its weights as they are, and count what it costs.
+
+    The model runs in evaluation mode and without gradients, and is put back as it was.
+
+    Args:
+        model: A module with one knob.
+        metric: Mean of a quantity over a batch, ``metric(output, target) -> scalar``.
+        batches: A pair of tensors (inputs, targets) of equal length, or an iterable of such
+            pairs; it is read once.
+        widths: Knob positions to measure: integers, a vector of them too; by default all.
+        timed: Inputs, shape (batch, ...), whose forward is timed at each width by
+            `measure_latency`; by default nothing is timed.
+        progress: Show a bar if it takes more than two seconds.
+
+    Raises:
+        TypeError: If ``metric`` is not callable, or ``widths`` are not integers.
+        ValueError: If a width lies outside the range, ``widths`` is a matrix, or there is nothing
+            to measure.
+
+    Example:
+        >>> from vsnn_lab import MLP, Width
+        >>> net = MLP(3, (Width(8),), 2)
+        >>> x, y = torch.ones(5, 3), torch.zeros(5, 2)
+        >>> width_sweep(net, nn.functional.mse_loss, (x, y), widths=[1, 4, 8]).widths
+        array([1, 4, 8])
+    """
+    control = single_control(model)
+    wanted = _positions(control, range(1, control.steps + 1) if widths is None else widths)
+    check_callable("metric", metric, "callable on (output, target)")
+    check_flag("progress", progress)
+    if timed is not None:
+        check_inputs(timed, "timed")
+    chunks = _Remembering(chunked(batches))
+
+    def outputs(x: Tensor) -> Iterator[Tensor]:
+        return outputs_by_width(model, x, wanted)
+
+    values = _means(model, metric, chunks, outputs, len(wanted), progress)
+    name = getattr(metric, "__name__", type(metric).__name__)
+    costs = {
+        "parameters": [count_parameters(model, width) for width in wanted],
+        "macs": count_macs_by_width(model, wanted, chunks.sample, progress=progress),
+    }
+    if timed is not None:
+        bar = tqdm(wanted, desc="latency", delay=2, disable=not progress)
+        costs["latency_ms"] = [measure_latency(model, width, timed).median_ms for width in bar]
+    arrays = {kind: np.array(cost) for kind, cost in costs.items()}
+    return WidthSweep(name, np.array(wanted), values, control.steps, **arrays)
+
+
+def mean_metric(
+    model: nn.Module,
+    metric: Metric,
+    batches: Batches | tuple[Tensor, Tensor],
+    settings: Sequence,
+    *,
+    progress: bool = True,
+) -> np.ndarray:
+    """Return the mean of ``metric`` under each of ``settings``, shape (settings,).
+
+    The data are read once; each batch runs under every setting.
+
+    Args:
+        model: Any module; it is measured in evaluation mode.
+        metric: As in `width_sweep`.
+        batches: As in `width_sweep`.
+        settings: Context managers that can be entered again and again, such as `at_width`.
+        progress: Show a bar if it takes more than two seconds.
+    """
+
+    def outputs(x: Tensor) -> Iterator[Tensor]:
+        for setting in settings:
+            with setting:
+                output = model(x)
+            yield output
+
+    return _means(model, metric, chunked(batches), outputs, len(settings), progress)
+
+
+def _means(
+    model: nn.Module,
+    metric: Metric,
+    chunks: Batches,
+    outputs: Callable[[Tensor], Iterator[Tensor]],
+    count: int,
+    progress: bool,
+) -> np.ndarray:
+    """Return the mean of a metric of each of ``count`` outputs that a batch's inputs give."""
+    totals, samples = np.zeros(count), 0
+    first = next(model.parameters(), None)
+    bar = tqdm(total=_length(chunks, count), desc="widths", delay=2, disable=not progress)
+    with kept_mode(model), torch.no_grad(), bar:
+        model.eval()
+        for batch in chunks:
+            x, y = check_pair("batches", batch)
+            if first is not None:
+                x, y = x.to(first.device), y.to(first.device)
+            for index, output in enumerate(outputs(x)):
+                totals[index] += check_returned("metric", metric(output, y)) * len(x)
+                bar.update()
+            samples += len(x)
+    if not samples:
+        raise ValueError("batches must hold at least one sample, got none; it is read only once")
+    return totals / samples
+
+
+@contextmanager
+def kept_mode(model: nn.Module) -> Iterator[None]:
+    """Put every module back into training or evaluation mode, whichever it was in.
+
+    Module by module, because a network in training may hold a batch norm that is not.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _positions(control: WidthControl, widths: Any) -> list[int]:
+    """Return the widths asked for as checked integers, each once, ascending."""
+    rule = f"widths must be a vector or another iterable of integers in 1..{control.steps}"
+    if isinstance(widths, Tensor | np.ndarray):
+        if widths.ndim != 1:
+            raise ValueError(f"{rule}, got shape {tuple(widths.shape)}: {widths!r}")
+        widths = widths.tolist()
+    if not isinstance(widths, Iterable) or isinstance(widths, str):
+        raise TypeError(f"{rule}, got {widths!r}; [{widths!r}] measures a single width")
+    found = set()
+    for width in widths:
+        # An index of its own has a vector of one width, too.
+        if isinstance(width, Tensor | np.ndarray) and width.ndim:
+            raise TypeError(f"widths must be integers, got {width!r}")
+        found.add(check_int("widths", width, 1, control.steps, hint=f"{control} sets the range"))
+    if not found:
+        raise ValueError(f"widths must name at least one width, got {widths!r}")
+    return sorted(found)
+
+
+def chunked(batches: Any) -> Batches:
+    """Return batches to read: a pair of tensors in parts, anything else as it is."""
+    if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
+        raise TypeError(
+            f"batches must be a pair of tensors or an iterable of such pairs, got {batches!r}"
+        )
+    pair = isinstance(batches, tuple | list) and len(batches) == 2
+    if not (pair and all(isinstance(part, Tensor) for part in batches)):
+        return batches
+    inputs, targets = check_pair("batches", batches)
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
+        )
+    return list(zip(inputs.split(_CHUNK), targets.split(_CHUNK), strict=True))
+
+
+class _Remembering:
+    """Batches that keep the first sample that was read of them."""
+
+    sample: Tensor | None = None
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self._batches:
+            x, y = check_pair("batches", batch)
+            if self.sample is None:
+                self.sample = x[:1]
+            yield x, y
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def _length(chunks: Batches, settings: int) -> int | None:
+    try:
+        return len(chunks) * settings
+    except TypeError:  # a generator, or a DataLoader over a stream
+        return None

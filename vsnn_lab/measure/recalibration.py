@@ -1,0 +1,116 @@
+"""Measure a batch norm's running statistics again, for the width that one takes home."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.networks.extraction import cut_positions
+from vsnn_lab.widths import WidthControl, at_width, width_controls
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def recalibrate(
+    model: nn.Module,
+    batches: Iterable[Tensor | tuple[Tensor, Tensor]],
+    width: int | Mapping[WidthControl, int] | None = None,
+) -> None:
+    """Measure the running statistics of every batch norm at one width, in place.
+
+    A variable network keeps one set of statistics for all its widths, and it suits none of them
+    exactly. These are the plain averages of the batches' means and unbiased variances, every batch
+    with the same weight. Only the norms train meanwhile, there are no gradients, and modes, knobs,
+    momenta and the statistics of units beyond the width are put back; after an error all statistics
+    are. A network without batch norm is left alone.
+
+    Each call is for one width: recalibrate, then `extract`, or recalibrate what was extracted.
+
+    Args:
+        model: Any network, variable or plain.
+        batches: Inputs of shape (batch, ...), or pairs of inputs and targets; read once.
+        width: As in `extract`; by default where the knobs stand, which is full width at rest.
+
+    Raises:
+        TypeError: If ``batches`` is one tensor or holds none, or ``width`` is not an integer.
+        ValueError: If ``width`` lies outside the range, or there is no batch.
+
+    References:
+        Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, section 3.3; the method
+        is that of `torch.optim.swa_utils.update_bn`.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(1)
+        >>> recalibrate(norm, [torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [7.0]])])
+        >>> norm.running_mean, norm.running_var
+        (tensor([3.]), tensor([5.]))
+    """
+    standing = {control: control.position for control in width_controls(model)}
+    positions = cut_positions(model, standing if width is None else width)
+    if isinstance(batches, Tensor | np.ndarray) or not isinstance(batches, Iterable):
+        raise TypeError(
+            "batches must be an iterable of inputs or of pairs (inputs, targets), got "
+            f"{type(batches).__name__}; [x] holds a single batch"
+        )
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    before = [_copies(norm) for norm in norms]
+    try:
+        with kept_mode(model), torch.no_grad(), at_width(model, positions):
+            model.eval()
+            for norm in norms:
+                norm.training = True
+                _start(norm)
+            _run(model, batches)
+    except BaseException:
+        for norm, statistics in zip(norms, before, strict=True):
+            _restore(norm, statistics)
+        raise
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    for norm, statistics in zip(norms, before, strict=True):
+        # A branch that evaluation leaves out, an auxiliary head say, has seen nothing.
+        if not norm.num_batches_tracked:
+            _restore(norm, statistics)
+
+
+def _run(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
+    first = next(model.parameters(), None)
+    seen = 0
+    for batch in batches:
+        x: Any = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                "batches must hold tensors or pairs (inputs, targets) of tensors, got "
+                f"{type(x).__name__}"
+            )
+        model(x if first is None else x.to(first.device))
+        seen += 1
+    if not seen:
+        raise ValueError("batches must hold at least one batch, got none; it is read only once")
+
+
+def _start(norm: _BatchNorm) -> None:
+    # Without momentum torch averages over all batches so far, so that the first one replaces what
+    # was there. What is there is not set to 0 and 1 before: units beyond the width keep theirs.
+    norm.momentum = None
+    norm.num_batches_tracked.zero_()
+    for running in (norm.running_mean, norm.running_var):
+        # Except where the first batch could not replace it: 0 times infinity is no number.
+        running.nan_to_num_(0.0, 0.0, 0.0)
+
+
+def _copies(norm: _BatchNorm) -> dict[str, Tensor]:
+    return {name: getattr(norm, name).clone() for name in _STATISTICS}
+
+
+def _restore(norm: _BatchNorm, statistics: Mapping[str, Tensor]) -> None:
+    for name, value in statistics.items():
+        getattr(norm, name).copy_(value)

@@ -1,0 +1,23 @@
+"""Networks built of layers, or made variable; how they run at widths, and how one is cut out.
+
+A network without a `Width` is plain PyTorch throughout. Imports `layers` and the rooms below it.
+
+May import ``_basics``, ``widths``, ``samplers``, ``layers``.
+"""
+
+from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
+from vsnn_lab.networks.conversion import make_variable
+from vsnn_lab.networks.convnet import ConvNet
+from vsnn_lab.networks.extraction import extract
+from vsnn_lab.networks.forward import forward_at_widths
+from vsnn_lab.networks.mlp import MLP
+
+__all__ = [
+    "MLP",
+    "Autoencoder",
+    "ConvAutoencoder",
+    "ConvNet",
+    "extract",
+    "forward_at_widths",
+    "make_variable",
+]

@@ -1,0 +1,126 @@
+"""What the models share: chains of modules whose axes may vary."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from vsnn_lab._basics.checks import check_collection, check_flag, check_int, check_module
+from vsnn_lab.layers import (
+    ConditionedLinear,
+    OctaveConv2d,
+    OctaveLinear,
+    VariableConv2d,
+    VariableLinear,
+)
+from vsnn_lab.widths import Width, WidthControl, check_axis
+
+Axis = int | Width
+Activation = Callable[[], nn.Module]
+
+
+class Chain(nn.Sequential):
+    """A ``Sequential`` with a constructor of its own: a slice of it is a plain ``Sequential``."""
+
+    # Its forward applies its children in turn, whatever else a subclass may check.
+    is_chain = True
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)
+
+
+def made(activation: Activation) -> nn.Module:
+    """Return a module that ``activation`` makes, or say what it is instead."""
+    if isinstance(activation, nn.Module) or not callable(activation):
+        raise TypeError(
+            f"activation must make a module each time it is called, got {activation!r}; "
+            "nn.ReLU does, nn.ReLU() is one"
+        )
+    return check_module("what activation makes", activation())
+
+
+def linear(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Linear:
+    """Return a linear layer: plain, variable, or conditioned by a knob."""
+    if control is not None:
+        return ConditionedLinear(fan_in, fan_out, control)
+    if isinstance(fan_in, Width) or isinstance(fan_out, Width):
+        return VariableLinear(fan_in, fan_out)
+    return nn.Linear(fan_in, fan_out)
+
+
+def dense(
+    axes: Sequence[Axis],
+    activation: Activation,
+    control: WidthControl | None = None,
+    layer: Callable[..., nn.Module] = linear,
+) -> list[nn.Module]:
+    """Return linear layers from axis to axis with an activation between any two."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(axes):
+        layers += [layer(fan_in, fan_out, control), made(activation)]
+    return layers[:-1]
+
+
+def octave_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> nn.Linear:
+    """Return a linear layer, with weights for each octave of a knob if there is one."""
+    return linear(fan_in, fan_out) if control is None else OctaveLinear(fan_in, fan_out, control)
+
+
+def halving(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Conv2d:
+    """Return a convolution of 3 by 3 pixels that halves height and width, rounded up."""
+    options = {"stride": 2, "padding": 1}
+    if control is not None:
+        return OctaveConv2d(fan_in, fan_out, 3, control, **options)
+    varies = isinstance(fan_in, Width) or isinstance(fan_out, Width)
+    return (VariableConv2d if varies else nn.Conv2d)(fan_in, fan_out, 3, **options)
+
+
+def halved(size: int) -> int:
+    """Return height or width after `halving`."""
+    return -(-size // 2)
+
+
+def shared_knob(conditioned: bool, axes: Sequence[Axis]) -> WidthControl | None:
+    """Return the knob of all variable axes for layers that are conditioned by it, if they are."""
+    if not check_flag("conditioned", conditioned):
+        return None
+    knobs = {axis.control: None for axis in axes if isinstance(axis, Width)}
+    if len(knobs) != 1:
+        raise ValueError(
+            f"conditioned must be False unless all variable axes are on one knob, got {[*knobs]}"
+        )
+    return next(iter(knobs))
+
+
+def check_axes(name: str, axes: Collection[Axis]) -> list[Axis]:
+    """Return the axes of hidden layers, or say what is wrong with them."""
+    check_collection(name, axes, "axes", hint="(256,) is a single layer")
+    return [check_axis(name, axis) for axis in axes]
+
+
+def check_convolutions(name: str, axes: Collection[Axis]) -> list[Axis]:
+    """Return the axes of at least one convolution, or say what is wrong with them."""
+    checked = check_axes(name, axes)
+    if not checked:
+        raise ValueError(f"{name} must name at least one convolution, got none")
+    return checked
+
+
+def check_shape(shape: Collection[int]) -> tuple[int, ...]:
+    """Return the shape of one image or sample, or say what is wrong with it."""
+    check_collection("shape", shape, "sizes", hint="(1, 28, 28) is one of MNIST's images")
+    sizes = tuple(check_int("shape", size) for size in shape)
+    if not sizes:
+        raise ValueError(f"shape must name at least one dimension, got {shape!r}")
+    return sizes
+
+
+def check_image_shape(shape: Collection[int]) -> tuple[int, int, int]:
+    """Return the shape of one image, or say what is wrong with it."""
+    sizes = check_shape(shape)
+    if len(sizes) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {sizes}")
+    return sizes

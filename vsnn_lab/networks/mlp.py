@@ -1,0 +1,52 @@
+"""The fully connected network."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from vsnn_lab.networks.blocks import (
+    Activation,
+    Axis,
+    Chain,
+    check_axes,
+    dense,
+    octave_layer,
+    shared_knob,
+)
+from vsnn_lab.widths import check_axis
+
+
+class MLP(Chain):
+    """A fully connected network; each of its axes may be a `Width`.
+
+    Args:
+        in_features: Input axis.
+        hidden: Axes of the hidden layers, any number.
+        out_features: Output axis.
+        activation: Makes the module between two layers.
+        conditioned: Whether the layers have weights of their own for each octave of widths
+            (`OctaveLinear`); extracted, they are ordinary ones. All variable axes must be on one
+            knob.
+
+    Shape:
+        (batch, in_features) to (batch, out_features).
+
+    Example:
+        >>> from vsnn_lab import Width
+        >>> MLP(784, (Width(256), Width(256)), 10)[0]
+        VariableLinear(784, Width(256), bias=True)
+    """
+
+    def __init__(
+        self,
+        in_features: Axis,
+        hidden: Sequence[Axis],
+        out_features: Axis,
+        activation: Activation = nn.ReLU,
+        conditioned: bool = False,
+    ) -> None:
+        axes = [check_axis("in_features", in_features)]
+        axes += check_axes("hidden", hidden)
+        axes += [check_axis("out_features", out_features)]
+        knob = shared_knob(conditioned, axes)
+        super().__init__(*dense(axes, activation, knob, octave_layer))

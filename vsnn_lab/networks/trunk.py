@@ -1,0 +1,135 @@
+"""What a network computes alike at every width, so that several widths can share the work."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab.layers import VariableLayer, VariableLinear
+from vsnn_lab.layers.corners import first_units
+from vsnn_lab.networks.forward import output_axis
+from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, links
+from vsnn_lab.widths import Width, WidthControl, at_width, single_control
+
+
+def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+    """Split a chain of modules where its width first matters.
+
+    The first part, run at full width, gives the units of every width at once, as prefixes: nothing
+    in it takes what varies, and what follows its variable layer is elementwise. The second part
+    takes such a prefix. The modules of both are those of the model; a model that is no chain is
+    all in the second part.
+
+    Args:
+        model: An ``nn.Sequential``, or one of this package's models.
+
+    Example:
+        >>> from vsnn_lab import MLP
+        >>> width = Width(8)
+        >>> trunk, rest = split_trunk(MLP(4, (width, width), 2))
+        >>> len(trunk), len(rest)
+        (2, 3)
+    """
+    modules = list(links(model))
+    own = (index for index, module in enumerate(modules) if _widest_like(module, 1))
+    shared = min(_shared(modules), next(own, len(modules)))
+    return nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
+
+
+def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iterator[Tensor]:
+    """Run a network without gradient at one width after the other, each built on the last.
+
+    In a chain, what comes before the first variable axis is run once for all widths, and a linear
+    layer that takes this axis adds only the units that a width has more than the one before. A
+    chain whose layers have corrections of their own starts anew where they change; a model that is
+    no chain runs whole at every width. The outputs are those of ``at_width(model, width)``, but
+    for the rounding of sums in another order.
+
+    Args:
+        model: A module with one knob.
+        x: Inputs, shape (batch, ...).
+        widths: Knob positions, ascending.
+
+    Yields:
+        The output at each of them.
+    """
+    control = single_control(model)
+    modules = list(links(model))
+    shared, x = _shared(modules), channels_last(model, x)
+    with torch.no_grad():
+        if len(widths) < 2 or not (shared or _adds_up(modules[0])):
+            for width in widths:
+                with at_width(control, width):
+                    output = model(x)
+                yield output
+            return
+        with at_width(control, widths[0]):
+            model(x[:1])  # What the chain's own forward may have to say of the inputs.
+
+        def reach(width: int) -> int:
+            tops = [_widest_like(module, width) for module in modules[: shared + 1]]
+            return min((top for top in tops if top), default=control.steps)
+
+        for top, group in groupby(widths, reach):
+            yield from _outputs_up_to(top, control, modules, shared, x, list(group))
+
+
+def _outputs_up_to(
+    top: int,
+    control: WidthControl,
+    modules: Sequence[nn.Module],
+    shared: int,
+    x: Tensor,
+    widths: Sequence[int],
+) -> Iterator[Tensor]:
+    """Yield outputs at widths up to ``top``, where the shared modules give the units of all."""
+    trunk, rest = nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
+    axis, dim = output_axis(trunk)
+    with at_width(control, top):
+        units = trunk(x)
+    adds_up = len(rest) > 0 and units.dim() == 2 and _adds_up(rest[0])
+    sums = _sums(rest[0], control, top, units, widths) if adds_up else None
+    for width in widths:
+        # Entered for each output alone: between two of them the caller may turn the knob.
+        with at_width(control, width):
+            output = rest(first_units(units, axis, dim)) if sums is None else rest[1:](next(sums))
+        yield output
+
+
+def _sums(
+    layer: VariableLinear, control: WidthControl, top: int, units: Tensor, widths: Sequence[int]
+) -> Iterator[Tensor]:
+    """Yield a linear layer's output at each width, from that at the width before."""
+    parts = layer.cut({control: top})
+    weight, bias = parts["weight"], parts.get("bias")
+    total, done = units.new_zeros(len(units), len(weight)), 0
+    for width in widths:
+        fan_in = layer.in_axis.at(width)
+        total.addmm_(units[:, done:fan_in], weight[:, done:fan_in].T)
+        done = fan_in
+        out = layer.out_axis.at(width) if isinstance(layer.out_axis, Width) else len(weight)
+        # A tensor of its own, since what follows may change it in place.
+        yield total[:, :out].clone() if bias is None else total[:, :out] + bias[:out]
+
+
+def _shared(modules: Sequence[nn.Module]) -> int:
+    """Return how many modules come before what takes a variable axis."""
+    varies = False
+    for index, module in enumerate(modules):
+        if varies and not isinstance(module, ELEMENTWISE):
+            return index
+        if any(isinstance(part, VariableLayer) for part in module.modules()):
+            if not (isinstance(module, VariableLayer) and isinstance(module.in_axis, int)):
+                return index
+            varies = isinstance(module.out_axis, Width)
+    return len(modules)
+
+
+def _adds_up(module: nn.Module) -> bool:
+    """Whether a layer's output is a sum over units that widths add to one by one."""
+    return isinstance(module, VariableLinear) and isinstance(module.in_axis, Width)
+
+
+def _widest_like(module: nn.Module, position: int) -> int | None:
+    return module.widest_like(position) if isinstance(module, VariableLayer) else None

@@ -1,5 +1,0 @@
-"""Executed notebooks as a folder of pages: width sliders included, no server, no network."""
-
-from vsnn_lab.report.site import build_report
-
-__all__ = ["build_report"]

@@ -1,0 +1,18 @@
+"""How a network learns to work at every width: recipes, `fit`, resuming, baselines.
+
+May import ``_basics``, ``widths``, ``samplers``, ``data``, ``layers``, ``networks``, ``measure``.
+"""
+
+from vsnn_lab.train.recipes import Distilled, FullAndNarrow, Phases, Recipe, Sampled, soft_targets
+from vsnn_lab.train.training import History, fit
+
+__all__ = [
+    "Distilled",
+    "FullAndNarrow",
+    "History",
+    "Phases",
+    "Recipe",
+    "Sampled",
+    "fit",
+    "soft_targets",
+]

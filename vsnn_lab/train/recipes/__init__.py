@@ -1,0 +1,27 @@
+"""How a batch becomes a loss: which widths each sample runs at, and what each of them counts."""
+
+from vsnn_lab.samplers import Sandwich, Stratified, Triangular
+from vsnn_lab.train.recipes.base import Recipe
+from vsnn_lab.train.recipes.distilled import Distilled
+from vsnn_lab.train.recipes.full_and_narrow import FullAndNarrow
+from vsnn_lab.train.recipes.phases import Phases
+from vsnn_lab.train.recipes.sampled import Sampled
+from vsnn_lab.train.recipes.teaching import soft_targets
+
+# The recipes that `fit` knows by name, each with its usual settings.
+NAMED: dict[str, Recipe] = {
+    "triangular": Sampled(Triangular()),
+    "stratified": Sampled(Stratified(4)),
+    "sandwich": Sampled(Sandwich(2)),
+    "distilled": Distilled(),
+}
+
+__all__ = [
+    "NAMED",
+    "Distilled",
+    "FullAndNarrow",
+    "Phases",
+    "Recipe",
+    "Sampled",
+    "soft_targets",
+]

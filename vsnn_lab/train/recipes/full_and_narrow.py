@@ -1,0 +1,126 @@
+"""Full width in every step beside narrow ones whose losses count alike: for autoencoders."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vsnn_lab._basics.checks import (
+    check_callable,
+    check_fraction,
+    check_int,
+    check_number,
+    check_tensor,
+)
+from vsnn_lab.measure.ablation import Metric
+from vsnn_lab.networks.forward import output_axis
+from vsnn_lab.networks.sequential import channels_last
+from vsnn_lab.networks.trunk import split_trunk
+from vsnn_lab.samplers import LogUniform, Sampler
+from vsnn_lab.samplers.draws import drawn
+from vsnn_lab.train.recipes.base import Recipe, check_batch, lent
+from vsnn_lab.widths import Width, at_width, keep_prefix, single_control
+
+_LOSS = "what loss returns"
+
+
+@dataclass(frozen=True)
+class FullAndNarrow(Recipe):
+    """Each sample at full width and again at sampled ones, every width's loss relative to its size.
+
+    With L the loss at full width and L(r) that of run r, a batch minimises L + weight · mean of
+    L · log L(r), where L before the logarithm is a number without gradient. So a width whose
+    loss is five times larger gets no louder a voice, and the curve over widths sinks as a whole.
+    That is meant for losses above 0; of one below, the size counts.
+    What the widths compute alike, an autoencoder's encoder say, runs once.
+
+    Towards the end the full width has its way: the narrow widths' weight moves to
+    ``final_weight``, and what they pass on to weights that a `ConditionedLinear` shares falls from
+    ``shared`` to nothing, so that they are left with what is theirs.
+
+    Args:
+        sampler: Draws the narrow widths.
+        draws: Narrow widths a sample.
+        weight: What the narrow widths count beside the full one at first.
+        final_weight: What they count in the end; by default as at first.
+        shared: How much of their gradient narrow widths pass on at first to the weight and bias of
+            a `ConditionedLinear`, in [0, 1].
+        spared: First knob positions whose units the full-width loss does not train: they belong to
+            the narrow widths, and the others make up for it. It acts where the trunk of the
+            network ends, see `split_trunk`.
+
+    References:
+        Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, for full width in
+        every step; Kendall et al. 2018, arXiv 1705.07115, for losses of unlike size.
+    """
+
+    sampler: Sampler = field(default_factory=lambda: LogUniform(runs=8))
+    draws: int = 1
+    weight: float = 1.0
+    final_weight: float | None = None
+    shared: float = 0.5
+    spared: int = 0
+
+    def __post_init__(self) -> None:
+        check_callable("sampler", self.sampler, "a sampler")
+        check_int("draws", self.draws)
+        check_int("spared", self.spared, 0)
+        check_number("weight", self.weight, 0)
+        check_fraction("shared", self.shared)
+        if self.final_weight is not None:
+            check_number("final_weight", self.final_weight, 0)
+
+    def draw(
+        self, batch_size: int, steps: int, generator: torch.Generator, progress: float = 0.0
+    ) -> Tensor:
+        """Return the narrow widths of each sample, shape (draws, batch_size)."""
+        draws = [drawn(self.sampler, batch_size, steps, generator) for _ in range(self.draws)]
+        return torch.stack(draws)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
+    ) -> Tensor:
+        """Return the weighted mean of the full and the relative narrow losses."""
+        check_fraction("progress", progress)
+        control = single_control(model)
+        check_batch(control.steps, x, y, widths, loss)
+        trunk, rest = split_trunk(model)
+        axis, dim = output_axis(trunk)
+        shared = trunk(channels_last(model, x))
+        full = check_tensor(_LOSS, loss(rest(self._spare(shared, axis, dim)), y))
+        parts, narrow = lent(rest, self.shared * (1 - progress)), []
+        for draw in widths:
+            values, counts = draw.unique_consecutive(return_counts=True)
+            sizes = counts.tolist()
+            runs = zip(values.tolist(), shared.split(sizes), y.split(sizes), strict=True)
+            for width, inputs, targets in runs:
+                with at_width(control, width):
+                    output = functional_call(rest, parts, keep_prefix(inputs, axis, dim))
+                    value = check_tensor(_LOSS, loss(output, targets))
+                narrow.append(len(inputs) * _relative(value, full))
+        final = self.weight if self.final_weight is None else self.final_weight
+        weight = self.weight + (final - self.weight) * progress
+        return (full + weight * sum(narrow) / widths.numel()) / (1 + weight)
+
+    def _spare(self, shared: Tensor, axis: int | Width, dim: int) -> Tensor:
+        """Keep the full-width loss from training the first units that leave the trunk."""
+        if not (self.spared and isinstance(axis, Width)):
+            return shared
+        units = min(self.spared, axis.control.steps) * axis.per_step
+        first, others = shared.split([units, axis.max_width - units], dim)
+        return torch.cat([first.detach(), others], dim)
+
+
+def _relative(value: Tensor, full: Tensor) -> Tensor:
+    """Return a loss scaled to the size of the full one, its gradient's direction kept."""
+    size, unit = value.detach().abs(), full.detach().abs()
+    # A loss of 0 has no size of its own.
+    smallest = torch.finfo(size.dtype)
+    return unit / size.clamp_min(smallest.tiny).maximum(smallest.eps * unit) * value

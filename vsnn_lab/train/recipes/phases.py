@@ -1,0 +1,90 @@
+"""One recipe after the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab._basics.checks import check_fraction
+from vsnn_lab.measure.ablation import Metric
+from vsnn_lab.train.recipes.base import Recipe
+
+
+@dataclass(frozen=True)
+class Phases(Recipe):
+    """Change the recipe, and with it the sampler, while the training goes on.
+
+    Args:
+        phases: Pairs of a share of the training, in (0, 1], and the recipe that holds until then,
+            the shares ascending to 1. Each recipe is told how far its own phase is.
+
+    Example:
+        Plain for a third of the training, then all widths alike:
+
+        >>> from vsnn_lab import Full, Sampled, Stratified
+        >>> schedule = Phases(((1 / 3, Sampled(Full())), (1.0, Sampled(Stratified(4)))))
+        >>> schedule.draw(4, 8, torch.Generator().manual_seed(0), progress=0.2)
+        tensor([[8, 8, 8, 8]])
+    """
+
+    phases: tuple[tuple[float, Recipe], ...]
+
+    def __post_init__(self) -> None:
+        pairs = self.phases
+        if not isinstance(pairs, tuple) or not all(
+            isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
+        ):
+            raise TypeError(
+                f"phases must be a tuple of pairs (until, recipe), got {pairs!r}; "
+                "((0.5, one), (1.0, other)) changes half-way"
+            )
+        ends = [check_fraction("until", until) for until, _ in pairs]
+        if not ends or ends[-1] != 1 or any(a >= b for a, b in zip([0.0, *ends], ends)):  # noqa: B905 - one end more
+            raise ValueError(f"phases must end at ascending shares up to 1, got {ends}")
+        for _, recipe in pairs:
+            if not isinstance(recipe, Recipe):
+                raise TypeError(f"phases must hold recipes, got {recipe!r}")
+
+    def draw(
+        self, batch_size: int, steps: int, generator: torch.Generator, progress: float = 0.0
+    ) -> Tensor:
+        """Return the widths that the phase's recipe draws."""
+        recipe, own = self._now(progress)
+        return recipe.draw(batch_size, steps, generator, own)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
+    ) -> Tensor:
+        """Return the loss of the phase's recipe."""
+        recipe, own = self._now(progress)
+        return recipe(model, x, y, widths, loss, own)
+
+    def losses(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        widths: Tensor,
+        loss: Metric,
+        progress: float = 0.0,
+    ) -> Iterator[Tensor]:
+        """Yield the parts of the phase's recipe."""
+        recipe, own = self._now(progress)
+        yield from recipe.losses(model, x, y, widths, loss, own)
+
+    def _now(self, progress: float) -> tuple[Recipe, float]:
+        """Return the recipe of a moment, and how far its phase is."""
+        check_fraction("progress", progress)
+        start = 0.0
+        for until, recipe in self.phases:
+            if progress < until or until == 1:
+                return recipe, min(1.0, (progress - start) / (until - start))
+            start = until
+        raise AssertionError("phases end at 1")

@@ -1,0 +1,302 @@
+"""Train a network for every width: one call, a progress bar, and nothing lost when it stops."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vsnn_lab._basics.checks import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_int,
+    check_module,
+    check_path,
+)
+from vsnn_lab.data.batches import TensorBatches, split_validation
+from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.samplers import Sampler
+from vsnn_lab.train.loop import Batches, Loop, Loss, Pair
+from vsnn_lab.train.recipes import NAMED, Distilled, Recipe, Sampled
+from vsnn_lab.train.resume import Record
+from vsnn_lab.widths import WidthControl, width_controls
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SCHEDULES = {
+    # One step more than is taken, since the rate also moves after the last.
+    "one-cycle": lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, optimizer.defaults["lr"], total_steps=steps + 1
+    ),
+    "constant": lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
+}
+
+
+@dataclass
+class History:
+    """What `fit` did, epoch by epoch.
+
+    Attributes:
+        epochs: One dict for each finished epoch: ``epoch`` (from 1), ``train_loss`` (mean over the
+            sampled widths), ``full`` and ``narrow`` (validation loss at full width and at
+            ``narrow_width``; absent without validation) and ``seconds``.
+        narrow_width: The narrow knob position watched; None for a plain network.
+        best_epoch: The epoch whose weights the model holds now: the one of lowest mean of
+            ``full`` and ``narrow``; without validation the last.
+        resumed_at: Finished epochs that were taken from the checkpoint.
+        folder: Where the checkpoints are; None if none were written.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    narrow_width: int | None = None
+    best_epoch: int = 0
+    resumed_at: int = 0
+    folder: Path | None = None
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas frame with one row an epoch."""
+        import pandas as pd
+
+        return pd.DataFrame(self.epochs)
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the history."""
+        return {"epochs": self.epochs, "best_epoch": self.best_epoch}
+
+    def add(self, row: dict[str, float]) -> bool:
+        """Append a finished epoch; return whether it is the best so far."""
+        self.epochs.append(row)
+        scores = [_score(row) for row in self.epochs]
+        best = scores[-1] <= min(scores)
+        if best:
+            self.best_epoch = len(self.epochs)
+        return best
+
+
+def _score(row: dict[str, float]) -> float:
+    watched = [row[name] for name in ("full", "narrow") if name in row]
+    # Without validation every epoch counts as better than the one before.
+    score = sum(watched) / len(watched) if watched else -row["epoch"]
+    return math.inf if math.isnan(score) else score
+
+
+def fit(
+    model: nn.Module,
+    data: Pair | Batches,
+    loss: Loss,
+    *,
+    epochs: int = 10,
+    lr: float = 2e-3,
+    schedule: Literal["one-cycle", "constant"] = "one-cycle",
+    batch_size: int = 256,
+    sampler: Sampler | None = None,
+    recipe: Recipe | str | None = None,
+    validation: float | Pair | None = 0.1,
+    narrow: int | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> History:
+    """Train ``model`` in place, each sample at a width of its own.
+
+    Adam, by default with a one-cycle learning rate (Smith & Topin 2018). A network with one knob
+    trains at full width and at the narrow widths that its recipe draws; one without trains
+    plainly. The device is accelerate's choice: a GPU where there is one, several under
+    ``accelerate launch``, else the CPU. The model ends with the best epoch's weights, on the device
+    where it was. torch's global random state is the same afterwards.
+
+    With ``checkpoint``, every finished epoch is on disk. The same call goes on after the last
+    finished epoch when it was interrupted or killed, and returns at once when it had ended;
+    different data, settings or initial weights get a folder of their own. An interrupted model is
+    put back to its last finished epoch.
+
+    Args:
+        model: A module with one knob, or none.
+        data: A pair of tensors (inputs, targets), reshuffled every epoch; or batches of such
+            pairs, which can be iterated over again, have a length and, if they have
+            ``set_epoch``, depend on the epoch.
+        loss: Mean loss of a batch, ``loss(output, target) -> scalar``.
+        epochs: Passes over the data.
+        lr: Learning rate; with one cycle its peak.
+        schedule: "one-cycle" or "constant".
+        batch_size: Samples a step, for a pair of tensors.
+        sampler: Draws widths, one a sample, for the method as published.
+        recipe: In place of a sampler, how a batch becomes a loss: one of `train.recipes`, or
+            "triangular", "stratified", "sandwich" or "distilled". By default `Distilled`.
+        validation: Share of a pair of tensors that is held out, a pair of its own, or None.
+        narrow: Knob position watched beside full width; by default an eighth of it.
+        seed: Determines validation split, shuffling, widths, and the model's own random layers.
+        checkpoint: Folder for checkpoints in safetensors; None writes none.
+        progress: Show a progress bar.
+
+    Returns:
+        Losses by epoch.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If it lies outside its range, the model has several knobs, or a checkpoint is
+            damaged.
+        OSError: If the checkpoint folder cannot be written.
+    """
+    _check(model, loss, lr, schedule)
+    recipe = _recipe(recipe, sampler)
+    progress = check_flag("progress", progress)
+    folder = None if checkpoint is None else check_path("checkpoint", checkpoint)
+    epochs = check_int("epochs", epochs)
+    seed = check_int("seed", seed, 0)
+    control = _control(model)
+    batches, held_out = _split(data, validation, batch_size, seed)
+    watched = _watched(control, narrow)
+    history = History(narrow_width=watched.get("narrow"))
+    record = None
+    if folder is not None:
+        asked = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
+        # A network without a knob trains plainly, whatever the recipe.
+        asked |= {"recipe": None if control is None else recipe, "loss": loss, "watched": watched}
+        asked |= {"batches": batches, "held_out": held_out}
+        record = Record.find(folder, model, asked)
+        history.folder = record.folder
+        record.folder.mkdir(parents=True, exist_ok=True)
+
+    home = next(model.parameters()).device
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=_can_fuse(model))
+    rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
+    loop = Loop(model, control, recipe, loss, optimizer, rates, epochs, len(batches))
+    best = initial = loop.weights()
+    if record and (found := record.restore(*loop.state)):
+        history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
+        history.resumed_at = len(history.epochs)
+        best = record.best()
+    with kept_mode(model), loop.bar(history.resumed_at, history.folder, progress) as bar:
+        try:
+            for epoch in range(history.resumed_at, epochs):
+                bar.set_description(f"epoch {epoch + 1}/{epochs}")
+                started = time.perf_counter()
+                row = {"epoch": epoch + 1, "train_loss": loop.train(batches, seed, epoch, bar)}
+                row |= loop.validate(held_out, watched)
+                row["seconds"] = time.perf_counter() - started
+                loop.shown = {name: row[name] for name in ("full", "narrow") if name in row}
+                bar.set_postfix(loop.shown)
+                if history.add(row):
+                    best = loop.weights()
+                if record and loop.accelerator.is_main_process:
+                    record.save(*loop.state, best, history.progress())
+        except BaseException as reason:
+            if record:
+                if record.restore(*loop.state) is None:
+                    model.load_state_dict(initial)
+                if isinstance(reason, KeyboardInterrupt) and not bar.disable:
+                    bar.write(
+                        f"stopped; {len(history.epochs)} of {epochs} epochs are in "
+                        f"{record.folder}, and the same call goes on from there"
+                    )
+            raise
+        finally:
+            model.to(home)
+    model.load_state_dict(best)
+    return history
+
+
+def _can_fuse(model: nn.Module) -> bool:
+    """Whether Adam may update all weights in one call, which takes a third of the time."""
+    kinds = {(weight.device.type, weight.dtype) for weight in model.parameters()}
+    return all(device in ("cpu", "cuda") and dtype.is_floating_point for device, dtype in kinds)
+
+
+def _check(model, loss, lr, schedule) -> None:
+    if isinstance(lr, bool) or not isinstance(lr, int | float):
+        raise TypeError(f"lr must be a number above 0, got {lr!r}")
+    if not 0 < lr < math.inf:
+        raise ValueError(f"lr must be a finite number above 0, got {lr}")
+    check_choice("schedule", schedule, tuple(_SCHEDULES))
+    check_callable("loss", loss, "callable on (output, target)")
+    if not any(weight.requires_grad for weight in check_module("model", model).parameters()):
+        raise ValueError("model must have a parameter that requires a gradient, got none")
+
+
+def _recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Recipe:
+    if sampler is not None:
+        check_callable("sampler", sampler, "callable or None")
+    if recipe is not None and sampler is not None:
+        raise ValueError(f"sampler must be None beside a recipe, got {sampler!r}; it has its own")
+    if recipe is None:
+        return Distilled() if sampler is None else Sampled(sampler)
+    if isinstance(recipe, str):
+        return NAMED[check_choice("recipe", recipe, tuple(NAMED))]
+    if not isinstance(recipe, Recipe):
+        hint = f"; sampler={recipe!r} draws widths" if callable(recipe) else ""
+        raise TypeError(f"recipe must be a recipe or None, got {recipe!r}{hint}")
+    return recipe
+
+
+def _control(model: nn.Module) -> WidthControl | None:
+    controls = width_controls(model)
+    if len(controls) > 1:
+        raise ValueError(
+            f"model must have at most one knob, because fit trains one, got {len(controls)}: "
+            f"{controls}; share one WidthControl: control.axis(size) makes each layer's axis"
+        )
+    return controls[0] if controls else None
+
+
+def _split(
+    data: Pair | Batches, validation: float | Pair | None, batch_size: int, seed: int
+) -> tuple[Batches, Pair | None]:
+    """Return training batches and the held-out pair."""
+    if not (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
+        if isinstance(data, Tensor) or not (hasattr(data, "__iter__") and hasattr(data, "__len__")):
+            raise TypeError(
+                "data must be a pair of tensors, or batches with a length that can be iterated "
+                f"over again, got {type(data).__name__}"
+            )
+        if isinstance(validation, float):
+            raise ValueError(
+                "validation must be a pair of tensors or None when data are batches, got "
+                f"{validation}; a share can only be split off a pair of tensors"
+            )
+        if not len(data):
+            raise ValueError("data must hold at least one batch, got none")
+        return data, _pair(validation)
+    if len(data) != 2:
+        raise ValueError(f"data must be a pair (inputs, targets), got {len(data)} tensors")
+    _check_rows("data", data)
+    if isinstance(validation, float):
+        if not 0 < validation < 1:
+            raise ValueError(
+                f"validation must be a share between 0 and 1, both excluded, got {validation}"
+            )
+        data, validation = split_validation(*data, validation, seed=seed)
+    return TensorBatches(*data, batch_size=batch_size, seed=seed), _pair(validation)
+
+
+def _pair(validation: Pair | None) -> Pair | None:
+    if validation is None:
+        return None
+    if isinstance(validation, tuple) and [isinstance(v, Tensor) for v in validation] == [True] * 2:
+        _check_rows("validation", validation)
+        return validation
+    raise TypeError(
+        "validation must be a share in (0, 1), a pair of tensors (inputs, targets) or None, got "
+        f"{validation!r}"
+    )
+
+
+def _check_rows(name: str, pair: Pair) -> None:
+    rows = [len(part) if part.dim() else 0 for part in pair]
+    if rows[0] != rows[1] or not rows[0]:
+        raise ValueError(
+            f"{name} must pair as many inputs as targets, at least one, got {rows[0]} and {rows[1]}"
+        )
+
+
+def _watched(control: WidthControl | None, narrow: int | None) -> dict[str, int]:
+    """Return the knob positions that validation measures, by name."""
+    if control is None:
+        return {}
+    narrow = max(1, control.steps // 8) if narrow is None else narrow
+    return {"full": control.steps, "narrow": check_int("narrow", narrow, 1, control.steps)}

@@ -1,0 +1,113 @@
+"""Prefix masks: which units of which sample stay.
+
+Row i of a batch keeps its first units; a batch whose widths count from 1 to W makes a lower
+triangle, which gave the method its name (Staley & Markowitz 2022, arXiv 2205.01235).
+"""
+
+import torch
+from torch import Tensor
+
+from vsnn_lab._basics.checks import check_int, check_tensor
+from vsnn_lab.widths.axes import Width, check_widths
+
+
+def prefix_mask(widths: Tensor, max_width: int) -> Tensor:
+    """Keep the first ``widths[i]`` units of sample ``i``.
+
+    Args:
+        widths: Units kept per sample, shape (batch,), each in 1..max_width.
+        max_width: Units in the full layer.
+
+    Returns:
+        Boolean mask, shape (batch, max_width), on the device of ``widths``.
+
+    Raises:
+        TypeError: If ``widths`` is not an integer tensor.
+        ValueError: If a width lies outside 1..max_width.
+
+    References:
+        Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235.
+
+    Example:
+        >>> prefix_mask(torch.tensor([1, 3]), 3).int()
+        tensor([[1, 0, 0],
+                [1, 1, 1]], dtype=torch.int32)
+    """
+    max_width = check_int("max_width", max_width)
+    hint = f"max_width={max_width} sets the range"
+    return _prefix(check_widths("widths", widths, max_width, hint=hint), max_width)
+
+
+def _prefix(widths: Tensor, max_width: int) -> Tensor:
+    return torch.arange(max_width, device=widths.device) < widths.unsqueeze(1)
+
+
+def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
+    """Give a layer the units of ``x`` that its input axis keeps now.
+
+    This is where an axis is consumed. With the knob at an int the rest is cut off; with one
+    width per sample the rest becomes zero, so that a bias or an activation with f(0) != 0
+    in between cannot leak into the next layer, and no gradient reaches a unit beyond the width.
+
+    Args:
+        x: Activations, shape (batch, ...), ``axis`` along ``dim``: all its units, or just those
+            that are kept.
+        axis: The axis, fixed or variable.
+        dim: Where it lies.
+
+    Raises:
+        TypeError: If ``x`` is no tensor.
+        ValueError: If ``x`` has neither size, or not as many samples as there are widths.
+    """
+    if isinstance(axis, int):
+        return x
+    check_tensor("x", x)
+    if not -x.dim() <= dim < x.dim():
+        raise ValueError(f"x must have units in dimension {dim}, got shape {tuple(x.shape)}")
+    position = axis.control.position
+    if isinstance(position, int):
+        kept = position * axis.per_step
+        if x.shape[dim] == kept:
+            return x
+        if x.shape[dim] == axis.max_width:
+            return x.narrow(dim, 0, kept)
+        raise ValueError(
+            f"x must have {kept} or {axis.max_width} units in dimension {dim} at width "
+            f"{position} of {axis.control.steps}, got shape {tuple(x.shape)}"
+        )
+    if x.dim() < 2 or dim % x.dim() == 0 or len(x) != len(position):
+        raise ValueError(
+            f"x must have one row for each of the {len(position)} widths, got shape "
+            f"{tuple(x.shape)}"
+        )
+    most = axis.control.widest * axis.per_step
+    if x.shape[dim] not in (most, axis.max_width):
+        raise ValueError(
+            f"x must have {axis.max_width} units in dimension {dim} when each sample has its own "
+            f"width, got shape {tuple(x.shape)}"
+        )
+    x = x.narrow(dim, 0, most)
+    # `where`, not a product: an infinity beyond the width must not become a NaN.
+    return torch.where(mask_like(x, axis, dim), x, 0.0)
+
+
+def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
+    """Return the mask of an axis whose samples have widths of their own, shaped to act on ``x``.
+
+    Args:
+        x: Activations, shape (batch, ...), ``axis`` along ``dim``.
+        axis: The axis; its knob stands at a width vector.
+        dim: Where it lies.
+
+    Returns:
+        Boolean, batch and units in their places and 1 everywhere else.
+    """
+    units = axis.control.position.to(x.device) * axis.per_step
+    return spread(_prefix(units, axis.control.widest * axis.per_step), x, dim)
+
+
+def spread(mask: Tensor, x: Tensor, dim: int) -> Tensor:
+    """Shape a mask (batch, units) to act on ``x``, whose units lie along ``dim``."""
+    shape = [1] * x.dim()
+    shape[0], shape[dim] = mask.shape
+    return mask.view(shape)

@@ -19,7 +19,7 @@ from vsnn_lab import (
     extract,
 )
 from vsnn_lab.layers.by_octave import _OWN_PACE, _PACE
-from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.layers.side_by_side import side_by_side
 
 
@@ -55,7 +55,7 @@ def test_octaves_cover_every_width_below_the_full_one_once(steps):
     assert found == by_hand
     assert set(found) == set(range(len(tops)))
     share = 2 if steps <= 32 else 4
-    own = own_octaves(steps)
+    own = octaves_with_weights(steps)
     assert all(top <= steps / share for top in tops[:own])
     assert all(top > steps / share for top in tops[own:])
 
@@ -211,8 +211,10 @@ def test_what_cannot_be_conditioned_is_refused():
 
 @pytest.mark.parametrize(("rows", "folded"), [(11, False), (12, True)])
 def test_a_wider_octaves_scale_goes_to_the_weights_where_they_are_fewer(rows, folded, monkeypatch):
-    calls, scaled = [], OctaveLinear._scaled
-    monkeypatch.setattr(OctaveLinear, "_scaled", lambda *args: calls.append(args) or scaled(*args))
+    calls, scaled = [], OctaveLinear._fold_scale
+    monkeypatch.setattr(
+        OctaveLinear, "_fold_scale", lambda *args: calls.append(args) or scaled(*args)
+    )
     units = Width(16)
     layer = OctaveLinear(3, units, units.control)
     for parameter in layer.parameters():

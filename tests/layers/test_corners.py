@@ -116,7 +116,7 @@ def test_small_weights_are_cut_one_by_one(monkeypatch, large, cut):
     width = Width(8)
     layer = VariableLinear(width, width)
     with cut_in_series(width.control, [2, 3]), at_width(layer, 2):
-        layer.kept()
+        layer.kept_parameters()
         assert len(width.control.setting.series.memo) == cut
 
 

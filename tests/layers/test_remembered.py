@@ -25,7 +25,7 @@ def expected(layer, width):
 
 def views(layer):
     with torch.no_grad():
-        return layer.kept()
+        return layer.kept_parameters()
 
 
 @pytest.mark.parametrize("make", [VariableLinear, lambda a, b: VariableConv2d(a, b, 3)])
@@ -34,8 +34,10 @@ def test_parameters_are_cut_once_for_as_long_as_the_knob_stands_still(make):
     with at_width(layer, 2):
         first = views(layer)
         assert views(layer) is first
-        kept = layer.kept()  # where a gradient is recorded each call has views of its own
-        assert kept[0] is not layer.kept()[0]
+        kept = (
+            layer.kept_parameters()
+        )  # where a gradient is recorded each call has views of its own
+        assert kept[0] is not layer.kept_parameters()[0]
         with at_width(layer, 3):
             assert views(layer)[0].shape[0] == 3
 
@@ -93,7 +95,7 @@ def test_a_layer_of_two_knobs_sees_both_turned():
         for width in (1, 3, 2):
             with at_width(columns, width):
                 assert layer(X[:, :width]).shape == (2, 2)
-                assert layer.kept()[0].shape == (2, width)
+                assert layer.kept_parameters()[0].shape == (2, width)
 
 
 def test_a_forward_without_gradient_leaves_those_after_it_their_gradients(layer):

@@ -22,7 +22,7 @@ from vsnn_lab import (
     fit,
     soft_targets,
 )
-from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.train.recipes import NAMED
 
 
@@ -60,7 +60,7 @@ def by_hand(net, x, y, draws, labels, weight, wide_weight):
     full = net(x)
     told = labels * F.one_hot(y, 3).to(full) + (1 - labels) * full.detach().softmax(1)
     total = -(full.log_softmax(1)[torch.arange(len(y)), y]).mean()
-    octaves = own_octaves(16)
+    octaves = octaves_with_weights(16)
     for width, count in draws:
         with at_width(net, width):
             output = net(x[:count])
@@ -138,7 +138,7 @@ def test_without_sharing_full_width_trains_as_if_it_were_alone():
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 16, 20, 256])
 def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(steps):
     generator, seen, wide = torch.Generator().manual_seed(0), set(), 0
-    recipe, octaves = Distilled(narrow_rows=0.75, wide_rows=0.125), own_octaves(steps)
+    recipe, octaves = Distilled(narrow_rows=0.75, wide_rows=0.125), octaves_with_weights(steps)
     for _ in range(400):
         rows = recipe.draw(8, steps, generator)
         narrow = [row for row in rows.tolist() if row[0] < steps]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
 from types import NoneType
-from typing import ClassVar
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.options import checked_options
 from vsnn_lab.widths import Width, WidthControl, kept_size
 
-# A layer's weight and bias.
-Kept = tuple[Tensor, Tensor | None]
+WeightAndBias = tuple[Tensor, Tensor | None]
+Layer = TypeVar("Layer", bound="VariableLayer")
 
 
 class VariableLayer(nn.Module):
@@ -24,8 +24,6 @@ class VariableLayer(nn.Module):
     cutting and counting need no more. On a copy that `extract` made the axes are ints.
     """
 
-    # Where the units of the output lie, counted from the end.
-    unit_dim: int = -1
     # The attributes that the plain layer does not have.
     own_attributes: ClassVar[tuple[str, ...]] = ("in_axis", "out_axis")
 
@@ -36,11 +34,16 @@ class VariableLayer(nn.Module):
     in_axis: Axis
     out_axis: Axis
 
-    def __init__(self, *args, **options) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         plain = super().__init__
         plain(**checked_options(signature(plain).bind(*args, **options).arguments))
 
-    def widest_like(self, position: int) -> int | None:
+    @property
+    def unit_dim(self) -> int:
+        """Where the units of the output lie."""
+        return -1
+
+    def widest_alike(self, position: int) -> int | None:
         """Return the widest position whose outputs begin with those of another.
 
         None means full width: with the same inputs a narrow layer gives the first outputs of any
@@ -51,7 +54,7 @@ class VariableLayer(nn.Module):
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axes along the first dimensions of each parameter; further ones stay whole."""
-        raise NotImplementedError
+        return {}
 
     @property
     def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:
@@ -61,7 +64,7 @@ class VariableLayer(nn.Module):
     @property
     def plain_sizes(self) -> dict[str, object]:
         """The plain layer's size attributes, from axes that are ints."""
-        raise NotImplementedError
+        return {}
 
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return what a submodel keeps of each parameter and buffer, as tensors of its own."""
@@ -77,38 +80,54 @@ class VariableLayer(nn.Module):
         return parts
 
 
-def remembered(cut: Callable[[VariableLayer], Kept]) -> Callable[[VariableLayer], Kept]:
-    """Call a method that cuts weight and bias once for as long as the knob stands still.
+class WeightedLayer(VariableLayer):
+    """A layer of a weight and a bias, which first units of them are applied like."""
+
+    weight: Tensor
+
+    def kept_parameters(self) -> WeightAndBias:
+        """Return weight and bias at the width the knobs stand at."""
+        raise NotImplementedError
+
+    def compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply a weight and a bias as this layer applies its own."""
+        raise NotImplementedError
+
+
+def remember_slices(
+    slice_parameters: Callable[[Layer], WeightAndBias],
+) -> Callable[[Layer], WeightAndBias]:
+    """Call a method that slices weight and bias once for as long as the knob stands still.
 
     Views show whatever is written into the parameters, and to cut them again for each sample would
     take as long as to multiply. Where gradients are recorded they belong to the step.
     """
 
-    @wraps(cut)
-    def kept(layer: VariableLayer) -> Kept:
+    @wraps(slice_parameters)
+    def remembered(layer: Layer) -> WeightAndBias:
         out_axis, in_axis = layer.out_axis, layer.in_axis
         axis = in_axis if isinstance(out_axis, int) else out_axis
         if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
-            return cut(layer)
+            return slice_parameters(layer)
         memo, parameters = axis.control.setting.memo, layer._parameters
         weight, bias = parameters["weight"], parameters["bias"]
         # What stands in for a parameter, in `torch.func` say, may lie nowhere.
-        if not all(type(part) in (nn.Parameter, NoneType) for part in (weight, bias)):
-            return cut(layer)
+        if type(weight) is not nn.Parameter or type(bias) not in (nn.Parameter, NoneType):
+            return slice_parameters(layer)
         # A parameter may be another one by now, and its values elsewhere.
         lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
         found = memo.get(id(layer))
         if found and found[0] is weight and found[1] is bias and found[2] == lies:
             return found[3]
-        parts = cut(layer)
+        parts = slice_parameters(layer)
         # Only where there is no other knob to be turned.
         if isinstance(in_axis, int) or in_axis.control is axis.control:
             memo[id(layer)] = weight, bias, lies, parts
         return parts
 
-    return kept
+    return remembered
 
 
-def is_masked(axis: Axis) -> bool:
+def is_masked(axis: Axis) -> TypeGuard[Width]:
     """Whether each sample has a width of its own along ``axis`` now."""
     return isinstance(axis, Width) and not isinstance(axis.control.position, int)

@@ -11,6 +11,8 @@ Shape:
     ``(batch, channels, *size)``, cut to the channels that are kept; whole under a width vector.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,19 +20,19 @@ from torch import Tensor, nn
 from vsnn_lab._basics.checks import check_tensor
 from vsnn_lab.layers.base import is_masked
 from vsnn_lab.layers.corners import Axis, first_units
-from vsnn_lab.layers.norm import Norm, moments, scaled
-from vsnn_lab.widths import check_axis, full_size, keep_prefix, mask_like
+from vsnn_lab.layers.norm import Norm, moments, normalise
+from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
 
 
-class _BatchNorm(Norm):
+class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
     """What batch norms of any dimension share."""
 
     unit_dim = 1
 
-    def __init__(self, num_features: Axis, *args, **options) -> None:
+    def __init__(self, num_features: Axis, *args: Any, **options: Any) -> None:
         axis = check_axis("num_features", num_features)
         super().__init__(full_size(axis), *args, **options)
-        self.axis = axis
+        self.set_axis(axis)
 
     @property
     def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:
@@ -46,9 +48,9 @@ class _BatchNorm(Norm):
         """Normalise the channels kept at the width the knob stands at."""
         self._check_input_dim(check_tensor("x", x))
         from_batch = self.training or self.running_mean is None
-        share = self._share_of_this_batch()
+        share = self._momentum_of_batch()
         if from_batch and is_masked(self.axis):
-            return self._masked(x, share)
+            return self._normalise_masked(x, self.axis, share)
         x = keep_prefix(x, self.axis, 1)
         track = not self.training or self.track_running_stats
         return F.batch_norm(
@@ -62,7 +64,7 @@ class _BatchNorm(Norm):
             self.eps,
         )
 
-    def _share_of_this_batch(self) -> float:
+    def _momentum_of_batch(self) -> float:
         """Count the batch, and return its weight in the running statistics, as torch does."""
         counts = self.training and self.track_running_stats
         if counts and self.num_batches_tracked is not None:
@@ -71,18 +73,21 @@ class _BatchNorm(Norm):
                 return 1.0 / float(self.num_batches_tracked)
         return 0.0 if self.momentum is None else self.momentum
 
-    def _masked(self, x: Tensor, share: float) -> Tensor:
+    def _normalise_masked(self, x: Tensor, axis: Width, share: float) -> Tensor:
         dims = [dim for dim in range(x.dim()) if dim != 1]
-        mean, variance, count = moments(x, mask_like(x, self.axis, 1), dims)
+        mean, variance, count = moments(x, mask_like(x, axis, 1), dims)
         if self.training and self.track_running_stats:
-            self._track(mean.flatten(), variance.flatten(), count.flatten(), share)
-        return scaled(x, mean, variance, self.eps, self.weight, self.bias, 1)
+            self._update_statistics(mean.flatten(), variance.flatten(), count.flatten(), share)
+        return normalise(x, mean, variance, self.eps, self.weight, self.bias, 1)
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: Tensor, share: float) -> None:
+    def _update_statistics(
+        self, mean: Tensor, variance: Tensor, count: Tensor, share: float
+    ) -> None:
         """Move the running statistics of the channels that some sample keeps."""
         unbiased = variance * count / (count - 1).clamp(min=1)
         for running, value in ((self.running_mean, mean), (self.running_var, unbiased)):
+            assert running is not None
             running.copy_(torch.where(count > 0, running.lerp(value.to(running), share), running))
 
 

@@ -13,17 +13,19 @@ ours.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import VariableLayer
+from vsnn_lab.layers.base import WeightedLayer
 from vsnn_lab.layers.conv import VariableConv2d
-from vsnn_lab.layers.corners import Axis
+from vsnn_lab.layers.corners import Axis, Device
 from vsnn_lab.layers.linear import VariableLinear
-from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
-from vsnn_lab.layers.side_by_side import places, units_kept
+from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
+from vsnn_lab.layers.side_by_side import block_indices, kept_units
 from vsnn_lab.widths import SeveralPositions, Width, WidthControl, keep_prefix, kept_size
 
 # Scales and shifts move this much faster than weights, as in `ConditionedLinear`.
@@ -33,11 +35,11 @@ _PACE = 5.0
 _OWN_PACE = 3.0
 
 
-class OctaveLayer(VariableLayer):
+class OctaveLayer(WeightedLayer):
     """What `OctaveLinear` and `OctaveConv2d` share.
 
-    A subclass also derives from the variable layer whose weights it corrects, which has ``kept``
-    and ``compute``.
+    A subclass also derives from the variable layer whose weights it corrects, which has
+    ``kept_parameters`` and ``compute``.
     """
 
     own_attributes = (
@@ -48,8 +50,12 @@ class OctaveLayer(VariableLayer):
     takes_prefixes = False
 
     control: WidthControl
+    own_weight: nn.Parameter
+    own_bias: nn.Parameter
+    scale: nn.Parameter
+    shift: nn.Parameter
 
-    def condition(self, control: WidthControl) -> None:
+    def add_corrections(self, control: WidthControl) -> None:
         """Add the corrections, all zero at first, so that nothing is changed."""
         if not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {control!r}")
@@ -61,7 +67,7 @@ class OctaveLayer(VariableLayer):
                 )
         self.control = control
         tops = octave_tops(control.steps)
-        shapes = self._shapes()
+        shapes = self._octave_shapes()
         weights = sum(math.prod(shape) for shape in shapes)
         wide = (len(tops) - len(shapes), len(self.weight))
         sizes = {
@@ -73,7 +79,7 @@ class OctaveLayer(VariableLayer):
         for name, size in sizes.items():
             self.register_parameter(name, nn.Parameter(self.weight.new_zeros(size)))
 
-    def _shapes(self) -> list[tuple[int, ...]]:
+    def _octave_shapes(self) -> list[tuple[int, ...]]:
         """Return the shape of each own weight, in the order in which ``own_weight`` holds them."""
         steps, kernel = self.control.steps, self.weight.shape[2:]
         return [
@@ -82,20 +88,20 @@ class OctaveLayer(VariableLayer):
                 kept_size(self.in_axis, {self.control: top}),
                 *kernel,
             )
-            for top in octave_tops(steps)[: own_octaves(steps)]
+            for top in octave_tops(steps)[: octaves_with_weights(steps)]
         ]
 
-    def _own(self, octave: int) -> tuple[Tensor, Tensor]:
+    def _octave_parameters(self, octave: int) -> tuple[Tensor, Tensor]:
         """Return what an octave adds to weight and bias, at its widest."""
-        shapes = self._shapes()
+        shapes = self._octave_shapes()
         sizes = [math.prod(shape) for shape in shapes]
         start, rows = sum(sizes[:octave]), sum(shape[0] for shape in shapes[:octave])
         weight = self.own_weight.narrow(0, start, sizes[octave]).view(shapes[octave])
         return weight, self.own_bias.narrow(0, rows, shapes[octave][0])
 
-    def _with_own(self, weight: Tensor, bias: Tensor, octave: int) -> tuple[Tensor, Tensor]:
+    def _add_octave(self, weight: Tensor, bias: Tensor, octave: int) -> tuple[Tensor, Tensor]:
         """Add an octave's own to the first weights and biases that all widths share."""
-        more, shift = self._own(octave)
+        more, shift = self._octave_parameters(octave)
         out, fan_in = weight.shape[:2]
         # What all share is built on, not pulled at: narrow widths have weights to train.
         return (
@@ -103,54 +109,60 @@ class OctaveLayer(VariableLayer):
             torch.add(bias.detach(), shift[:out], alpha=_OWN_PACE),
         )
 
-    def kept(self) -> tuple[Tensor, Tensor]:
+    def kept_parameters(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias at the width the knobs stand at, what the octave adds included."""
-        weight, bias = super().kept()
+        weight, bias = super().kept_parameters()
+        assert bias is not None
         position = self.control.position
-        if isinstance(position, int) and octave_of(position) < own_octaves(self.control.steps):
-            return self._with_own(weight, bias, octave_of(position))
+        if isinstance(position, int) and octave_of(position) < octaves_with_weights(
+            self.control.steps
+        ):
+            return self._add_octave(weight, bias, octave_of(position))
         return weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
         position = self.control.position
         if isinstance(position, Tensor):
-            return self._each_its_own(x, super().forward(x), position.to(x.device))
-        wide = octave_of(position) - own_octaves(self.control.steps)
+            return self._correct_each_sample(x, super().forward(x), position.to(x.device))
+        wide = octave_of(position) - octaves_with_weights(self.control.steps)
         if position == self.control.steps or wide < 0:
             return super().forward(x)
-        x, (weight, bias) = keep_prefix(x, self.in_axis, self.unit_dim), self.kept()
+        x, (weight, bias) = keep_prefix(x, self.in_axis, self.unit_dim), self.kept_parameters()
         # Whichever is less: the weights are scaled, or what they gave.
         if weight.numel() < x.numel():
-            return self.compute(x, *self._scaled(weight, bias, wide))
+            return self.compute(x, *self._fold_scale(weight, bias, wide))
         y = self.compute(x, weight, bias)
-        scale, shift = (self._along(part[wide, : len(bias)], y) for part in self._film())
+        scale, shift = (
+            self._shape_like(part[wide, : len(bias)], y) for part in self._scale_and_shift()
+        )
         return torch.addcmul(shift, y, scale)
 
-    def _film(self) -> tuple[Tensor, Tensor]:
+    def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Return what outputs are scaled and shifted by, in each wider octave."""
         return 1 + _PACE * self.scale, _PACE * self.shift
 
-    def _scaled(self, weight: Tensor, bias: Tensor, wide: int) -> tuple[Tensor, Tensor]:
+    def _fold_scale(self, weight: Tensor, bias: Tensor, wide: int) -> tuple[Tensor, Tensor]:
         """Fold the scale and the shift of a wider octave into first weights and biases."""
-        scale, shift = (part[wide, : len(bias)] for part in self._film())
+        scale, shift = (part[wide, : len(bias)] for part in self._scale_and_shift())
         return weight * scale.view(-1, *[1] * (weight.dim() - 1)), torch.addcmul(shift, bias, scale)
 
-    def widest_like(self, position: int) -> int | None:
+    def widest_alike(self, position: int) -> int | None:
         """Return the widest position of the octave, which shares one correction."""
         if position == self.control.steps:
             return None
         return octave_tops(self.control.steps)[octave_of(position)]
 
-    def _each_its_own(self, x: Tensor, y: Tensor, positions: Tensor) -> Tensor:
+    def _correct_each_sample(self, x: Tensor, y: Tensor, positions: Tensor) -> Tensor:
         """Correct outputs whose samples have widths of their own."""
         octave = torch.tensor(octave_tops(self.control.steps), device=y.device)
         octave = torch.bucketize(positions, octave)
-        x, shapes = keep_prefix(x, self.in_axis, self.unit_dim), self._shapes()
+        x, shapes = keep_prefix(x, self.in_axis, self.unit_dim), self._octave_shapes()
+        weights, biases = self.kept_parameters()
         for index, (out, fan_in, *_) in enumerate(shapes):
             rows = (octave == index).nonzero().flatten()
             if len(rows):
-                weight, bias = self._with_own(self.weight[:out, :fan_in], self.bias[:out], index)
+                weight, bias = self._add_octave(weights[:out, :fan_in], biases[:out], index)
                 found = self.compute(x[rows].narrow(self.unit_dim, 0, fan_in), weight, bias)
                 wider = found.new_zeros(len(rows), *y.shape[1:])
                 wider.narrow(self.unit_dim, 0, out).copy_(found)
@@ -160,27 +172,27 @@ class OctaveLayer(VariableLayer):
         wide = (octave - len(shapes)).clamp(0, len(self.scale) - 1)
         counts = (octave >= len(shapes)) & (positions < self.control.steps)
         scale, shift = (
-            self._along(torch.where(counts.unsqueeze(1), part[wide], neutral), y)
-            for part, neutral in zip(self._film(), (1.0, 0.0), strict=True)
+            self._shape_like(torch.where(counts.unsqueeze(1), part[wide], neutral), y)
+            for part, neutral in zip(self._scale_and_shift(), (1.0, 0.0), strict=True)
         )
         return torch.addcmul(shift, y, scale)
 
-    def _along(self, part: Tensor, y: Tensor) -> Tensor:
+    def _shape_like(self, part: Tensor, y: Tensor) -> Tensor:
         """Shape units, or units for each sample, to act on an output."""
         *samples, units = part.shape
         between = y.dim() + self.unit_dim - len(samples)
         return part.view(*samples, *[1] * between, units, *[1] * (-1 - self.unit_dim))
 
-    def cut(self, positions: dict[WidthControl, int]) -> dict[str, Tensor]:
+    def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return weight and bias with all that belongs to a width folded in."""
         parts, position = super().cut(positions), positions[self.control]
         weight, bias = parts["weight"], parts["bias"]
-        wide = octave_of(position) - own_octaves(self.control.steps)
+        wide = octave_of(position) - octaves_with_weights(self.control.steps)
         with torch.no_grad():
             if wide < 0:
-                weight, bias = self._with_own(weight, bias, octave_of(position))
+                weight, bias = self._add_octave(weight, bias, octave_of(position))
             elif position < self.control.steps:
-                weight, bias = self._scaled(weight, bias, wide)
+                weight, bias = self._fold_scale(weight, bias, wide)
         return parts | {"weight": weight, "bias": bias}
 
     @property
@@ -218,11 +230,11 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         in_features: Axis,
         out_features: Axis,
         control: WidthControl,
-        device=None,
-        dtype=None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, True, device, dtype)
-        self.condition(control)
+        self.add_corrections(control)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width, or the several widths, its knob stands at."""
@@ -231,24 +243,25 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         return super().forward(x)
 
     def _side_by_side(self, x: Tensor) -> Tensor:
-        varies = isinstance(self.out_axis, Width), isinstance(self.in_axis, Width)
+        in_axis = self.in_axis
+        varies = isinstance(self.out_axis, Width), isinstance(in_axis, Width)
         if not any(varies):
             raise ValueError("the layers of a chain must vary, got one whose axes are both fixed")
-        shapes = tuple(self._shapes())
-        at = places(shapes, self.weight.shape, varies, x.device)
+        shapes = tuple(self._octave_shapes())
+        at = block_indices(shapes, self.weight.shape, varies, x.device)
         with torch.no_grad():
-            if varies[1]:
+            if isinstance(in_axis, Width):
                 shared = self.weight.flatten().index_select(0, at.taken)
             else:
                 shared = self.weight.index_select(0, at.rows).flatten()
             bias = self.bias.index_select(0, at.rows)
         weight = torch.add(shared, self.own_weight, alpha=_OWN_PACE)
         bias = torch.add(bias, self.own_bias, alpha=_OWN_PACE)
-        if varies[1]:
+        if isinstance(in_axis, Width):
             # Each octave reads its own units alone: blocks along a diagonal, all else zero.
             weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
             # Of them, those that it keeps; there are fewer weights to mask than activations.
-            kept = units_kept(self.in_axis, x.device)
+            kept = kept_units(in_axis, x.device)
             weight = torch.where(kept, weight.view(at.whole), 0.0)
         else:
             weight = F.pad(weight, (0, at.whole.numel() - len(weight))).view(at.whole)
@@ -283,10 +296,10 @@ class OctaveConv2d(OctaveLayer, VariableConv2d):
         out_channels: Axis,
         kernel_size: int | tuple[int, int],
         control: WidthControl,
-        **options,
+        **options: Any,
     ) -> None:
         for name in ("groups", "bias"):
             if name in options:
                 raise TypeError(f"{name} must be left out, got {options[name]!r}")
         super().__init__(in_channels, out_channels, kernel_size, **options)
-        self.condition(control)
+        self.add_corrections(control)

@@ -1,13 +1,14 @@
 """A linear layer that knows its width: a scale, a shift and a small correction for each."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int
-from vsnn_lab.layers.corners import Axis, first_corner, first_units
+from vsnn_lab.layers.corners import Axis, Device, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.widths import WidthControl, geometric_widths, keep_prefix, kept_size
 
@@ -59,21 +60,25 @@ class ConditionedLinear(VariableLinear):
 
     takes_prefixes = False
 
+    mix: Tensor
+    scale: nn.Parameter
+    shift: nn.Parameter
+
     def __init__(
         self,
         in_features: Axis,
         out_features: Axis,
         control: WidthControl,
         rank: int = 16,
-        device=None,
-        dtype=None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {control!r}")
         rank = check_int("rank", rank, 0)
         super().__init__(in_features, out_features, True, device, dtype)
         self.control, self.rank = control, rank
-        mix = _interpolation(control.steps).to(self.weight)
+        mix = _interpolation_weights(control.steps).to(self.weight)
         self.register_buffer("mix", mix, persistent=False)
         knots, columns = mix.shape[1], mix.shape[1] * rank
         for name in ("scale", "shift"):
@@ -91,26 +96,27 @@ class ConditionedLinear(VariableLinear):
         weight = first_corner(self.weight, self.out_axis, self.in_axis)
         y = F.linear(x, weight, first_units(self.bias, self.out_axis))
         if self.rank:
-            y = y + self._correction(x, mix)
+            y = y + self._low_rank_term(x, mix)
         scale, shift = (
             mix @ first_units(part, self.out_axis, 1) for part in (self.scale, self.shift)
         )
         return torch.addcmul(_PACE * shift, y, 1 + _PACE * scale)
 
-    def widest_like(self, position: int) -> int:
+    def widest_alike(self, position: int) -> int:
         """Return the position itself: every width has a correction of its own."""
         return position
 
-    def _correction(self, x: Tensor, mix: Tensor) -> Tensor:
+    def _low_rank_term(self, x: Tensor, mix: Tensor) -> Tensor:
         """Return what the matrices of low rank add, those of knots that count nothing left out."""
         down, up = first_units(self.down, self.in_axis, 1), first_units(self.up, self.out_axis)
-        if mix.dim() == 1:
-            first, last = _beside(self.control.position)
+        position = self.control.position
+        if isinstance(position, int):
+            first, last = _knots_around(position)
             columns = slice(first * self.rank, last * self.rank)
             mix, down, up = mix[first:last], down[columns], up[:, columns]
         return F.linear(F.linear(x, down) * mix.repeat_interleave(self.rank, -1), up)
 
-    def cut(self, positions: dict[WidthControl, int]) -> dict[str, Tensor]:
+    def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return weight and bias with all that belongs to a width folded in."""
         parts = super().cut(positions)
         rows, columns = (kept_size(axis, positions) for axis in (self.out_axis, self.in_axis))
@@ -133,13 +139,13 @@ class ConditionedLinear(VariableLinear):
         return {"mix": (0,)}
 
 
-def _beside(position: int) -> tuple[int, int]:
+def _knots_around(position: int) -> tuple[int, int]:
     """Return the first knot that counts at a position, and the one after the last that does."""
     first = position.bit_length() - 1
     return first, first + (1 if position == 2**first else 2)
 
 
-def _interpolation(steps: int) -> Tensor:
+def _interpolation_weights(steps: int) -> Tensor:
     """Return how much each knot counts at each position, shape (steps, knots)."""
     knots = geometric_widths(steps)
     rows = torch.zeros(steps, len(knots), dtype=torch.float64)

@@ -12,20 +12,25 @@ Shape:
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Kept, VariableLayer, remembered
-from vsnn_lab.layers.corners import Axis, first_corner, first_units, kept_now
+from vsnn_lab.layers.base import (
+    VariableLayer,
+    WeightAndBias,
+    WeightedLayer,
+    remember_slices,
+)
+from vsnn_lab.layers.corners import Axis, current_size, first_corner, first_units
 from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix
 
 
-class _Convolution(VariableLayer):
+class _Convolution(VariableLayer, nn.modules.conv._ConvNd):
     """What convolutions of any dimension and direction share."""
 
-    def __init__(self, in_channels: Axis, out_channels: Axis, *args, **options) -> None:
+    def __init__(self, in_channels: Axis, out_channels: Axis, *args: Any, **options: Any) -> None:
         in_axis = check_axis("in_channels", in_channels)
         out_axis = check_axis("out_channels", out_channels)
         super().__init__(full_size(in_axis), full_size(out_axis), *args, **options)
@@ -46,12 +51,13 @@ class _Convolution(VariableLayer):
         groups = self._groups(self.in_axis)
         return {"in_channels": self.in_axis, "out_channels": self.out_axis, "groups": groups}
 
-    def _groups(self, channels: int) -> int:
+    def _groups(self, channels: Axis) -> int:
         """Return the groups among the first ``channels`` of the input."""
-        # On a copy to be cut, too, `in_channels` is the full number.
-        return 1 if self.groups == 1 else self.groups * channels // self.in_channels
+        # On a copy to be cut the axis is an int, and `in_channels` still the full number.
+        whole = self.groups == 1
+        return 1 if whole else self.groups * full_size(channels) // self.in_channels
 
-    def _kept_weight(self, rows: Axis, columns: Axis) -> Tensor:
+    def _first_weights(self, rows: Axis, columns: Axis) -> Tensor:
         """Return the weight as wide as it is computed now; groups are whole rows of it."""
         if self.groups == 1:
             return first_corner(self.weight, rows, columns)
@@ -75,25 +81,27 @@ def _check_groups(groups: int, in_axis: Axis, out_axis: Axis) -> None:
         )
 
 
-class _Forward(_Convolution):
+class _Forward(WeightedLayer, _Convolution):
     _convolve: ClassVar[Callable[..., Tensor]]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        return self.compute(keep_prefix(x, self.in_axis, self.unit_dim), *self.kept())
+        return self.compute(keep_prefix(x, self.in_axis, self.unit_dim), *self.kept_parameters())
 
-    @remembered
-    def kept(self) -> Kept:
+    @remember_slices
+    def kept_parameters(self) -> WeightAndBias:
         """Return weight and bias at the width the knobs stand at."""
-        return self._kept_weight(self.out_axis, self.in_axis), first_units(self.bias, self.out_axis)
+        return self._first_weights(self.out_axis, self.in_axis), first_units(
+            self.bias, self.out_axis
+        )
 
     def compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply a weight and a bias as this layer applies its own."""
-        padding = self.padding
+        padding: str | int | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
-        groups = self._groups(kept_now(self.in_axis))
+        groups = self._groups(current_size(self.in_axis))
         return type(self)._convolve(x, weight, bias, self.stride, padding, self.dilation, groups)
 
     @property
@@ -103,24 +111,19 @@ class _Forward(_Convolution):
         return {"weight": (self.out_axis, *fan_in), "bias": (self.out_axis,)}
 
 
-class _Transposed(_Convolution):
+class _Transposed(_Convolution, nn.modules.conv._ConvTransposeNd):
     _convolve: ClassVar[Callable[..., Tensor]]
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Apply the layer at the width its knobs stand at; ``output_size`` as in torch."""
         x = keep_prefix(x, self.in_axis, self.unit_dim)
-        output_padding = self._output_padding(
-            x,
-            output_size,
-            self.stride,
-            self.padding,
-            self.kernel_size,
-            len(self.kernel_size),
-            self.dilation,
-        )
-        weight = self._kept_weight(self.in_axis, self.out_axis)
+        # Torch says lists where it means tuples, too.
+        sizes: tuple[Any, ...] = (self.stride, self.padding, self.kernel_size)
+        more: tuple[Any, ...] = (len(self.kernel_size), self.dilation)
+        output_padding = self._output_padding(x, output_size, *sizes, *more)
+        weight = self._first_weights(self.in_axis, self.out_axis)
         bias = first_units(self.bias, self.out_axis)
-        groups = self._groups(kept_now(self.in_axis))
+        groups = self._groups(current_size(self.in_axis))
         return type(self)._convolve(
             x, weight, bias, self.stride, self.padding, output_padding, groups, self.dilation
         )

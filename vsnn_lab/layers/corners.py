@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,20 @@ from torch import Tensor, nn
 from vsnn_lab.widths import Series, Width, WidthControl, kept_size, with_setting
 
 Axis = int | Width
+Device = torch.device | str | int | None
 
 # From this many entries on a gradient takes longer to write than a function of our own to call.
 # Steps of four runs, 32-w-w-w-32, batch 512: 0.7 of the time at w = 4,096, as much at 1,024, 1.2
 # times as much at 256.
 _LARGE = 2**20
+
+
+@overload
+def first_units(tensor: Tensor, axis: Axis, dim: int = 0) -> Tensor: ...
+
+
+@overload
+def first_units(tensor: None, axis: Axis, dim: int = 0) -> None: ...
 
 
 def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
@@ -33,14 +42,15 @@ def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
     gains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     if gains and type(weight) is nn.Parameter and weight.numel() >= _LARGE:
         controls = {axis.control for axis in (rows, columns) if isinstance(axis, Width)}
-        control = controls.pop() if len(controls) == 1 else None
-        series = control.setting.series if control else None
-        if series and control.widest in series.positions:
-            return _corners(weight, rows, columns, control, series)[control.widest]
+        if len(controls) == 1:
+            (control,) = controls
+            series = control.setting.series
+            if series and control.widest in series.positions:
+                return _corners(weight, rows, columns, control, series)[control.widest]
     return first_units(first_units(weight, rows), columns, 1)
 
 
-def kept_now(axis: Axis) -> int:
+def current_size(axis: Axis) -> int:
     """Return the units that a layer computes now: those kept, or those a mask decides on."""
     return axis if isinstance(axis, int) else axis.control.widest * axis.per_step
 

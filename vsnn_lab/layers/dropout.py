@@ -35,9 +35,8 @@ class TriangularDropout(VariableLayer, nn.Identity):
                 [1., 1., 1.]])
     """
 
-    in_axis = out_axis = None
+    in_axis = out_axis = None  # type: ignore[assignment] # it lies on no axis
     own_attributes = ("sampler", "dim", "generator")
-    parameter_axes = plain_sizes = {}  # noqa: RUF012 - nothing of it belongs to an axis
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """The variable embedding."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
         Kusupati et al. 2022, "Matryoshka Representation Learning", arXiv 2205.13147.
     """
 
-    own_attributes = ("out_axis",)
+    padding_idx: int | None
     takes_prefixes = True
 
     def __init__(
@@ -36,8 +38,8 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
         num_embeddings: int,
         embedding_dim: Axis,
         padding_idx: int | None = None,
-        *args,
-        **options,
+        *args: Any,
+        **options: Any,
     ) -> None:
         rows = check_int("num_embeddings", num_embeddings)
         axis = check_axis("embedding_dim", embedding_dim)
@@ -49,12 +51,7 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
                 raise ValueError(
                     f"{name} must not be set on a variable embedding, got {getattr(self, name)}"
                 )
-        self.out_axis = axis
-
-    @property
-    def in_axis(self) -> int:
-        """The rows of the table."""
-        return self.num_embeddings
+        self.in_axis, self.out_axis = rows, axis
 
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:

@@ -1,14 +1,15 @@
 """The variable linear layer."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import Kept, VariableLayer, remembered
-from vsnn_lab.layers.corners import Axis, first_corner, first_units
+from vsnn_lab.layers.base import WeightAndBias, WeightedLayer, remember_slices
+from vsnn_lab.layers.corners import Axis, Device, first_corner, first_units
 from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix
 
 
-class VariableLinear(VariableLayer, nn.Linear):
+class VariableLinear(WeightedLayer, nn.Linear):
     """`torch.nn.Linear` whose input, output or both may be variable.
 
     Args:
@@ -43,8 +44,8 @@ class VariableLinear(VariableLayer, nn.Linear):
         in_features: int | Width,
         out_features: int | Width,
         bias: bool = True,
-        device=None,
-        dtype=None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         in_axis = check_axis("in_features", in_features)
         out_axis = check_axis("out_features", out_features)
@@ -54,10 +55,10 @@ class VariableLinear(VariableLayer, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        return self.compute(keep_prefix(x, self.in_axis), *self.kept())
+        return self.compute(keep_prefix(x, self.in_axis), *self.kept_parameters())
 
-    @remembered
-    def kept(self) -> Kept:
+    @remember_slices
+    def kept_parameters(self) -> WeightAndBias:
         """Return weight and bias at the width the knobs stand at."""
         weight = first_corner(self.weight, self.out_axis, self.in_axis)
         return weight, first_units(self.bias, self.out_axis)

@@ -7,7 +7,7 @@ Shape:
     that are kept; whole under a width vector.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,18 +21,12 @@ from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
 class Norm(VariableLayer):
     """A norm over one axis, which it leaves as it is."""
 
-    own_attributes: ClassVar[tuple[str, ...]] = ("axis",)
+    own_attributes: ClassVar[tuple[str, ...]] = ("axis", "in_axis", "out_axis")
     axis: Axis
 
-    @property
-    def in_axis(self) -> Axis:
-        """The axis of the input."""
-        return self.axis
-
-    @property
-    def out_axis(self) -> Axis:
-        """The axis of the output: the same."""
-        return self.axis
+    def set_axis(self, axis: Axis) -> None:
+        """Let a norm span an axis, which is that of its input and of its output."""
+        self.axis = self.in_axis = self.out_axis = axis
 
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
@@ -57,7 +51,7 @@ def moments(x: Tensor, kept: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, T
     return mean, squares.sum(dims, keepdim=True) / most, count
 
 
-def scaled(
+def normalise(
     x: Tensor,
     mean: Tensor | float,
     variance: Tensor,
@@ -76,7 +70,7 @@ def scaled(
 
 
 class _LastAxisNorm(Norm):
-    def __init__(self, normalized_shape: Axis | tuple[Axis], *args, **options) -> None:
+    def __init__(self, normalized_shape: Axis | tuple[Axis], *args: Any, **options: Any) -> None:
         shape = normalized_shape
         if isinstance(shape, tuple | list):
             if len(shape) != 1:
@@ -87,7 +81,7 @@ class _LastAxisNorm(Norm):
             (shape,) = shape
         axis = check_axis("normalized_shape", shape)
         super().__init__(full_size(axis), *args, **options)
-        self.axis = axis
+        self.set_axis(axis)
 
     @property
     def plain_sizes(self) -> dict[str, object]:
@@ -114,7 +108,7 @@ class VariableLayerNorm(_LastAxisNorm, nn.LayerNorm):
         x = keep_prefix(x, self.axis)
         if is_masked(self.axis):
             mean, variance, _ = moments(x, mask_like(x, self.axis), [-1])
-            return scaled(x, mean, variance, self.eps, self.weight, self.bias, -1)
+            return normalise(x, mean, variance, self.eps, self.weight, self.bias, -1)
         weight, bias = (first_units(part, self.axis) for part in (self.weight, self.bias))
         return F.layer_norm(x, x.shape[-1:], weight, bias, self.eps)
 
@@ -144,7 +138,7 @@ class VariableRMSNorm(_LastAxisNorm, nn.RMSNorm):
             kept = mask_like(x, self.axis).sum(-1, keepdim=True)
             square = x.square().sum(-1, keepdim=True) / kept
             eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-            return scaled(x, 0.0, square, eps, self.weight, None, -1)
+            return normalise(x, 0.0, square, eps, self.weight, None, -1)
         return F.rms_norm(x, x.shape[-1:], first_units(self.weight, self.axis), self.eps)
 
 
@@ -168,7 +162,7 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
 
     unit_dim = 1
 
-    def __init__(self, num_groups: int, num_channels: Axis, *args, **options) -> None:
+    def __init__(self, num_groups: int, num_channels: Axis, *args: Any, **options: Any) -> None:
         axis = check_axis("num_channels", num_channels)
         super().__init__(num_groups, full_size(axis), *args, **options)
         if isinstance(axis, Width) and num_groups != 1 and num_groups % axis.control.steps:
@@ -176,7 +170,7 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
                 f"num_groups must be 1 or a multiple of the knob's {axis.control.steps} steps, so "
                 f"that groups are cut whole, got {num_groups}"
             )
-        self.axis = axis
+        self.set_axis(axis)
 
     @property
     def plain_sizes(self) -> dict[str, object]:
@@ -184,8 +178,10 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
         # The copy's `num_channels` is still the full number.
         return {"num_groups": self._groups(self.axis), "num_channels": self.axis}
 
-    def _groups(self, channels: int) -> int:
-        return 1 if self.num_groups == 1 else self.num_groups * channels // self.num_channels
+    def _groups(self, channels: Axis) -> int:
+        """Return the groups among the first channels; on a copy to be cut the axis is an int."""
+        whole = self.num_groups == 1
+        return 1 if whole else self.num_groups * full_size(channels) // self.num_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the groups kept at the width the knob stands at."""
@@ -193,6 +189,6 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
         if self.num_groups == 1 and is_masked(self.axis):
             dims = list(range(1, x.dim()))
             mean, variance, _ = moments(x, mask_like(x, self.axis, 1), dims)
-            return scaled(x, mean, variance, self.eps, self.weight, self.bias, 1)
+            return normalise(x, mean, variance, self.eps, self.weight, self.bias, 1)
         weight, bias = (first_units(part, self.axis) for part in (self.weight, self.bias))
         return F.group_norm(x, self._groups(x.shape[1]), weight, bias, self.eps)

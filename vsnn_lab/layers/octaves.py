@@ -23,11 +23,11 @@ def octave_of(position: int) -> int:
     return (position - 1).bit_length()
 
 
-def own_octaves(steps: int) -> int:
+def octaves_with_weights(steps: int) -> int:
     """Return how many octaves, from the narrowest on, have weights of their own.
 
     Example:
-        >>> own_octaves(256), own_octaves(32)  # up to 64, up to 16
+        >>> octaves_with_weights(256), octaves_with_weights(32)  # up to 64, up to 16
         (7, 5)
     """
     share = _OWN_OF_FEW if steps <= _FEW else _OWN

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.widths import SeveralPositions, Width, WidthControl, with_setting
 
 # Floats in the widest registers of today's processors.
@@ -27,7 +27,7 @@ def side_by_side(control: WidthControl, positions: Sequence[int]) -> AbstractCon
         control: The knob.
         positions: One in each octave that has weights of its own, in ascending order.
     """
-    wanted = range(own_octaves(control.steps))
+    wanted = range(octaves_with_weights(control.steps))
     if [octave_of(position) for position in positions] != [*wanted]:
         raise ValueError(
             f"positions must lie in the first {len(wanted)} octaves, one in each, got {positions}"
@@ -36,21 +36,20 @@ def side_by_side(control: WidthControl, positions: Sequence[int]) -> AbstractCon
     return with_setting(control, position=several, widest=control.steps)
 
 
-def units_kept(axis: Width, device: torch.device) -> Tensor:
+def kept_units(axis: Width, device: torch.device) -> Tensor:
     """Return which units an axis keeps where those of several octaves stand in a row."""
-    control = axis.control
-    key = units_kept, axis.per_step
-    if key not in control.setting.memo:
-        positions = control.setting.position.positions
-        tops = octave_tops(control.steps)[: len(positions)]
-        pairs = zip(tops, positions, strict=True)
-        flags = [place < position for top, position in pairs for place in range(top)]
-        kept = torch.tensor(flags, device=device).repeat_interleave(axis.per_step)
-        control.setting.memo[key] = F.pad(kept, (0, _spare(len(kept))))
-    return control.setting.memo[key]
+    position, memo = axis.control.setting.position, axis.control.setting.memo
+    assert isinstance(position, SeveralPositions)
+    key = kept_units, axis.per_step
+    if key not in memo:
+        pairs = zip(octave_tops(axis.control.steps), position.positions, strict=False)
+        flags = [place < kept for top, kept in pairs for place in range(top)]
+        mask = torch.tensor(flags, device=device).repeat_interleave(axis.per_step)
+        memo[key] = F.pad(mask, (0, _padding(len(mask))))
+    return memo[key]
 
 
-class Places(NamedTuple):
+class BlockIndices(NamedTuple):
     """Where the weights of octaves that stand side by side come from, and where they go."""
 
     rows: Tensor
@@ -64,12 +63,12 @@ class Places(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def places(
+def block_indices(
     shapes: tuple[tuple[int, int], ...],
     full: torch.Size,
     varies: tuple[bool, bool],
     device: torch.device,
-) -> Places:
+) -> BlockIndices:
     """Return the places of weights of these shapes, one for each octave, in a layer's weight.
 
     Args:
@@ -83,14 +82,16 @@ def places(
     blocks = [torch.ones(shape) for shape in shapes]
     whole = torch.block_diag(*blocks) if varies[1] else torch.cat(blocks)
     out, fan_in = (
-        _spare(size) if vary else 0 for size, vary in zip(whole.shape, varies, strict=True)
+        _padding(size) if vary else 0 for size, vary in zip(whole.shape, varies, strict=True)
     )
     whole = F.pad(whole, (0, fan_in, 0, out))
     placed = whole.flatten().nonzero().flatten()
-    return Places(rows.to(device), torch.cat(taken).to(device), placed.to(device), whole.shape)
+    return BlockIndices(
+        rows.to(device), torch.cat(taken).to(device), placed.to(device), whole.shape
+    )
 
 
-def _spare(units: int) -> int:
+def _padding(units: int) -> int:
     """Return how many units of nothing round a row of units up to whole registers.
 
     Octaves have 1 + 2 + 4 + ... units together, one less than a power of two: products of matrices

@@ -32,7 +32,7 @@ def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
         (2, 3)
     """
     modules = list(links(model))
-    own = (index for index, module in enumerate(modules) if _widest_like(module, 1))
+    own = (index for index, module in enumerate(modules) if _widest_alike(module, 1))
     shared = min(_shared(modules), next(own, len(modules)))
     return nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
 
@@ -68,7 +68,7 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
             model(x[:1])  # What the chain's own forward may have to say of the inputs.
 
         def reach(width: int) -> int:
-            tops = [_widest_like(module, width) for module in modules[: shared + 1]]
+            tops = [_widest_alike(module, width) for module in modules[: shared + 1]]
             return min((top for top in tops if top), default=control.steps)
 
         for top, group in groupby(widths, reach):
@@ -131,5 +131,5 @@ def _adds_up(module: nn.Module) -> bool:
     return isinstance(module, VariableLinear) and isinstance(module.in_axis, Width)
 
 
-def _widest_like(module: nn.Module, position: int) -> int | None:
-    return module.widest_like(position) if isinstance(module, VariableLayer) else None
+def _widest_alike(module: nn.Module, position: int) -> int | None:
+    return module.widest_alike(position) if isinstance(module, VariableLayer) else None

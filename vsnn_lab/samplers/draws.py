@@ -47,8 +47,8 @@ def drawn(
 
 def own(generator: torch.Generator | None) -> torch.Generator:
     """Return the generator, or one of fresh entropy in place of torch's global one."""
-    if check_generator(generator) is not None:
-        return generator
+    if (given := check_generator(generator)) is not None:
+        return given
     fresh = torch.Generator()
     fresh.seed()
     return fresh

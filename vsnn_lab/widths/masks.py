@@ -102,7 +102,9 @@ def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
     Returns:
         Boolean, batch and units in their places and 1 everywhere else.
     """
-    units = axis.control.position.to(x.device) * axis.per_step
+    position = axis.control.position
+    assert isinstance(position, Tensor)
+    units = position.to(x.device) * axis.per_step
     return spread(_prefix(units, axis.control.widest * axis.per_step), x, dim)
 
 

@@ -147,7 +147,7 @@ def _compile_for_any_position(value: bool) -> bool:
     Returns:
         The flag as it was.
     """
-    config = sys.modules.get("torch._dynamo.config")
+    config: Any = sys.modules.get("torch._dynamo.config")
     if config is None:
         return value
     before = config.allow_unspec_int_on_nn_module

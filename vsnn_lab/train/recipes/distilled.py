@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from vsnn_lab._basics.checks import check_fraction, check_number, check_tensor
 from vsnn_lab.layers import OctaveLinear
-from vsnn_lab.layers.octaves import octave_of, octave_tops, own_octaves
+from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.layers.side_by_side import side_by_side
 from vsnn_lab.measure.ablation import Metric
 from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, links
@@ -84,7 +84,7 @@ class Distilled(Recipe):
         A sample that a row leaves out stands at full width, which it is trained at anyway.
         """
         batch_size, steps = checked(batch_size, steps)
-        tops, narrow = octave_tops(steps), own_octaves(steps)
+        tops, narrow = octave_tops(steps), octaves_with_weights(steps)
         generator = own(generator)
         *chances, where, whether = uniforms(narrow + 2, generator).tolist()
         found = [
@@ -132,7 +132,7 @@ class Distilled(Recipe):
         lesson = Lesson(loss, check_tensor("output", output).detach(), y, self.labels, teach)
         del output  # It would keep alive what it was computed from.
         drawn = _runs(widths, control.steps)
-        octaves = own_octaves(control.steps)
+        octaves = octaves_with_weights(control.steps)
         if octaves and _stand_in_a_row(drawn[:octaves], octaves) and _runs_side_by_side(model):
             part = drawn[0][0][1]
             with side_by_side(control, [width for ((width, _),) in drawn[:octaves]]):

@@ -1,6 +1,6 @@
 """Take a width home: verified against the variable network, and as ONNX."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -56,11 +56,11 @@ def verify_extraction(
     device = None if first is None else first.device
     cut = extract(model, positions).eval()
     with torch.no_grad():
-        found = cut(*_copied(arguments, device))
+        found = cut(*_copy_tensors(arguments, device))
         with kept_mode(model), at_width(model, positions):
             model.eval()
-            expected = model(*_copied(arguments, device))
-    return _deviation(_tensors(found), _tensors(expected))
+            expected = model(*_copy_tensors(arguments, device))
+    return _deviation(_named_tensors(found), _named_tensors(expected))
 
 
 def export_onnx(
@@ -93,7 +93,7 @@ def export_onnx(
             network is too large for one file, or the difference exceeds ``tolerance``.
     """
     positions = cut_positions(model, width)
-    arguments = _batches(inputs)
+    arguments = _check_batches(inputs)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
         raise TypeError(f"tolerance must be a number, got {tolerance!r}")
     if not tolerance >= 0:
@@ -110,18 +110,19 @@ def export_onnx(
     rows = len(arguments[0])
     # What the network cannot take it says in a line, and the exporter in pages.
     with torch.no_grad():
-        _tensors(cut(*_copied(arguments, None)))
+        _named_tensors(cut(*_copy_tensors(arguments, None)))
     program = torch.onnx.export(
         cut,
-        _resized(arguments, max(rows, 2)),  # torch.export takes a size of 1 for a constant
+        _resize_batch(arguments, max(rows, 2)),  # torch.export takes a size of 1 for a constant
         dynamo=True,
         dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in arguments),
         verbose=False,
     )
+    assert program is not None  # it is for some options alone
     data = program.model_proto.SerializeToString()
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     deviation = max(
-        _onnx_deviation(session, cut, _resized(arguments, count))
+        _onnx_deviation(session, cut, _resize_batch(arguments, count))
         for count in (rows, 1 if rows > 1 else 3)
     )
     if deviation > tolerance:
@@ -134,11 +135,11 @@ def export_onnx(
     return deviation
 
 
-def _copied(value: Any, device: torch.device | None, _around: tuple[int, ...] = ()) -> Any:
+def _copy_tensors(value: Any, device: torch.device | None, _around: tuple[int, ...] = ()) -> Any:
     """Copy nested tensors, because a network may begin with an operation in place."""
     if id(value) in _around:
         raise ValueError("inputs must not hold themselves, got a list or dict inside itself")
-    inner = partial(_copied, device=device, _around=(*_around, id(value)))
+    inner = partial(_copy_tensors, device=device, _around=(*_around, id(value)))
     match value:
         case Tensor():
             return value.detach().to(device, copy=True)
@@ -151,7 +152,7 @@ def _copied(value: Any, device: torch.device | None, _around: tuple[int, ...] = 
     return value
 
 
-def _tensors(output: Any, place: str = "output") -> dict[str, Tensor]:
+def _named_tensors(output: Any, place: str = "output") -> dict[str, Tensor]:
     """Return the tensors of an output by their place in it, in order."""
     match output:
         case None:
@@ -159,7 +160,7 @@ def _tensors(output: Any, place: str = "output") -> dict[str, Tensor]:
         case Tensor():
             return {place: output}
         case Mapping():
-            items = output.items()
+            items: Iterable[tuple[Any, Any]] = output.items()
         case tuple() | list():
             items = enumerate(output)
         case _:
@@ -167,7 +168,7 @@ def _tensors(output: Any, place: str = "output") -> dict[str, Tensor]:
                 "model must return tensors, or tuples, lists or dicts of them, got "
                 f"{type(output).__name__} as {place}"
             )
-    parts = (_tensors(item, f"{place}[{key!r}]") for key, item in items)
+    parts = (_named_tensors(item, f"{place}[{key!r}]") for key, item in items)
     return {name: tensor for part in parts for name, tensor in part.items()}
 
 
@@ -189,7 +190,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
     return gaps.max().item() if gaps.numel() else 0.0
 
 
-def _batches(inputs: Any) -> tuple[Tensor, ...]:
+def _check_batches(inputs: Any) -> tuple[Tensor, ...]:
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
     for value in arguments:
         if not isinstance(value, Tensor):
@@ -202,7 +203,7 @@ def _batches(inputs: Any) -> tuple[Tensor, ...]:
     return tuple(value.detach().cpu() for value in arguments)
 
 
-def _resized(arguments: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
+def _resize_batch(arguments: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
     """Return batches of another size: the rows from the start, again and again."""
     return tuple(value[torch.arange(rows) % len(value)] for value in arguments)
 
@@ -223,6 +224,6 @@ def _onnx_deviation(session: Any, cut: nn.Module, arguments: tuple[Tensor, ...])
     values = [value.numpy() for value in arguments]
     found = session.run(None, dict(zip(names, values, strict=True)))
     with torch.no_grad():
-        expected = _tensors(cut(*_copied(arguments, None)))
+        expected = _named_tensors(cut(*_copy_tensors(arguments, None)))
     tensors = map(torch.from_numpy, found)
     return _deviation(dict(zip(expected, tensors, strict=True)), expected)

@@ -105,7 +105,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
             "positions of other knobs mean other widths"
         )
     own = model.state_dict(keep_vars=True)
-    differing = _differences(own, found) or _untied(own, found)
+    differing = _differences(own, found) or _wrongly_tied(own, found)
     if differing:
         more = len(differing) - _SHOWN
         tail = f"; and {more} more" if more > 0 else ""
@@ -134,8 +134,8 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
         rules |= {"steps": _are_positions, "width": _is_width}
     for key, rule in rules.items():
         if key not in header or not rule(header[key]):
-            told = f"got {header[key]!r:.40}" if key in header else "which is missing"
-            raise checkpoints.damaged(path, f"its header must tell {key}, {told}")
+            found = f"got {header[key]!r:.40}" if key in header else "which is missing"
+            raise checkpoints.damaged(path, f"its header must tell {key}, {found}")
 
 
 def _is_text(value: Any) -> bool:
@@ -152,17 +152,17 @@ def _is_width(value: Any) -> bool:
 
 def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     """Say which keys and shapes of a network and of a file differ."""
-    told = [
+    differing = [
         f"{key} is not in the file"
         if key not in found
         else f"{key} has shape {tuple(value.shape)}, in the file {tuple(found[key].shape)}"
         for key, value in own.items()
         if key not in found or found[key].shape != value.shape
     ]
-    return told + [f"{key} is only in the file" for key in found if key not in own]
+    return differing + [f"{key} is only in the file" for key in found if key not in own]
 
 
-def _untied(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+def _wrongly_tied(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     """Say which tensors a network ties together although the file holds different ones."""
     first: dict[int, str] = {}
     pairs = [(key, first.setdefault(id(value), key)) for key, value in own.items()]

@@ -1,7 +1,7 @@
 """Ablate: evaluate one trained network at reduced widths, weights unchanged."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,16 +150,18 @@ def width_sweep(
     check_flag("progress", progress)
     if timed is not None:
         check_inputs(timed, "timed")
-    chunks = _Remembering(chunked(batches))
+    first: list[Tensor] = []
 
     def outputs(x: Tensor) -> Iterator[Tensor]:
+        if not first:
+            first.append(x[:1])
         return outputs_by_width(model, x, wanted)
 
-    values = _means(model, metric, chunks, outputs, len(wanted), progress)
+    values = _means(model, metric, chunked(batches), outputs, len(wanted), progress)
     name = getattr(metric, "__name__", type(metric).__name__)
-    costs = {
+    costs: dict[str, list[int] | list[float]] = {
         "parameters": [count_parameters(model, width) for width in wanted],
-        "macs": count_macs_by_width(model, wanted, chunks.sample, progress=progress),
+        "macs": count_macs_by_width(model, wanted, first[0], progress=progress),
     }
     if timed is not None:
         bar = tqdm(wanted, desc="latency", delay=2, disable=not progress)
@@ -172,7 +174,7 @@ def mean_metric(
     model: nn.Module,
     metric: Metric,
     batches: Batches | tuple[Tensor, Tensor],
-    settings: Sequence,
+    settings: Sequence[AbstractContextManager[Any]],
     *,
     progress: bool = True,
 ) -> np.ndarray:
@@ -275,26 +277,7 @@ def chunked(batches: Any) -> Batches:
     return list(zip(inputs.split(_CHUNK), targets.split(_CHUNK), strict=True))
 
 
-class _Remembering:
-    """Batches that keep the first sample that was read of them."""
-
-    sample: Tensor | None = None
-
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self._batches:
-            x, y = check_pair("batches", batch)
-            if self.sample is None:
-                self.sample = x[:1]
-            yield x, y
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-
-def _length(chunks: Batches, settings: int) -> int | None:
+def _length(chunks: Any, settings: int) -> int | None:
     try:
         return len(chunks) * settings
     except TypeError:  # a generator, or a DataLoader over a stream

@@ -1,6 +1,6 @@
 """Which width a budget affords, for one knob and for several."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_callable, check_flag, check_pair
 from vsnn_lab.measure.ablation import Batches, Metric, WidthSweep, chunked, mean_metric
-from vsnn_lab.measure.costs import Positions, check_inputs, count_macs, count_parameters
+from vsnn_lab.measure.costs import check_inputs, count_macs, count_parameters
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 # The first stride is a knob's steps over this: AutoSlim, too, removes channels in groups.
@@ -59,18 +59,18 @@ def choose_width(
     """
     if not isinstance(sweep, WidthSweep):
         raise TypeError(f"sweep must be a WidthSweep, got {sweep!r}; width_sweep makes one")
-    budgets = _budgets(
+    budgets = _check_budgets(
         max_parameters=max_parameters, max_macs=max_macs, max_latency_ms=max_latency_ms
     )
-    goal = _numbers(min_metric=min_metric, max_metric=max_metric)
+    goal = _check_numbers(min_metric=min_metric, max_metric=max_metric)
     if len(goal) > 1 or not (goal or budgets):
         raise ValueError(
             f"choose_width must get one goal, a budget or both, got {goal or 'none'}; pass "
             "min_metric or max_metric, and max_parameters, max_macs or max_latency_ms"
         )
     wanted = _widths_at_goal(sweep, goal)
-    spent = {width: _spent(sweep, width, budgets) for width in wanted}
-    fitting = [width for width in wanted if not _over(spent[width], budgets)]
+    spent = {width: _costs_at(sweep, width, budgets) for width in wanted}
+    fitting = [width for width in wanted if not _exceeded(spent[width], budgets)]
     if fitting:
         return fitting[0] if goal else fitting[-1]
 
@@ -134,18 +134,20 @@ def choose_widths(
     check_callable("metric", metric, "callable on (output, target)")
     for name, flag in (("higher_is_better", higher_is_better), ("progress", progress)):
         check_flag(name, flag)
-    budgets = _budgets(max_parameters=max_parameters, max_macs=max_macs)
+    budgets = _check_budgets(max_parameters=max_parameters, max_macs=max_macs)
     if not budgets:
         raise ValueError("choose_widths must get a budget, got none; pass max_parameters, max_macs")
     if max_macs is not None:
         check_inputs(inputs)
-    costs = {name: _cost(name, model, inputs) for name in budgets}
 
     def spend(positions: Mapping[WidthControl, int]) -> dict[str, int]:
-        return {name: cost(positions) for name, cost in costs.items()}
+        counts = {"max_parameters": lambda: count_parameters(model, positions)}
+        if inputs is not None:
+            counts["max_macs"] = lambda: count_macs(model, positions, inputs)
+        return {name: counts[name]() for name in budgets}
 
     least = spend(dict.fromkeys(knobs, 1))
-    if _over(least, budgets):
+    if _exceeded(least, budgets):
         raise _refusal("every knob at 1", least, budgets, {})
     data = [check_pair("batches", batch) for batch in chunked(batches)]
 
@@ -158,7 +160,7 @@ def choose_widths(
     strides = {knob: max(1, knob.steps // _COARSE) for knob in knobs}
     spent, loss = spend(chosen), None
     with tqdm(desc="rounds", delay=2, disable=not progress) as bar:
-        while _over(spent, budgets):
+        while _exceeded(spent, budgets):
             if loss is None:
                 loss = measure([chosen])[0]
             lower = [
@@ -166,19 +168,19 @@ def choose_widths(
             ]
             losses, prices = measure(lower), [spend(candidate) for candidate in lower]
             rates = [
-                _rate(worse - loss, spent, price, _over(spent, budgets))
+                _loss_per_saving(worse - loss, spent, price, _exceeded(spent, budgets))
                 for worse, price in zip(losses, prices, strict=True)
             ]
             best = int(np.argmin(rates))
             bar.update()
-            if not _over(prices[best], budgets) and max(strides.values()) > 1:
+            if not _exceeded(prices[best], budgets) and max(strides.values()) > 1:
                 strides = {knob: max(1, stride // 2) for knob, stride in strides.items()}
                 continue
             chosen, spent, loss = lower[best], prices[best], losses[best]
     return chosen
 
 
-def _numbers(**arguments: float | None) -> dict[str, float]:
+def _check_numbers(**arguments: float | None) -> dict[str, float]:
     """Return the arguments that were given, each a number."""
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
@@ -188,24 +190,18 @@ def _numbers(**arguments: float | None) -> dict[str, float]:
     return {k: value if isinstance(value, int) else float(value) for k, value in given.items()}
 
 
-def _budgets(**arguments: float | None) -> dict[str, float]:
+def _check_budgets(**arguments: float | None) -> dict[str, float]:
     """Return the budgets that were given, each a positive number."""
-    given = _numbers(**arguments)
+    given = _check_numbers(**arguments)
     for name, value in given.items():
         if value <= 0:
             raise ValueError(f"{name} must be positive, got {value}; every network costs something")
     return given
 
 
-def _spent(sweep: WidthSweep, width: int, budgets: Mapping[str, float]) -> dict[str, float]:
+def _costs_at(sweep: WidthSweep, width: int, budgets: Mapping[str, float]) -> dict[str, float]:
     """Return what a swept width costs of each kind that has a budget."""
     return {name: sweep.cost(name.removeprefix("max_"), width) for name in budgets}
-
-
-def _cost(name: str, model: nn.Module, inputs: Tensor | None) -> Callable[[Positions], int]:
-    if name == "max_parameters":
-        return lambda width: count_parameters(model, width)
-    return lambda width: count_macs(model, width, inputs)
 
 
 def _widths_at_goal(sweep: WidthSweep, goal: Mapping[str, float]) -> list[int]:
@@ -224,11 +220,11 @@ def _widths_at_goal(sweep: WidthSweep, goal: Mapping[str, float]) -> list[int]:
     return widths
 
 
-def _over(spent: Mapping[str, float], budgets: Mapping[str, float]) -> list[str]:
+def _exceeded(spent: Mapping[str, float], budgets: Mapping[str, float]) -> list[str]:
     return [name for name, cost in spent.items() if cost > budgets[name]]
 
 
-def _rate(
+def _loss_per_saving(
     worse: float, spent: Mapping[str, int], price: Mapping[str, int], over: list[str]
 ) -> float:
     """Return how much worse the metric gets per saved share of the costs still too high."""
@@ -243,7 +239,7 @@ def _refusal(
     goal: Mapping[str, float],
 ) -> ValueError:
     lacks = []
-    for name in _over(spent, budgets):
+    for name in _exceeded(spent, budgets):
         unit, form = _UNITS[name]
         lacks.append(
             f"{spent[name]:{form}} {unit}, {spent[name] - budgets[name]:{form}} over "

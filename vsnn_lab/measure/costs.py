@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
         >>> count_macs(MLP(784, (Width(256),), 10), 64, torch.zeros(1, 784))  # 784*64 + 64*10
         50816
     """
-    return _counted(model, width, inputs).get_total_flops() // 2
+    return _count_flops(model, width, inputs).get_total_flops() // 2
 
 
 def count_macs_by_width(
@@ -94,9 +95,10 @@ def count_macs_by_width(
     control, layers, first = single_control(model), dict(model.named_modules()), widths[0]
     full, narrow = (_macs_by_module(model, width, inputs) for width in (None, first))
 
-    def at(width: int) -> dict[str, int | None]:
+    def at(width: int) -> dict[str, int]:
         return {
-            name: _scaled(count, layers.get(name), {control: width}) for name, count in full.items()
+            name: _macs_of_layer(count, layers.get(name), {control: width})
+            for name, count in full.items()
         }
 
     if at(first) != narrow:
@@ -105,13 +107,13 @@ def count_macs_by_width(
     return [sum(at(width).values()) for width in widths]
 
 
-def _scaled(count: int, layer: nn.Module | None, positions: dict[WidthControl, int]) -> int | None:
-    """Return a layer's products at a width from those at full width; None if that is unknown."""
+def _macs_of_layer(count: int, layer: nn.Module | None, positions: dict[WidthControl, int]) -> int:
+    """Return a layer's products at a width from those at full width; -1 if that is unknown."""
     if not isinstance(layer, VariableLayer):
-        return count if isinstance(layer, _CONSTANT) else None
+        return count if isinstance(layer, _CONSTANT) else -1
     axes = layer.parameter_axes.get("weight")
     if axes is None:
-        return None
+        return -1
     kept = math.prod(kept_size(axis, positions) for axis in axes)
     return count * kept // math.prod(map(full_size, axes))
 
@@ -120,10 +122,10 @@ def _macs_by_module(model: nn.Module, width: Positions, inputs: Tensor) -> dict[
     """Return the products that modules do by themselves, by the names they have in the model."""
     counts = {
         name.partition(".")[2]: sum(products.values()) // 2
-        for name, products in _counted(model, width, inputs).get_flop_counts().items()
+        for name, products in _count_flops(model, width, inputs).get_flop_counts().items()
         if name != "Global"
     }
-    inner = Counter()
+    inner: Counter[str] = Counter()
     for name, count in counts.items():
         if name:
             inner[name.rpartition(".")[0]] += count
@@ -204,10 +206,10 @@ def measure_latency(
         try:
             torch.set_num_threads(threads)
             for _ in range(_WARM_UP + repeats):
-                _finish(inputs)
+                _synchronize(inputs)
                 start = time.perf_counter()
                 cut(inputs)
-                _finish(inputs)
+                _synchronize(inputs)
                 times.append(1e3 * (time.perf_counter() - start))
         finally:
             torch.set_num_threads(before)
@@ -241,14 +243,14 @@ def _submodel(model: nn.Module, width: Positions, inputs: Tensor) -> Iterator[nn
 
 
 @contextmanager
-def _countable() -> Iterator[None]:
+def _unfused_kernels() -> Iterator[None]:
     """Keep attention and recurrent layers off the fused kernels.
 
     Torch's counter sees through their plain forms alone and takes some fused ones for nothing:
     the fast path of ``nn.TransformerEncoder``, attention on the CPU, and the recurrent layers of
     oneDNN and cuDNN.
     """
-    libraries = torch.backends.mkldnn, torch.backends.cudnn
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
     enabled = [library.enabled for library in libraries]
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
@@ -263,15 +265,15 @@ def _countable() -> Iterator[None]:
             library.enabled = was
 
 
-def _counted(model: nn.Module, width: Positions, inputs: Tensor) -> FlopCounterMode:
+def _count_flops(model: nn.Module, width: Positions, inputs: Tensor) -> FlopCounterMode:
     counter = FlopCounterMode(display=False)
-    with _submodel(model, width, inputs) as cut, _countable(), counter:
+    with _submodel(model, width, inputs) as cut, _unfused_kernels(), counter:
         # The counter takes no inputs that want gradients.
         cut(inputs[:1].detach())
     return counter
 
 
-def _finish(inputs: Tensor) -> None:
+def _synchronize(inputs: Tensor) -> None:
     """Wait for the device: CUDA returns before its work is done."""
     if inputs.is_cuda:
         torch.cuda.synchronize(inputs.device)

@@ -60,14 +60,14 @@ def recalibrate(
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    before = [_copies(norm) for norm in norms]
+    before = [_copy(norm) for norm in norms]
     try:
         with kept_mode(model), torch.no_grad(), at_width(model, positions):
             model.eval()
             for norm in norms:
                 norm.training = True
-                _start(norm)
-            _run(model, batches)
+                _reset(norm)
+            _run_batches(model, batches)
     except BaseException:
         for norm, statistics in zip(norms, before, strict=True):
             _restore(norm, statistics)
@@ -81,7 +81,7 @@ def recalibrate(
             _restore(norm, statistics)
 
 
-def _run(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
+def _run_batches(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
     first = next(model.parameters(), None)
     seen = 0
     for batch in batches:
@@ -97,17 +97,17 @@ def _run(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) ->
         raise ValueError("batches must hold at least one batch, got none; it is read only once")
 
 
-def _start(norm: _BatchNorm) -> None:
+def _reset(norm: _BatchNorm) -> None:
     # Without momentum torch averages over all batches so far, so that the first one replaces what
     # was there. What is there is not set to 0 and 1 before: units beyond the width keep theirs.
     norm.momentum = None
-    norm.num_batches_tracked.zero_()
-    for running in (norm.running_mean, norm.running_var):
+    for name in _STATISTICS[:2]:
         # Except where the first batch could not replace it: 0 times infinity is no number.
-        running.nan_to_num_(0.0, 0.0, 0.0)
+        getattr(norm, name).nan_to_num_(0.0, 0.0, 0.0)
+    getattr(norm, _STATISTICS[2]).zero_()
 
 
-def _copies(norm: _BatchNorm) -> dict[str, Tensor]:
+def _copy(norm: _BatchNorm) -> dict[str, Tensor]:
     return {name: getattr(norm, name).clone() for name in _STATISTICS}
 
 

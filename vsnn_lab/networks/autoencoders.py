@@ -16,11 +16,11 @@ from vsnn_lab.networks.blocks import (
     check_convolutions,
     check_image_shape,
     check_shape,
-    dense,
-    halved,
-    halving,
-    linear,
-    made,
+    dense_layers,
+    halved_size,
+    halving_convolution,
+    linear_layer,
+    make_activation,
 )
 from vsnn_lab.widths import Width, WidthControl, check_axis
 
@@ -86,14 +86,13 @@ class Autoencoder(_Autoencoder):
         conditioned: bool = False,
     ) -> None:
         shape = check_shape(shape)
-        axes = [check_int("pixels of shape", math.prod(shape))]
-        axes += check_axes("hidden", hidden)
-        axes += [check_axis("code", code)]
-        knob = _condition(conditioned, code)
+        pixels = check_int("pixels of shape", math.prod(shape))
+        axes = [pixels, *check_axes("hidden", hidden), check_axis("code", code)]
+        knob = _conditioning_knob(conditioned, code)
         super().__init__(
-            nn.Sequential(nn.Flatten(), *dense(axes, activation)),
+            nn.Sequential(nn.Flatten(), *dense_layers(axes, activation)),
             nn.Sequential(
-                *dense(axes[::-1], activation, knob), nn.Sigmoid(), nn.Unflatten(1, shape)
+                *dense_layers(axes[::-1], activation, knob), nn.Sigmoid(), nn.Unflatten(1, shape)
             ),
             shape,
             code,
@@ -142,32 +141,36 @@ class ConvAutoencoder(_Autoencoder):
         check_axis("code", code)
         sizes = [shape[1:]]
         for _ in channels:
-            sizes.append(tuple(map(halved, sizes[-1])))
+            height, width = sizes[-1]
+            sizes.append((halved_size(height), halved_size(width)))
         pixels, inner = math.prod(sizes[-1]), [shape[0], *channels]
         flat = channels[-1] * pixels
         down: list[nn.Module] = []
         for fan_in, fan_out in zip(inner, channels, strict=False):
-            down += [halving(fan_in, fan_out), made(activation)]
+            down += [halving_convolution(fan_in, fan_out), make_activation(activation)]
         up: list[nn.Module] = []
         for index in reversed(range(len(channels))):
             fan_in, fan_out = inner[index + 1], inner[index]
-            varies = isinstance(fan_in, Width) or isinstance(fan_out, Width)
-            kind = VariableConvTranspose2d if varies else nn.ConvTranspose2d
+            height, width = sizes[index]
             # Twice the smaller size less one, and what the halving had rounded up.
-            rest = tuple((size - 1) % 2 for size in sizes[index])
-            up += [made(activation), kind(fan_in, fan_out, 3, 2, 1, rest)]
-        knob = _condition(conditioned, code)
+            rest = (height - 1) % 2, (width - 1) % 2
+            up.append(make_activation(activation))
+            if isinstance(fan_in, Width) or isinstance(fan_out, Width):
+                up.append(VariableConvTranspose2d(fan_in, fan_out, 3, 2, 1, rest))
+            else:
+                up.append(nn.ConvTranspose2d(fan_in, fan_out, 3, 2, 1, rest))
+        knob = _conditioning_knob(conditioned, code)
         super().__init__(
-            nn.Sequential(*down, nn.Flatten(), linear(flat, code)),
+            nn.Sequential(*down, nn.Flatten(), linear_layer(flat, code)),
             nn.Sequential(
-                linear(code, flat, knob), nn.Unflatten(1, (-1, *sizes[-1])), *up, nn.Sigmoid()
+                linear_layer(code, flat, knob), nn.Unflatten(1, (-1, *sizes[-1])), *up, nn.Sigmoid()
             ),
             shape,
             code,
         )
 
 
-def _condition(conditioned: bool, code: Axis) -> WidthControl | None:
+def _conditioning_knob(conditioned: bool, code: Axis) -> WidthControl | None:
     """Return the knob that conditions a decoder, if any does."""
     if not check_flag("conditioned", conditioned):
         return None

@@ -32,7 +32,7 @@ class Chain(nn.Sequential):
         return super().__getitem__(index)
 
 
-def made(activation: Activation) -> nn.Module:
+def make_activation(activation: Activation) -> nn.Module:
     """Return a module that ``activation`` makes, or say what it is instead."""
     if isinstance(activation, nn.Module) or not callable(activation):
         raise TypeError(
@@ -42,7 +42,7 @@ def made(activation: Activation) -> nn.Module:
     return check_module("what activation makes", activation())
 
 
-def linear(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Linear:
+def linear_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Linear:
     """Return a linear layer: plain, variable, or conditioned by a knob."""
     if control is not None:
         return ConditionedLinear(fan_in, fan_out, control)
@@ -51,35 +51,39 @@ def linear(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> 
     return nn.Linear(fan_in, fan_out)
 
 
-def dense(
+def dense_layers(
     axes: Sequence[Axis],
     activation: Activation,
     control: WidthControl | None = None,
-    layer: Callable[..., nn.Module] = linear,
+    layer: Callable[..., nn.Module] = linear_layer,
 ) -> list[nn.Module]:
     """Return linear layers from axis to axis with an activation between any two."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(axes):
-        layers += [layer(fan_in, fan_out, control), made(activation)]
+        layers += [layer(fan_in, fan_out, control), make_activation(activation)]
     return layers[:-1]
 
 
 def octave_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> nn.Linear:
     """Return a linear layer, with weights for each octave of a knob if there is one."""
-    return linear(fan_in, fan_out) if control is None else OctaveLinear(fan_in, fan_out, control)
+    return (
+        linear_layer(fan_in, fan_out) if control is None else OctaveLinear(fan_in, fan_out, control)
+    )
 
 
-def halving(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Conv2d:
+def halving_convolution(
+    fan_in: Axis, fan_out: Axis, control: WidthControl | None = None
+) -> nn.Conv2d:
     """Return a convolution of 3 by 3 pixels that halves height and width, rounded up."""
-    options = {"stride": 2, "padding": 1}
     if control is not None:
-        return OctaveConv2d(fan_in, fan_out, 3, control, **options)
-    varies = isinstance(fan_in, Width) or isinstance(fan_out, Width)
-    return (VariableConv2d if varies else nn.Conv2d)(fan_in, fan_out, 3, **options)
+        return OctaveConv2d(fan_in, fan_out, 3, control, stride=2, padding=1)
+    if isinstance(fan_in, Width) or isinstance(fan_out, Width):
+        return VariableConv2d(fan_in, fan_out, 3, stride=2, padding=1)
+    return nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)
 
 
-def halved(size: int) -> int:
-    """Return height or width after `halving`."""
+def halved_size(size: int) -> int:
+    """Return height or width after `halving_convolution`."""
     return -(-size // 2)
 
 

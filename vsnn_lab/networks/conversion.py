@@ -18,7 +18,7 @@ from vsnn_lab._basics.checks import check_choice, check_collection, check_int, c
 from vsnn_lab.networks.trace import Trace
 from vsnn_lab.widths import Width, WidthControl
 
-_VARIABLE: dict[type, type] = {
+_VARIABLE: dict[type, type[layers.VariableLayer]] = {
     getattr(nn, name.removeprefix("Variable")): getattr(layers, name)
     for name in layers.__all__
     if name.startswith("Variable") and name != "VariableLayer"
@@ -72,7 +72,8 @@ def make_variable(
     trace = Trace(variable, _excluded(model, exclude))
     axes = _axes(trace, steps, knobs)
     for module, (fan_in, fan_out) in trace.layers.items():
-        _convert(module, axes.get(trace.find(fan_in)), axes.get(trace.find(fan_out)))
+        knobs_of = [None if a is None else axes.get(trace.find(a)) for a in (fan_in, fan_out)]
+        _convert(module, *knobs_of)
     return variable
 
 
@@ -89,7 +90,8 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
 def _axes(trace: Trace, steps: int | None, knobs: str) -> dict[int, WidthControl]:
     """Return the knob of each variable axis, by the element that stands for it."""
     sizes = trace.variable()
-    used = {trace.find(axis) for pair in trace.layers.values() for axis in pair}
+    pairs = trace.layers.values()
+    used = {trace.find(axis) for pair in pairs for axis in pair if axis is not None}
     sizes = {axis: divisors for axis, divisors in sizes.items() if axis in used}
     if not sizes:
         raise ValueError("model must have an axis between two layers that can vary, got none")
@@ -122,9 +124,13 @@ def _sizes(module: nn.Module) -> tuple[int, int]:
         return module.in_features, module.out_features
     if isinstance(module, nn.Embedding):
         return module.num_embeddings, module.embedding_dim
-    if hasattr(module, "in_channels"):
+    if isinstance(module, nn.modules.conv._ConvNd):
         return module.in_channels, module.out_channels
-    if hasattr(module, "normalized_shape"):
-        return module.normalized_shape[-1:] * 2
-    size = module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        size = module.normalized_shape[-1]
+    elif isinstance(module, nn.GroupNorm):
+        size = module.num_channels
+    else:
+        assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+        size = module.num_features
     return size, size

@@ -12,9 +12,9 @@ from vsnn_lab.networks.blocks import (
     Chain,
     check_convolutions,
     check_image_shape,
-    halved,
-    halving,
-    made,
+    halved_size,
+    halving_convolution,
+    make_activation,
     octave_layer,
     shared_knob,
 )
@@ -58,10 +58,11 @@ class ConvNet(Chain):
         axes = check_convolutions("channels", channels)
         knob = shared_knob(conditioned, axes)
         layers: list[nn.Module] = []
+        fan_in: Axis
         fan_in, *sides = shape
         for fan_out in axes:
-            layers += [halving(fan_in, fan_out, knob), made(activation)]
-            fan_in, sides = fan_out, [halved(side) for side in sides]
+            layers += [halving_convolution(fan_in, fan_out, knob), make_activation(activation)]
+            fan_in, sides = fan_out, [halved_size(side) for side in sides]
         head = octave_layer(fan_in * math.prod(sides), check_int("classes", classes), knob)
         super().__init__(*layers, nn.Flatten(), head)
         self.shape = shape

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vsnn_lab.layers import VariableLayer
-from vsnn_lab.widths import WidthControl, positions_of, width_controls
+from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
 
 def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Module:
@@ -50,7 +50,7 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
 
 
 def cut_positions(
-    model: nn.Module, width: int | Mapping[WidthControl, int]
+    model: nn.Module, width: int | Mapping[WidthControl, Position]
 ) -> dict[WidthControl, int]:
     """Return an int position for every knob of ``model``.
 
@@ -61,13 +61,14 @@ def cut_positions(
     controls = width_controls(model)
     if not controls and not isinstance(width, Mapping):
         return {}
-    positions = {control: control.steps for control in controls} | positions_of(model, width)
-    for position in positions.values():
+    positions = {control: control.steps for control in controls}
+    for control, position in positions_of(model, width).items():
         if isinstance(position, Tensor):
             raise TypeError(
                 f"width must be an integer, got a tensor of shape {tuple(position.shape)}; "
                 "a submodel has one width"
             )
+        positions[control] = position
     return positions
 
 

@@ -75,16 +75,16 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
         )
     axis, dim = output_axis(model)
     x = channels_last(model, x)
-    ordered, order = _ascending(widths)
+    ordered, order = _sort_widths(widths)
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
     smallest = _smallest_run(model)
     if len(x) >= smallest * len(values) or len(values) == 1:
         parts, turns = counts.tolist(), values.tolist()
     else:
-        parts = _blocks(len(x), smallest) if _takes_prefixes(model) else [len(x)]
+        parts = _block_sizes(len(x), smallest) if _takes_prefixes(model) else [len(x)]
         if len(parts) == 1:
             with at_width(control, widths):
-                return keep_prefix(_tensor(model(x)), axis, dim)
+                return keep_prefix(_check_tensor(model(x)), axis, dim)
         turns = ordered.split(parts)
     outputs = []
     widest = [int(turn.max()) if isinstance(turn, Tensor) else turn for turn in turns]
@@ -93,11 +93,11 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
         for turn, most, rows in zip(turns, widest, samples, strict=True):
             # Where rows have widths of their own, no unit is computed that none of them keeps.
             with at_width(control, turn), with_setting(control, widest=most):
-                output = _tensor(model(rows))
+                output = _check_tensor(model(rows))
                 if isinstance(turn, Tensor):
                     output = keep_prefix(output, axis, dim)
-                outputs.append(_padded(output, axis, dim))
-    joined = _joined(outputs)
+                outputs.append(_pad_units(output, axis, dim))
+    joined = _concatenate(outputs)
     return joined if order is None else joined[order.argsort()]
 
 
@@ -114,7 +114,7 @@ def _takes_prefixes(model: nn.Module) -> bool:
     )
 
 
-def _blocks(rows: int, smallest: int) -> list[int]:
+def _block_sizes(rows: int, smallest: int) -> list[int]:
     """Return how many rows each block has, of about the same size."""
     count = max(1, min(_BLOCKS, rows // (2 * smallest)))
     return [rows // count + (index < rows % count) for index in range(count)]
@@ -137,7 +137,7 @@ def output_axis(model: nn.Module) -> tuple[int | Width, int]:
     return 0, -1
 
 
-def _ascending(widths: Tensor) -> tuple[Tensor, Tensor | None]:
+def _sort_widths(widths: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return the widths sorted, and the order that sorts them (None if they already were)."""
     if bool((widths.diff() >= 0).all()):
         return widths, None
@@ -145,7 +145,7 @@ def _ascending(widths: Tensor) -> tuple[Tensor, Tensor | None]:
     return ordered, order
 
 
-def _tensor(output: object) -> Tensor:
+def _check_tensor(output: object) -> Tensor:
     if isinstance(output, Tensor):
         return output
     raise TypeError(
@@ -154,7 +154,7 @@ def _tensor(output: object) -> Tensor:
     )
 
 
-def _padded(output: Tensor, axis: int | Width, dim: int) -> Tensor:
+def _pad_units(output: Tensor, axis: int | Width, dim: int) -> Tensor:
     if not isinstance(axis, Width):
         return output
     missing = axis.max_width - output.shape[dim]
@@ -163,7 +163,7 @@ def _padded(output: Tensor, axis: int | Width, dim: int) -> Tensor:
     return F.pad(output, (0, 0) * after + (0, missing))
 
 
-def _joined(outputs: list[Tensor]) -> Tensor:
+def _concatenate(outputs: list[Tensor]) -> Tensor:
     shapes = {tuple(output.shape[1:]) for output in outputs}
     if len(shapes) > 1:
         raise ValueError(

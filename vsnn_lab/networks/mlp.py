@@ -9,7 +9,7 @@ from vsnn_lab.networks.blocks import (
     Axis,
     Chain,
     check_axes,
-    dense,
+    dense_layers,
     octave_layer,
     shared_knob,
 )
@@ -45,8 +45,10 @@ class MLP(Chain):
         activation: Activation = nn.ReLU,
         conditioned: bool = False,
     ) -> None:
-        axes = [check_axis("in_features", in_features)]
-        axes += check_axes("hidden", hidden)
-        axes += [check_axis("out_features", out_features)]
+        axes = [
+            check_axis("in_features", in_features),
+            *check_axes("hidden", hidden),
+            check_axis("out_features", out_features),
+        ]
         knob = shared_knob(conditioned, axes)
-        super().__init__(*dense(axes, activation, knob, octave_layer))
+        super().__init__(*dense_layers(axes, activation, knob, octave_layer))

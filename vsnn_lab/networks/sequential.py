@@ -22,7 +22,7 @@ ELEMENTWISE = (
 )
 
 
-def links(model: nn.Module) -> Iterator[nn.Module]:
+def flatten_sequential(model: nn.Module) -> Iterator[nn.Module]:
     """List what a chain applies one after the other, chains inside it opened up."""
     plain = type(model).forward is nn.Sequential.forward or getattr(model, "is_chain", False)
     # A hook wants to see the whole chain run.
@@ -31,7 +31,7 @@ def links(model: nn.Module) -> Iterator[nn.Module]:
         yield model
         return
     for child in model:
-        yield from links(child)
+        yield from flatten_sequential(child)
 
 
 def channels_last(model: nn.Module, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def channels_last(model: nn.Module, x: Tensor) -> Tensor:
     """
     if x.dim() != 4 or x.device.type != "cpu" or not isinstance(model, nn.Sequential):
         return x
-    kinds = [type(module) for module in links(model)]
+    kinds = [type(module) for module in flatten_sequential(model)]
     known = {kind.__module__.partition(".")[0] for kind in kinds} <= {"torch", "vsnn_lab"}
     if not (known and nn.Flatten in kinds and any(issubclass(kind, nn.Conv2d) for kind in kinds)):
         return x

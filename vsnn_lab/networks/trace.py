@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch.fx
 from torch import nn
@@ -10,11 +11,11 @@ from torch.fx import Node
 
 from vsnn_lab.layers import VariableLayer
 
-_LINEAR = (nn.Linear,)
-_CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_CONVOLUTION += (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_UNIT_NORM = (nn.LayerNorm, nn.RMSNorm)
+_CONVOLUTION = {
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+}
+_BATCH_NORM = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
 # Modules by name, as torch calls them.
 _POOLING = {
     f"{name}Pool{dims}d"
@@ -92,14 +93,14 @@ class Trace:
         self._complaints: list[tuple[int, str]] = []
         self._flows: dict[Node, Flow | None] = {}
         for node in graph.nodes:
-            self._flows[node] = self._step(node)
+            self._flows[node] = self._visit(node)
         for axis, complaint in self._complaints:
             if not self._fixed[self.find(axis)]:
                 raise ValueError(f"model must not mix units that vary: {complaint}")
 
-    def find(self, axis: int | None) -> int | None:
+    def find(self, axis: int) -> int:
         """Return the element that stands for all that are one with ``axis``."""
-        while axis is not None and self._parent[axis] != axis:
+        while self._parent[axis] != axis:
             axis = self._parent[axis]
         return axis
 
@@ -111,13 +112,13 @@ class Trace:
             if self.find(axis) == axis and not self._fixed[axis]
         }
 
-    def _new(self, size: int) -> int:
+    def _new_axis(self, size: int) -> int:
         self._parent.append(len(self._parent))
         self._sizes.append([size])
         self._fixed.append(False)
         return len(self._parent) - 1
 
-    def _tie(self, first: int | None, second: int | None) -> None:
+    def _unite(self, first: int | None, second: int | None) -> None:
         """Make two axes one; with a fixed one the other is fixed, too."""
         if first is None or second is None:
             for axis in (first, second):
@@ -136,7 +137,7 @@ class Trace:
     def _size(self, flow: Flow) -> int:
         return self._sizes[flow.axis][0]
 
-    def _step(self, node: Node) -> Flow | None:
+    def _visit(self, node: Node) -> Flow | None:
         flows = [flow for source in node.all_input_nodes if (flow := self._flows[source])]
         if node.op == "output":
             for flow in flows:
@@ -152,56 +153,56 @@ class Trace:
             where = node.target if node.op == "call_module" else node.name
             self._complaints.append((flow.axis, f"{what} at {where!r}"))
 
-    def _record(self, module: nn.Module, fan_in: int | None, fan_out: int | None) -> int | None:
+    def _record(self, module: nn.Module, flow: Flow | None, fan_out: int) -> int:
         """Note a layer's axes; a layer that is used twice has the same ones both times."""
+        fan_in = flow.axis if flow else None
         if module in self.layers:
             known_in, known_out = self.layers[module]
-            self._tie(known_in, fan_in)
-            self._tie(known_out, fan_out)
+            self._unite(known_in, fan_in)
+            self._unite(known_out, fan_out)
         self.layers[module] = (fan_in, fan_out)
         return fan_out
 
     def _module(self, node: Node, flows: list[Flow]) -> Flow | None:
-        module = self._model.get_submodule(node.target)
+        module = self._model.get_submodule(str(node.target))
         if node.target in self._excluded:
-            for flow in flows:
-                self._fix(flow.axis)
+            for excluded in flows:
+                self._fix(excluded.axis)
             return None
         flow = flows[0] if flows else None
         name = type(module).__name__
-        if type(module) in _LINEAR:
-            self._consume(node, flow, name, module.in_features, ("last", "flat"))
-            fan_out = self._new(module.out_features)
-            return Flow(self._record(module, flow and flow.axis, fan_out), "last")
-        if type(module) in _CONVOLUTION:
+        if type(module) is nn.Linear:
+            self._check_place(node, flow, name, module.in_features, ("last", "flat"))
+            return Flow(self._record(module, flow, self._new_axis(module.out_features)), "last")
+        if isinstance(module, nn.modules.conv._ConvNd) and type(module) in _CONVOLUTION:
             return self._convolution(node, module, flow)
         if type(module) is nn.Embedding and not (module.max_norm or module.sparse):
-            return Flow(self._record(module, None, self._new(module.embedding_dim)), "last")
+            return Flow(self._record(module, None, self._new_axis(module.embedding_dim)), "last")
         if flow is None:
             return None
-        if type(module) in _BATCH_NORM:
-            self._consume(node, flow, name, module.num_features, ("channels", "last", "flat"))
-        elif type(module) in _UNIT_NORM:
-            self._consume(node, flow, name, module.normalized_shape[-1], ("last", "flat"))
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and type(module) in _BATCH_NORM:
+            self._check_place(node, flow, name, module.num_features, ("channels", "last", "flat"))
+        elif type(module) is nn.LayerNorm or type(module) is nn.RMSNorm:
+            self._check_place(node, flow, name, module.normalized_shape[-1], ("last", "flat"))
             if len(module.normalized_shape) > 1:
                 self._refuse(node, flows, f"{name} over several dimensions")
         elif type(module) is nn.GroupNorm:
-            self._consume(node, flow, name, module.num_channels, ("channels", "last"))
+            self._check_place(node, flow, name, module.num_channels, ("channels", "last"))
             if module.num_groups > 1:
                 self._sizes[self.find(flow.axis)].append(module.num_groups)
         elif name in _POOLING and flow.place == "channels":
             return flow
         elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             return self._flat(flow)
-        elif name in _ELEMENTWISE or (name == "PReLU" and module.num_parameters == 1):
+        elif name in _ELEMENTWISE or (isinstance(module, nn.PReLU) and module.num_parameters == 1):
             return flow
         else:
             self._refuse(node, flows, name)
             return flow
-        self._record(module, flow.axis, flow.axis)
+        self._record(module, flow, flow.axis)
         return flow
 
-    def _consume(
+    def _check_place(
         self, node: Node, flow: Flow | None, name: str, size: int, places: tuple[str, ...]
     ) -> None:
         """Refuse units that do not lie where a layer takes them from."""
@@ -212,15 +213,15 @@ class Trace:
             self._refuse(node, [flow], f"{name} of {size}, where {self._size(flow)} units are in "
                          f"place {flow.place!r},")  # fmt: skip
 
-    def _convolution(self, node: Node, module: nn.Module, flow: Flow | None) -> Flow:
-        self._consume(node, flow, type(module).__name__, module.in_channels, ("channels",))
-        fan_in, fan_out = flow and flow.axis, self._new(module.out_channels)
+    def _convolution(self, node: Node, module: nn.modules.conv._ConvNd, flow: Flow | None) -> Flow:
+        self._check_place(node, flow, type(module).__name__, module.in_channels, ("channels",))
+        fan_out = self._new_axis(module.out_channels)
         if module.groups > 1:
             # Groups are cut whole, so both sides turn with one knob whose steps divide them.
             self._sizes[fan_out].append(module.groups)
-            self._tie(fan_in, fan_out)
+            self._unite(flow.axis if flow else None, fan_out)
         spatial = len(module.kernel_size)
-        return Flow(self._record(module, fan_in, fan_out), "channels", spatial)
+        return Flow(self._record(module, flow, fan_out), "channels", spatial)
 
     def _flat(self, flow: Flow) -> Flow:
         # Flattening what lies last repeats units in turns, not as neighbours; it stays "last", and
@@ -250,7 +251,7 @@ class Trace:
             alike = (first.place, self._size(first)) == (other.place, self._size(other))
             if not alike or first.place == "flat":
                 self._refuse(node, [first, other], "a sum of different layouts")
-            self._tie(first.axis, other.axis)
+            self._unite(first.axis, other.axis)
         # A tensor that does not vary keeps what it is added to fixed; a number does not.
         for source in node.all_input_nodes:
             if self._flows[source] is None and not self._is_number(source):
@@ -259,11 +260,12 @@ class Trace:
 
     def _is_number(self, source: Node) -> bool:
         if source.op == "get_attr":
-            return operator.attrgetter(source.target)(self._model).numel() == 1
+            found = operator.attrgetter(str(source.target))(self._model)
+            return bool(found.numel() == 1)
         return source.op != "placeholder" and _name(source.target) in _SHAPES
 
 
-def _name(target: Callable | str) -> str:
+def _name(target: Callable[..., Any] | str) -> str:
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
@@ -274,11 +276,11 @@ def _flattens(node: Node, name: str) -> bool:
         end = node.kwargs.get("end_dim", node.args[2] if len(node.args) > 2 else -1)
         return (start, end) == (1, -1)
     if name in ("view", "reshape"):
-        shape = node.args[1:] if len(node.args) != 2 else tuple(node.args[1])
+        shape: Any = node.args[1:] if len(node.args) != 2 else node.args[1]
         return len(shape) == 2 and shape[1] == -1 and isinstance(shape[0], Node)
     return False
 
 
 def _dims(node: Node) -> list[int] | None:
-    dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    dims: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     return [dims] if isinstance(dims, int) else sorted(dims) if dims else None

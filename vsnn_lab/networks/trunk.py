@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from vsnn_lab.layers import VariableLayer, VariableLinear
 from vsnn_lab.layers.corners import first_units
 from vsnn_lab.networks.forward import output_axis
-from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, links
-from vsnn_lab.widths import Width, WidthControl, at_width, single_control
+from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, flatten_sequential
+from vsnn_lab.widths import Width, WidthControl, at_width, kept_size, single_control
 
 
 def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
@@ -31,9 +32,9 @@ def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
         >>> len(trunk), len(rest)
         (2, 3)
     """
-    modules = list(links(model))
+    modules = list(flatten_sequential(model))
     own = (index for index, module in enumerate(modules) if _widest_alike(module, 1))
-    shared = min(_shared(modules), next(own, len(modules)))
+    shared = min(_count_shared(modules), next(own, len(modules)))
     return nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
 
 
@@ -55,10 +56,10 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
         The output at each of them.
     """
     control = single_control(model)
-    modules = list(links(model))
-    shared, x = _shared(modules), channels_last(model, x)
+    modules = list(flatten_sequential(model))
+    shared, x = _count_shared(modules), channels_last(model, x)
     with torch.no_grad():
-        if len(widths) < 2 or not (shared or _adds_up(modules[0])):
+        if len(widths) < 2 or not (shared or _sums_over_units(modules[0])):
             for width in widths:
                 with at_width(control, width):
                     output = model(x)
@@ -88,8 +89,9 @@ def _outputs_up_to(
     axis, dim = output_axis(trunk)
     with at_width(control, top):
         units = trunk(x)
-    adds_up = len(rest) > 0 and units.dim() == 2 and _adds_up(rest[0])
-    sums = _sums(rest[0], control, top, units, widths) if adds_up else None
+    sums = None
+    if len(rest) and _sums_over_units(first := rest[0]) and units.dim() == 2:
+        sums = _sums_by_width(first, control, top, units, widths)
     for width in widths:
         # Entered for each output alone: between two of them the caller may turn the knob.
         with at_width(control, width):
@@ -97,7 +99,7 @@ def _outputs_up_to(
         yield output
 
 
-def _sums(
+def _sums_by_width(
     layer: VariableLinear, control: WidthControl, top: int, units: Tensor, widths: Sequence[int]
 ) -> Iterator[Tensor]:
     """Yield a linear layer's output at each width, from that at the width before."""
@@ -105,15 +107,15 @@ def _sums(
     weight, bias = parts["weight"], parts.get("bias")
     total, done = units.new_zeros(len(units), len(weight)), 0
     for width in widths:
-        fan_in = layer.in_axis.at(width)
+        fan_in = kept_size(layer.in_axis, {control: width})
         total.addmm_(units[:, done:fan_in], weight[:, done:fan_in].T)
         done = fan_in
-        out = layer.out_axis.at(width) if isinstance(layer.out_axis, Width) else len(weight)
+        out = kept_size(layer.out_axis, {control: width})
         # A tensor of its own, since what follows may change it in place.
         yield total[:, :out].clone() if bias is None else total[:, :out] + bias[:out]
 
 
-def _shared(modules: Sequence[nn.Module]) -> int:
+def _count_shared(modules: Sequence[nn.Module]) -> int:
     """Return how many modules come before what takes a variable axis."""
     varies = False
     for index, module in enumerate(modules):
@@ -126,7 +128,7 @@ def _shared(modules: Sequence[nn.Module]) -> int:
     return len(modules)
 
 
-def _adds_up(module: nn.Module) -> bool:
+def _sums_over_units(module: nn.Module) -> TypeGuard[VariableLinear]:
     """Whether a layer's output is a sum over units that widths add to one by one."""
     return isinstance(module, VariableLinear) and isinstance(module.in_axis, Width)
 

@@ -14,7 +14,7 @@ from vsnn_lab.layers import OctaveLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.layers.side_by_side import side_by_side
 from vsnn_lab.measure.ablation import Metric
-from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, links
+from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, flatten_sequential
 from vsnn_lab.samplers.draws import checked, own, uniforms
 from vsnn_lab.train.recipes.base import Recipe, check_batch, lent
 from vsnn_lab.train.recipes.teaching import Lesson, check_teach, meaning
@@ -184,7 +184,7 @@ def _runs(widths: Tensor, steps: int) -> list[list[tuple[int, slice]]]:
 
 def _runs_side_by_side(model: nn.Module) -> bool:
     """Whether a network is a chain that `side_by_side` takes, of fixed inputs and outputs."""
-    modules = [part for part in links(model) if not isinstance(part, ELEMENTWISE)]
+    modules = [part for part in flatten_sequential(model) if not isinstance(part, ELEMENTWISE)]
     while modules and isinstance(modules[0], nn.Flatten):
         modules.pop(0)
     if len(modules) < 2 or not all(isinstance(part, OctaveLinear) for part in modules):

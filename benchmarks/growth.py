@@ -1,4 +1,4 @@
-"""How a step's time and memory grow: two pictures for the README."""
+"""How a step's time and memory grow: two pictures for the documentation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

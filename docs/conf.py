@@ -1,8 +1,13 @@
 """Settings of the documentation site, which `make docs` builds from docstrings and these pages."""
 
+import sys
+from pathlib import Path
+
 from sphinx.util.inspect import signature, stringify_signature
 
 import vsnn_lab
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where `docs.drawings` is found
 
 project = "vsnn_lab"
 author = copyright = "The vsnn_lab developers"
@@ -14,6 +19,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "docs.drawings",
 ]
 exclude_patterns = ["_build"]
 
@@ -48,8 +54,16 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 pygments_dark_style = "github-dark"
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#1d6aa5", "color-brand-content": "#1d6aa5"},
-    "dark_css_variables": {"color-brand-primary": "#6db3e8", "color-brand-content": "#6db3e8"},
+    "light_css_variables": {
+        "color-brand-primary": "#1d6aa5",
+        "color-brand-content": "#1d6aa5",
+        "color-way-of-width": "#b3541e",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#6db3e8",
+        "color-brand-content": "#6db3e8",
+        "color-way-of-width": "#e8935a",
+    },
 }
 
 

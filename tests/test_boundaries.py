@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import vsnn_lab
+from docs.rooms import FILES, PACKAGE, imported_modules, imported_rooms, room_of
 
-PACKAGE = Path(vsnn_lab.__file__).parent
+README = Path(__file__).parents[1] / "README.md"
 # Each room, and the rooms that it may import from: what its `__init__` and the README say in words.
 # A room that is not in the table has no place yet, and arrows go one way: to rooms named before it.
 BELOW: dict[str, tuple[str, ...]] = {
@@ -30,41 +31,6 @@ BELOW: dict[str, tuple[str, ...]] = {
     ),
     "headless": ("_basics", "data", "figures", "explore"),
 }
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-
-
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
-
-
-def imported_modules(source: str, package: str) -> list[str]:
-    """List the full names that a module imports, also inside functions, relative ones resolved."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            start = package.split(".")[: len(package.split(".")) - node.level + 1]
-            module = ".".join(
-                (start if node.level else []) + ([node.module] if node.module else [])
-            )
-            found += [f"{module}.{alias.name}" for alias in node.names]
-    return found
-
-
-def imported_rooms(path: Path) -> set[str]:
-    """List the rooms a file imports from; a name of the top package counts as the room it is in."""
-    package = ".".join(("vsnn_lab", *path.relative_to(PACKAGE).parts[:-1]))
-    rooms = set()
-    for name in imported_modules(path.read_text(encoding="utf-8"), package):
-        top, _, rest = name.partition(".")
-        if top != "vsnn_lab":
-            continue
-        room = rest.partition(".")[0]
-        if room not in BELOW and hasattr(vsnn_lab, room):
-            room = getattr(vsnn_lab, room).__module__.split(".")[1]
-        rooms.add(room)
-    return rooms - {room_of(path)}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +63,13 @@ def test_a_room_says_what_it_may_import(room):
     doc = import_module(f"vsnn_lab.{room}").__doc__
     *_, last = re.sub(r"\s+", " ", doc).partition("May import ")
     assert tuple(re.findall(r"``(\w+)``", last)) == BELOW[room]
+
+
+def test_the_readme_has_the_table_row_by_row():
+    section = README.read_text(encoding="utf-8").split("## What lives where")[1]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    said = [(room, tuple(re.findall(r"`(\w+)`", imports))) for room, _, imports in rows]
+    assert said == [*BELOW.items()]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

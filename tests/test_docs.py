@@ -3,17 +3,24 @@
 import ast
 import doctest
 import inspect
+import os
 import re
 import subprocess
 import sys
 from fnmatch import fnmatch
+from graphlib import CycleError
+from importlib import import_module
+from itertools import combinations
 from pathlib import Path
+from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 import vsnn_lab
+from docs.rooms import FILES, PACKAGE, room_imports
 from vsnn_lab import samplers
 from vsnn_lab.widths import single_control
 
@@ -21,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BLOCK = re.compile(r"^```(\S*).*\n(?::.*\n)*((?:.*\n)*?)```$", re.MULTILINE)
-# Fences of Sphinx, a shell, and the reference's code before it was changed.
-NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "sh", "Before")
+# Fences of Sphinx and ours, a shell, and the reference's code before it was changed.
+NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "sh", "Before")
 
 
 def named(paths: list[Path]) -> dict[str, object]:
@@ -191,6 +198,111 @@ def test_the_lists_of_torchvision_networks_say_which_become_variable():
         net = torchvision_network(next(name for name in known if fnmatch(name, pattern)))
         with pytest.raises(ValueError, match="model must not mix units that vary"):
             vsnn_lab.make_variable(net)
+
+
+def test_every_path_that_says_how_to_contribute_exists():
+    text = BLOCK.sub("", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    paths = [
+        code for code in code_in(text) if re.fullmatch(r"[\w./]*(/[\w.]*|\.(md|py|ipynb))", code)
+    ]
+    assert len(paths) > 40
+    for path in paths:
+        assert (ROOT / path).exists(), path
+    for room in re.findall(r"room `(\w+)`", text):
+        assert (PACKAGE / room / "__init__.py").is_file()
+
+
+def test_hosted_ci_runs_every_check_and_builds_the_documentation():
+    path = ROOT / ".github" / "workflows" / "ci.yml"
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"push", "pull_request"} <= set(workflow[True])  # YAML reads `on` as true
+    (job,) = workflow["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands == [".ci/run", "make docs"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    """Return what draws pictures of the package."""
+    pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    return import_module("docs.drawings")
+
+
+def elements(svg: str, kind: str, name: str) -> list[Element]:
+    """List the elements of a picture of a kind and a class."""
+    found = fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{kind}")
+    return [element for element in found if name in element.get("class", "").split()]
+
+
+def boxes(svg: str) -> dict[str, list[float]]:
+    """Return where each room is drawn: left, top, right and bottom."""
+    groups = elements(svg, "g", "room")
+    found = {}
+    for group in groups:
+        x, y, width, height = (float(group[0].get(key)) for key in ("x", "y", "width", "height"))
+        found[group.get("data-room")] = [x, y, x + width, y + height]
+    assert len(found) == len(groups)
+    return found
+
+
+def reached(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Add to pairs those that one comes to over several."""
+    found = {(a, c) for a, b in arrows for other, c in arrows if b == other} | arrows
+    return found if found == arrows else reached(found)
+
+
+def test_the_picture_of_the_rooms_has_every_room_and_none_over_another(drawings):
+    svg = drawings.rooms_picture(room_imports())
+    found = boxes(svg)
+    assert {*found} == {path.relative_to(PACKAGE).parts[0] for path in FILES}
+    for (left, top, right, bottom), (x, y, end, floor) in combinations(found.values(), 2):
+        assert right < x or end < left or bottom < y or floor < top
+    _, _, width, height = map(float, fromstring(svg).get("viewBox").split())
+    for left, top, right, bottom in found.values():
+        assert min(left, top) >= 0
+        assert right <= width
+        assert bottom <= height
+
+
+def test_every_arrow_of_that_picture_points_down_from_a_room_to_one_it_rests_on(drawings):
+    imports = room_imports()
+    svg = drawings.rooms_picture(imports)
+    found, arrows = boxes(svg), set()
+    for arrow in elements(svg, "path", "import"):
+        parts = re.findall(r"([MCV])([\d. ]+)", arrow.get("d"))
+        heights = [y for kind, at in parts for y in at.split()[0 if kind == "V" else 1 :: 2]]
+        heights = [float(y) for y in heights]
+        upper, lower = arrow.get("data-from"), arrow.get("data-to")
+        assert heights == sorted(heights)
+        assert heights[0] == found[upper][3]
+        assert found[lower][1] - 10 < heights[-1] <= found[lower][1]
+        arrows.add((upper, lower))
+    assert reached(arrows) == reached({(a, b) for a, below in imports.items() for b in below})
+
+
+def test_a_circle_of_rooms_is_no_picture(drawings, monkeypatch):
+    monkeypatch.setattr("docs.rooms.imported_rooms", lambda path: {"widths", "train"})
+    with pytest.raises(CycleError, match="nodes are in a cycle"):
+        room_imports()
+
+
+def test_calls_lead_to_the_right_from_a_room_to_one_that_it_imports(drawings):
+    imports = room_imports()
+    for calls in drawings.CALLS.values():
+        svg = drawings.calls_picture(calls, imports)
+        drawn = elements(svg, "g", "call")
+        for call in drawn:
+            assert call.get("data-to") in imports[call.get("data-from")]
+            start, _, end = re.findall(r"[\d.]+", call.find("{*}path").get("d"))
+            assert float(start) < float(end)
+        assert len(drawn) == len(calls)
+
+
+def test_a_call_against_the_imports_is_refused(drawings):
+    call = drawings.Call("widths", "fit", "batch", "trains")
+    with pytest.raises(ValueError, match="widths must import from train to call fit"):
+        drawings.calls_picture([call], room_imports())
 
 
 @pytest.fixture(scope="module")

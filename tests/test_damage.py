@@ -31,7 +31,7 @@ from vsnn_lab.data import emoji, fetch
 from vsnn_lab.data.archives import PinnedFile, read_archive, unwrap_package
 from vsnn_lab.data.idx import read_idx
 from vsnn_lab.data.sources import PinnedSet, Source
-from vsnn_lab.train import resume
+from vsnn_lab.train import run_checkpoint
 
 # What a refusal may be; a subclass such as JSONDecodeError is a library's own and tells no remedy.
 REFUSALS = {ValueError, OSError, FileNotFoundError, fetch.DataUnavailable}
@@ -128,7 +128,7 @@ def unchanged_if_refused(model: torch.nn.Module) -> Iterator[None]:
 
 def known_settings(monkeypatch) -> None:
     """Spare describing the settings anew for each of a thousand equal calls."""
-    monkeypatch.setattr(resume, "describe", lambda _: "the same")
+    monkeypatch.setattr(run_checkpoint, "describe", lambda _: "the same")
 
 
 def checkpoint(name: str, interrupted: bool, folder: Path, monkeypatch) -> Opened:

@@ -26,7 +26,7 @@ from vsnn_lab.samplers import (
     Uniform,
     Weighted,
 )
-from vsnn_lab.train.identity import describe
+from vsnn_lab.train.description import describe
 
 
 def inverse(fraction):

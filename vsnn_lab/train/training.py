@@ -22,7 +22,7 @@ from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.loop import Batches, Loop, Loss, Pair
 from vsnn_lab.train.recipes import NAMED, Distilled, Recipe, Sampled
-from vsnn_lab.train.resume import Record
+from vsnn_lab.train.run_checkpoint import RunCheckpoint
 from vsnn_lab.widths import WidthControl, width_controls
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def fit(
         # A network without a knob trains plainly, whatever the recipe.
         asked |= {"recipe": None if control is None else recipe, "loss": loss, "watched": watched}
         asked |= {"batches": batches, "held_out": held_out}
-        record = Record.find(folder, model, asked)
+        record = RunCheckpoint.find(folder, model, asked)
         history.folder = record.folder
         record.folder.mkdir(parents=True, exist_ok=True)
 

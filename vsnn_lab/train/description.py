@@ -24,26 +24,26 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
 
-# The methods of samplers, losses, networks and batches that a run calls.
-_USES = ("__call__", "__getitem__", "__iter__", "__len__", "forward", "set_epoch")
+# The methods of samplers, losses, networks, recipes and batches that a run calls.
+_RUN_METHODS = ("__call__", "__getitem__", "__iter__", "__len__", "forward", "losses", "set_epoch")
 # What a module has before anyone sets anything, and what accelerate notes on it.
-_NOTES = {*vars(nn.Module()), "_is_accelerate_prepared"}
+_BOOKKEEPING = {*vars(nn.Module()), "_is_accelerate_prepared"}
 
 
-def describe(value: Any, _around: tuple[int, ...] = ()) -> Any:
+def describe(value: Any, _enclosing: tuple[int, ...] = ()) -> Any:
     """Return what JSON can hold of a setting: equal settings alike, different ones apart."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if id(value) in _around:
+    if id(value) in _enclosing:
         return "itself"
-    inner = functools.partial(describe, _around=(*_around, id(value)))
+    inner = functools.partial(describe, _enclosing=(*_enclosing, id(value)))
     match value:
         case Mapping():
-            return {_text(inner(key)): inner(item) for key, item in value.items()}
+            return {_to_json(inner(key)): inner(item) for key, item in value.items()}
         case tuple() | list():
             return [inner(item) for item in value]
         case set() | frozenset():
-            return sorted(_text(inner(item)) for item in value)
+            return sorted(_to_json(inner(item)) for item in value)
         case Tensor():
             return checkpoints.digest([value])
         case np.ndarray() | np.generic():
@@ -56,16 +56,16 @@ def describe(value: Any, _around: tuple[int, ...] = ()) -> Any:
         case types.MethodType():
             return inner([value.__func__, value.__self__])
         case types.FunctionType():
-            code = [] if _of_a_library(value) else _code(value.__code__)
-            used = [value.__defaults__, value.__kwdefaults__, _constants(value)]
-            return [_name(value), code, inner(used)]
+            code = [] if _is_from_library(value) else _describe_code(value.__code__)
+            used = [value.__defaults__, value.__kwdefaults__, _used_constants(value)]
+            return [_qualified_name(value), code, inner(used)]
         case type():
-            return [_name(value), inner(_members(value))]
+            return [_qualified_name(value), inner(_used_members(value))]
         case types.ModuleType():
             return value.__name__
     if not hasattr(value, "__dict__") and hasattr(value, "__qualname__"):
-        return _name(value)  # a built-in function
-    return [inner(type(value)), inner(_settings(value))]
+        return _qualified_name(value)  # a built-in function
+    return [inner(type(value)), inner(_constant_attributes(value))]
 
 
 def structure(model: nn.Module) -> list[Any]:
@@ -73,29 +73,29 @@ def structure(model: nn.Module) -> list[Any]:
     settings = {
         name: {
             key: item
-            for key, item in _settings(module).items()
-            if key not in _NOTES and _is_constant(item) and not isinstance(item, types.MethodType)
+            for key, item in _constant_attributes(module).items()
+            if key not in _BOOKKEEPING and _is_constant(item) and not inspect.ismethod(item)
         }
         for name, module in model.named_modules()
     }
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    return [_shown(model), settings, trained, {type(module) for module in model.modules()}]
+    return [_stable_repr(model), settings, trained, {type(module) for module in model.modules()}]
 
 
-def _text(description: Any) -> str:
+def _to_json(description: Any) -> str:
     return json.dumps(description, sort_keys=True)
 
 
-def _name(value: Any) -> str:
+def _qualified_name(value: Any) -> str:
     return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
 
 
-def _shown(value: Any) -> str:
+def _stable_repr(value: Any) -> str:
     """Return the repr without addresses in memory, which differ from process to process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
-def _of_a_library(value: Any) -> bool:
+def _is_from_library(value: Any) -> bool:
     """Whether a function or a class is Python's, torch's or another installed package's."""
     package = (value.__module__ or "builtins").partition(".")[0]
     file = getattr(sys.modules.get(package), "__file__", None) or ""
@@ -105,46 +105,47 @@ def _of_a_library(value: Any) -> bool:
 
 def _is_constant(value: Any) -> bool:
     """Whether code is taken to use a value without changing it in place."""
-    plain = bool | int | float | str | tuple | Tensor | np.ndarray
-    return isinstance(value, plain) or callable(value)
+    return callable(value) or isinstance(value, int | float | str | tuple | Tensor | np.ndarray)
 
 
-def _settings(value: Any) -> dict[str, Any]:
+def _constant_attributes(value: Any) -> dict[str, Any]:
     """Return an object's attributes, without those that change when it is used."""
+    default_repr: Any = object.__repr__
     if hasattr(value, "__dict__"):
         found = vars(value)
-    elif type(value).__repr__ is not object.__repr__:
-        return {"repr": _shown(value)}
+    elif type(value).__repr__ is not default_repr:
+        return {"repr": _stable_repr(value)}
     else:
-        _, found = object.__getstate__(value) or (None, {})  # its slots
-    written = _written(type(value))
+        slots: Any = object.__getstate__(value)
+        found = slots[1] if slots else {}
+    written = _written_attributes(type(value))
     return {name: item for name, item in found.items() if name not in written}
 
 
-def _written(cls: type) -> set[str]:
+def _written_attributes(cls: type) -> set[str]:
     """Return the attributes that the methods that a run calls write."""
-    uses = [inspect.unwrap(vars(c)[name]) for c in cls.__mro__ for name in _USES if name in vars(c)]
-    functions = [use for use in uses if isinstance(use, types.FunctionType)]
-    return {name for use in functions for name in _names(use.__code__, "STORE_ATTR")}
+    members = [vars(base).get(name) for base in cls.__mro__ for name in _RUN_METHODS]
+    functions = [each for each in map(inspect.unwrap, members) if inspect.isfunction(each)]
+    return {name for each in functions for name in _names_in_code(each.__code__, "STORE_ATTR")}
 
 
-def _members(cls: type) -> list[tuple[str, Any]]:
+def _used_members(cls: type) -> list[tuple[str, Any]]:
     """Return the methods and constants of a class and its bases that a run may use."""
-    written = _written(cls)
+    written = _written_attributes(cls)
     found = [
         # A property's function, and a class method's.
         (name, getattr(item, "fget", getattr(item, "__func__", item)))
         for base in cls.__mro__
-        if not _of_a_library(base)
+        if not _is_from_library(base)
         for name, item in vars(base).items()
-        if name in _USES or not (name.startswith("__") or name in written)
+        if name in _RUN_METHODS or not (name.startswith("__") or name in written)
     ]
     return [(name, item) for name, item in found if _is_constant(item)]
 
 
-def _code(code: types.CodeType) -> list[Any]:
+def _describe_code(code: types.CodeType) -> list[Any]:
     constants = [
-        _code(item)
+        _describe_code(item)
         if isinstance(item, types.CodeType)
         # The repr of a set of strings differs from process to process.
         else sorted(map(repr, item))
@@ -155,21 +156,21 @@ def _code(code: types.CodeType) -> list[Any]:
     return [hashlib.sha256(code.co_code).hexdigest(), list(code.co_names), constants]
 
 
-def _constants(function: types.FunctionType) -> dict[str, Any]:
+def _used_constants(function: types.FunctionType) -> dict[str, Any]:
     """Return the constants that a function takes from around it: its closure, and globals."""
     code, found = function.__code__, {}
-    if not _of_a_library(function):
-        scope, names = function.__globals__, sorted(_names(code, "LOAD_GLOBAL"))
+    if not _is_from_library(function):
+        scope, names = function.__globals__, sorted(_names_in_code(code, "LOAD_GLOBAL"))
         found = {name: scope[name] for name in names if name in scope}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not filled yet
             found[name] = cell.cell_contents
-    written = _names(code, "STORE_GLOBAL", "STORE_DEREF")
+    written = _names_in_code(code, "STORE_GLOBAL", "STORE_DEREF")
     return {k: v for k, v in found.items() if k not in written and _is_constant(v)}
 
 
-def _names(code: types.CodeType, *operations: str) -> set[str]:
+def _names_in_code(code: types.CodeType, *operations: str) -> set[str]:
     """Return the names that these operations of a code touch, inner functions' too."""
     found = {i.argval for i in dis.get_instructions(code) if i.opname in operations}
     inner = [item for item in code.co_consts if isinstance(item, types.CodeType)]
-    return found.union(*(_names(item, *operations) for item in inner))
+    return found.union(*(_names_in_code(item, *operations) for item in inner))

@@ -13,7 +13,7 @@ from torch import nn
 from tests.small import ROWS, network, regression
 from vsnn_lab import Stratified, Triangular, Weighted, fit
 from vsnn_lab.data.batches import TensorBatches
-from vsnn_lab.train.identity import describe, structure
+from vsnn_lab.train.description import describe, structure
 
 
 def run(model, folder, **settings):
@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import nn
 from vsnn_lab import MLP, Interpolated, Stratified, Weighted, Width
 from vsnn_lab.data.batches import TensorBatches
-from vsnn_lab.train.identity import describe, structure
+from vsnn_lab.train.description import describe, structure
 
 POWER = 2
 def loss(output, target, kind="mse"):

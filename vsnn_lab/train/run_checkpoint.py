@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
-from vsnn_lab.train.identity import describe, structure
+from vsnn_lab.train.description import describe, structure
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
 @dataclass(frozen=True)
-class Record:
+class RunCheckpoint:
     """The folder of one run: ``last.safetensors`` to go on from, ``best.safetensors`` to keep.
 
     Attributes:
@@ -29,8 +29,8 @@ class Record:
     folder: Path
 
     @classmethod
-    def find(cls, parent: Path, model: nn.Module, settings: Mapping[str, Any]) -> "Record":
-        """Return the run's record, whether or not anything is in it yet.
+    def find(cls, parent: Path, model: nn.Module, settings: Mapping[str, Any]) -> "RunCheckpoint":
+        """Return the run's checkpoint, whether or not anything is in it yet.
 
         A model that holds the last or the best weights of such a run continues it; any other
         weights are a run of their own.
@@ -39,11 +39,12 @@ class Record:
             ValueError: If the file of such a run is damaged; the message names it.
         """
         weights = checkpoints.digest(model.state_dict())
-        asked = describe({"model": structure(model), **settings})
-        prefix = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+        description = describe({"model": structure(model), **settings})
+        prefix = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
         for last in sorted(parent.glob(f"{prefix}-*/last.safetensors")):
             header = checkpoints.read_header(last)
-            if weights in [_text(last, header, key) for key in ("last_weights", "best_weights")]:
+            kept = [_read_text(last, header, key) for key in ("last_weights", "best_weights")]
+            if weights in kept:
                 return cls(last.parent)
         return cls(parent / f"{prefix}-{weights}")
 
@@ -57,7 +58,7 @@ class Record:
     ) -> None:
         """Write the state after a finished epoch."""
         weights = model.state_dict()
-        state, groups = _flat(optimizer.state_dict())
+        state, groups = _flatten_state(optimizer.state_dict())
         header = {
             **progress,
             "groups": groups,
@@ -92,17 +93,17 @@ class Record:
         if not path.exists():
             return None
         tensors, header = checkpoints.read(path)
-        weights, moments = _below(_MODEL, tensors), _below(_OPTIMIZER, tensors)
-        _refuse(path, _progress_faults(header))
-        _refuse(path, _weight_faults(weights, model, _text(path, header, "last_weights")))
-        _refuse(path, _optimizer_faults(moments, header.get("groups"), optimizer))
-        _refuse(path, _schedule_faults(header.get("schedule"), schedule.state_dict()))
+        weights, moments = _with_prefix(_MODEL, tensors), _with_prefix(_OPTIMIZER, tensors)
+        _raise_first(path, _progress_faults(header))
+        _raise_first(path, _weight_faults(weights, model, _read_text(path, header, "last_weights")))
+        _raise_first(path, _optimizer_faults(moments, header.get("groups"), optimizer))
+        _raise_first(path, _schedule_faults(header.get("schedule"), schedule.state_dict()))
         self._check_best(header, model)
         try:
             fresh = optimizer.state_dict()["param_groups"]
-            groups = list(map(_filled, header["groups"], fresh))
-            optimizer.load_state_dict(_nested(moments, groups))
-            schedule.load_state_dict(_filled(header["schedule"], schedule.state_dict()))
+            groups = list(map(_with_defaults, header["groups"], fresh))
+            optimizer.load_state_dict(_unflatten_state(moments, groups))
+            schedule.load_state_dict(_with_defaults(header["schedule"], schedule.state_dict()))
         # What another version of torch wrote fails in ways of its own.
         except Exception as error:
             raise checkpoints.damaged(path, error) from error
@@ -112,7 +113,7 @@ class Record:
     def _check_best(self, last: Mapping[str, Any], model: nn.Module) -> None:
         path = self.folder / "best.safetensors"
         best, header = checkpoints.read(path)
-        _refuse(path, _progress_faults(header))
+        _raise_first(path, _progress_faults(header))
         done, kept = len(last["epochs"]), header["epochs"]
         # After a kill between the two writes it is one epoch ahead, which is then trained again.
         ahead = len(kept) == done + 1 == header["best_epoch"]
@@ -120,15 +121,15 @@ class Record:
         same = json.dumps(kept[:done]) == json.dumps(last["epochs"]) and len(kept) <= done + 1
         if not same or (header["best_epoch"] != last["best_epoch"] and not ahead):
             raise checkpoints.damaged(path, "it tells other epochs than last.safetensors")
-        expected = checkpoints.digest(best) if ahead else _text(path, last, "best_weights")
-        _refuse(path, _weight_faults(best, model, expected))
+        expected = checkpoints.digest(best) if ahead else _read_text(path, last, "best_weights")
+        _raise_first(path, _weight_faults(best, model, expected))
 
     def best(self) -> dict[str, Tensor]:
         """Return the weights of the best epoch so far."""
         return checkpoints.read(self.folder / "best.safetensors")[0]
 
 
-def _flat(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def _flatten_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Split an optimizer's state into named tensors and what JSON can hold."""
     tensors = {
         f"{_OPTIMIZER}{index}.{name}": value
@@ -138,7 +139,7 @@ def _flat(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, A
     return tensors, state["param_groups"]
 
 
-def _nested(tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
+def _unflatten_state(tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
@@ -146,13 +147,13 @@ def _nested(tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> dict
     return {"state": state, "param_groups": groups}
 
 
-def _refuse(path: Path, faults: Iterator[str]) -> None:
+def _raise_first(path: Path, faults: Iterator[str]) -> None:
     """Raise the first fault of a file, if there is one."""
     for fault in faults:
         raise checkpoints.damaged(path, fault)
 
 
-def _text(path: Path, header: Mapping[str, Any], key: str) -> str:
+def _read_text(path: Path, header: Mapping[str, Any], key: str) -> str:
     value = header.get(key)
     if not isinstance(value, str):
         raise checkpoints.damaged(path, f"{key} must be a string, got {value!r:.40}")
@@ -160,7 +161,7 @@ def _text(path: Path, header: Mapping[str, Any], key: str) -> str:
 
 
 def _progress_faults(header: Mapping[str, Any]) -> Iterator[str]:
-    """Say where a header is none that `Record.save` writes for the progress of `training.fit`."""
+    """Say where a header is none that `RunCheckpoint.save` writes for `training.fit`."""
     rows = header.get("epochs")
     if not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
         yield f"epochs must be a list of finished epochs, got {rows!r:.40}"
@@ -180,8 +181,8 @@ def _progress_faults(header: Mapping[str, Any]) -> Iterator[str]:
         yield f"best_epoch must lie in 1..{len(rows)}, got {best!r:.40}"
 
 
-def _weight_faults(found: Mapping[str, Tensor], model: nn.Module, told: str) -> Iterator[str]:
-    """Say where tensors are no weights of a model, or not those whose digest is told."""
+def _weight_faults(found: Mapping[str, Tensor], model: nn.Module, expected: str) -> Iterator[str]:
+    """Say where tensors are no weights of a model, or not those whose digest is expected."""
     own = model.state_dict()
     for name in sorted(own.keys() | found.keys()):
         wanted, got = (
@@ -190,7 +191,7 @@ def _weight_faults(found: Mapping[str, Tensor], model: nn.Module, told: str) -> 
         )
         if wanted != got:
             yield f"{name} must be {wanted}, got {got}"
-    if checkpoints.digest(found) != told:
+    if checkpoints.digest(found) != expected:
         yield "its weights are not those that its header tells"
 
 
@@ -219,7 +220,7 @@ def _schedule_faults(found: Any, own: Mapping[str, Any]) -> Iterator[str]:
 
 
 # What moves while a run goes on; all else in these states follows from its settings.
-_MOVING = ("betas", "last_epoch", "lr", "_last_lr", "_step_count")
+_CHANGING = ("betas", "last_epoch", "lr", "_last_lr", "_step_count")
 
 
 def _state_faults(found: Any, own: Mapping[str, Any]) -> Iterator[str]:
@@ -228,25 +229,25 @@ def _state_faults(found: Any, own: Mapping[str, Any]) -> Iterator[str]:
         yield f"got {found!r:.40}"
         return
     for key, value in own.items():
-        if key in _MOVING and not _alike(found.get(key), value):
+        if key in _CHANGING and not _are_like(found.get(key), value):
             yield f"{key} cannot be {found.get(key)!r:.40}"
         # As text, because JSON makes lists of tuples and Python takes 1 for True.
-        elif key not in _MOVING and json.dumps(found.get(key, value)) != json.dumps(value):
+        elif key not in _CHANGING and json.dumps(found.get(key, value)) != json.dumps(value):
             yield f"{key} must be {value!r:.40}, got {found[key]!r:.40}"
 
 
-def _alike(found: Any, own: Any) -> bool:
+def _are_like(found: Any, own: Any) -> bool:
     """Whether one number or several are finite, not negative, and of the same types."""
     if isinstance(own, list | tuple):
         same = isinstance(found, list) and len(found) == len(own)
-        return same and all(map(_alike, found, own))
+        return same and all(map(_are_like, found, own))
     return type(found) is type(own) and 0 <= found < math.inf
 
 
-def _filled(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _with_defaults(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state with the keys of this version of torch, which differ between versions."""
     return {key: found.get(key, value) for key, value in own.items()}
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -11,8 +11,7 @@ from benchmarks.networks import PlainVGG, plain_mlp, variable_mlp, variable_vgg
 from benchmarks.timing import Figure, Work, ratios, threads
 from vsnn_lab import Distilled, Sampled, Stratified, Triangular
 from vsnn_lab.measure.ablation import Metric
-from vsnn_lab.train.recipes import Recipe
-from vsnn_lab.widths import single_control
+from vsnn_lab.train.recipes import Recipe, Step
 
 THREADS = 2
 
@@ -31,8 +30,7 @@ def step(
 
     def of_recipe() -> None:
         optimizer.zero_grad()
-        widths = recipe.draw(len(x), single_control(model).steps, generator)
-        for part in recipe.losses(model, x, y, widths, loss):
+        for part in recipe.losses(Step(model, x, y, loss, generator)):
             part.backward()
         optimizer.step()
 

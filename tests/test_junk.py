@@ -53,6 +53,7 @@ from vsnn_lab._basics.checkpoints import digest
 from vsnn_lab.data.fetch import DataUnavailable
 from vsnn_lab.headless import report, runs, sweeps
 from vsnn_lab.measure.ablation import WidthSweep
+from vsnn_lab.train.recipes import Step
 from vsnn_lab.widths import geometric_widths, width_controls
 
 pytestmark = [
@@ -251,24 +252,19 @@ def layer(name: str, axis: str) -> dict[str, Call]:
 
 
 def recipe(name: str, **settings: Any) -> dict[str, Call]:
-    """Return the calls of a recipe: made, asked for widths, and for the loss of a batch."""
+    """Return the calls of a recipe: made, and asked for the losses of a step."""
     make = getattr(vsnn_lab, name)
     made = make(**settings)
-    batch = {
-        "model": net(),
-        "x": x(),
-        "y": y(),
-        "widths": made.draw(5, 6, torch.Generator()),
-        "loss": F.mse_loss,
-        "progress": 0.5,
-    }
+    parts = {"model": net(), "x": x(), "y": y(), "loss": F.mse_loss, "progress": 0.5}
+    parts |= {"generator": torch.Generator(), "samples": range(5)}
+
+    def losses(step=None, **parts):
+        return [*made.losses(Step(**parts) if parts else step)]
+
     return {
         name: call(make, **settings),
-        f"{name}.draw": call(
-            made.draw, batch_size=5, steps=6, generator=torch.Generator(), progress=0.5
-        ),
-        f"{name}.__call__": call(made.__call__, **batch),
-        f"{name}.losses": call(lambda **batch: [*made.losses(**batch)], **batch),
+        f"{name}.losses": call(losses, step=Step(**parts)),
+        f"{name} of a step": call(losses, **parts),
     }
 
 
@@ -403,6 +399,8 @@ CALLS: dict[str, Call] = {
         shared=0.4,
         spared=1,
     ),
+    "Distilled.draw": call(vsnn_lab.Distilled().draw, steps=6, generator=torch.Generator()),
+    "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
     "Latency": call(
         Latency, median_ms=1.0, low_ms=1.0, high_ms=1.0, threads=1, batch=1, device="cpu"
     ),

@@ -1,6 +1,7 @@
 """The distilled recipe: full width teaches the narrow ones, and is not disturbed by them."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,10 @@ from vsnn_lab import (
     soft_targets,
 )
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
-from vsnn_lab.train.recipes import NAMED
+from vsnn_lab.train.recipes import NAMED, Recipe, Step
+
+# One width of each octave that has weights of its own, of 16.
+NARROW = [(1, 0.75), (2, 0.75), (4, 0.75), (7, 0.75)]
 
 
 def network(conditioned: bool = True, steps: int = 16) -> MLP:
@@ -47,12 +51,18 @@ def gradients(net: nn.Module, value: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def drawn(*rows: tuple[int, int], steps: int = 16, size: int = 12) -> torch.Tensor:
-    """Return widths as pairs of (width, samples that have it); the others stand at full width."""
-    widths = torch.full((len(rows), size), steps)
-    for row, (width, count) in zip(widths, rows, strict=True):
-        row[:count] = width
-    return widths
+def drawing(*draws: tuple[int, float], **options: Any) -> Distilled:
+    """Return the recipe with widths of our choice, each with its share of the samples."""
+
+    class Drawing(Distilled):
+        def draw(self, steps, generator=None):
+            return [*draws]
+
+    return Drawing(**options)
+
+
+def loss_of(recipe: Recipe, *step: Any) -> torch.Tensor:
+    return sum(recipe.losses(Step(*step)))
 
 
 def by_hand(net, x, y, draws, labels, weight, wide_weight):
@@ -61,7 +71,8 @@ def by_hand(net, x, y, draws, labels, weight, wide_weight):
     told = labels * F.one_hot(y, 3).to(full) + (1 - labels) * full.detach().softmax(1)
     total = -(full.log_softmax(1)[torch.arange(len(y)), y]).mean()
     octaves = octaves_with_weights(16)
-    for width, count in draws:
+    for width, share in draws:
+        count = round(share * len(y))
         with at_width(net, width):
             output = net(x[:count])
         value = -(told[:count] * output.log_softmax(1)).sum(1).mean()
@@ -70,14 +81,14 @@ def by_hand(net, x, y, draws, labels, weight, wide_weight):
     return total
 
 
-@pytest.mark.parametrize("conditioned", [True, False])
-@pytest.mark.parametrize(
-    "draws", [[(1, 9), (2, 9), (3, 9)], [(1, 9), (2, 9), (4, 9), (7, 9), (11, 6)]]
-)
-def test_narrow_widths_learn_labels_blended_with_what_full_width_says(conditioned, draws):
+@pytest.mark.parametrize(("conditioned", "hooked"), [(True, False), (True, True), (False, False)])
+@pytest.mark.parametrize("draws", [[*NARROW[:3], (6, 0.75)], [*NARROW, (11, 0.5)]])
+def test_narrow_widths_learn_labels_blended_with_what_full_width_says(conditioned, hooked, draws):
     net, (x, y) = network(conditioned), batch()
-    recipe = Distilled(labels=0.3, weight=0.7, wide_weight=0.4, final_shared=1.0)
-    found = recipe(net, x, y, drawn(*draws), F.cross_entropy)
+    if hooked:  # what somebody watches runs at one width after the other
+        net.register_forward_hook(lambda *_: None)
+    recipe = drawing(*draws, labels=0.3, weight=0.7, wide_weight=0.4, final_shared=1.0)
+    found = loss_of(recipe, net, x, y, F.cross_entropy)
     expected = by_hand(net, x, y, draws, 0.3, 0.7, 0.4)
     torch.testing.assert_close(found, expected)
     wanted = gradients(net, expected)
@@ -90,13 +101,12 @@ def test_narrow_widths_learn_labels_blended_with_what_full_width_says(conditione
 def test_the_gradients_of_its_parts_taken_one_by_one_are_those_of_the_whole(loss, schedule):
     net, (x, y) = network(), batch()
     target = y if loss is F.cross_entropy else torch.randn(12, 3).double()
-    widths = drawn((1, 9), (2, 9), (4, 9), (11, 6))
-    call = (net, x, target, widths, loss, 0.5)
-    recipe = schedule(Distilled())
-    whole = recipe(*call)
+    step = (net, x, target, loss, None, 0.5)
+    recipe = schedule(drawing(*NARROW, (11, 0.5)))
+    whole = loss_of(recipe, *step)
     wanted, parts = gradients(net, whole), []
     net.zero_grad()
-    for part in recipe.losses(*call):
+    for part in recipe.losses(Step(*step)):
         part.backward()  # raises where a part needs what another held
         parts.append(part.item())
     assert len(parts) > 2
@@ -108,17 +118,16 @@ def test_the_gradients_of_its_parts_taken_one_by_one_are_those_of_the_whole(loss
 @pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
 def test_a_wider_width_passes_on_less_and_less_to_what_all_share(progress):
     net, (x, y) = network(), batch()
-    widths = drawn((11, 12))
 
     def trained(shared, final, at):
-        recipe = Distilled(shared=shared, final_shared=final)
-        return gradients(net, recipe(net, x, y, widths, F.cross_entropy, at))
+        recipe = drawing((11, 1.0), narrow_rows=0.0, shared=shared, final_shared=final)
+        return gradients(net, loss_of(recipe, net, x, y, F.cross_entropy, None, at))
 
     found, whole = trained(0.8, 0.2, progress), trained(1.0, 1.0, 0.0)
     alone, share = gradients(net, F.cross_entropy(net(x), y)), 0.8 - 0.6 * progress
     for name, gradient in found.items():
-        lent = name.partition(".")[2] in ("weight", "bias")
-        expected = alone[name] + (share if lent else 1.0) * (whole[name] - alone[name])
+        shared = name.partition(".")[2] in ("weight", "bias")
+        expected = alone[name] + (share if shared else 1.0) * (whole[name] - alone[name])
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12, msg=name)
 
 
@@ -140,17 +149,15 @@ def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(ste
     generator, seen, wide = torch.Generator().manual_seed(0), set(), 0
     recipe, octaves = Distilled(narrow_rows=0.75, wide_rows=0.125), octaves_with_weights(steps)
     for _ in range(400):
-        rows = recipe.draw(8, steps, generator)
-        narrow = [row for row in rows.tolist() if row[0] < steps]
-        seen |= {row[0] for row in narrow}
-        assert [octave_of(row[0]) for row in narrow][:octaves] == [*range(octaves)]
-        for row in narrow[:octaves]:
-            assert row == [row[0]] * 6 + [steps] * 2
-        for row in narrow[octaves:]:
+        draws = recipe.draw(steps, generator)
+        seen |= {width for width, _ in draws}
+        assert [octave_of(width) for width, _ in draws][:octaves] == [*range(octaves)]
+        assert all(share == 0.75 for _, share in draws[:octaves])
+        for width, share in draws[octaves:]:
             wide += 1
-            assert octave_of(row[0]) >= octaves
-            count = 4 if octaves else 1
-            assert row == [row[0]] * count + [steps] * (8 - count)
+            assert octaves <= octave_of(width)
+            assert width < steps
+            assert share == (0.5 if octaves else 0.125)
     assert seen >= set(octave_tops(steps)[:octaves])
     if steps <= 20:
         assert seen == set(range(1, steps))
@@ -174,9 +181,7 @@ def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(ste
 def test_what_an_output_means_as_a_target_follows_from_the_loss(loss, output, target, teach):
     net = nn.Sequential(MLP(3, (Width(2),), 2))
     x = torch.rand(4, 3)
-    found = Distilled(labels=0.25, wide_weight=1.0)(
-        net, x, target, drawn((1, 4), steps=2, size=4), loss
-    )
+    found = loss_of(drawing((1, 1.0), labels=0.25, narrow_rows=1.0), net, x, target, loss)
     full = net(x)
     with at_width(net, 1):
         narrow = net(x)
@@ -189,7 +194,6 @@ def test_what_an_output_means_as_a_target_follows_from_the_loss(loss, output, ta
 def test_a_loss_of_ones_own_teaches_by_labels_alone_unless_it_is_told_how():
     net = MLP(3, (Width(2),), 2)
     x, y = torch.rand(4, 3), torch.rand(4, 2)
-    widths = drawn((1, 4), steps=2, size=4)
 
     def loss(output, target):
         return (output - target).abs().pow(1.5).mean()
@@ -197,12 +201,11 @@ def test_a_loss_of_ones_own_teaches_by_labels_alone_unless_it_is_told_how():
     with at_width(net, 1):
         narrow = net(x)
     full = net(x)
-    recipe = Distilled(labels=0.0, wide_weight=1.0)
-    torch.testing.assert_close(recipe(net, x, y, widths, loss), loss(full, y) + loss(narrow, y))
-    taught = Distilled(labels=0.0, wide_weight=1.0, teach=lambda output: 2 * output)
-    torch.testing.assert_close(
-        taught(net, x, y, widths, loss), loss(full, y) + loss(narrow, 2 * full.detach())
-    )
+    untaught = loss_of(drawing((1, 1.0), labels=0.0), net, x, y, loss)
+    torch.testing.assert_close(untaught, loss(full, y) + loss(narrow, y))
+    recipe = drawing((1, 1.0), labels=0.0, teach=lambda output: 2 * output)
+    taught = loss_of(recipe, net, x, y, loss)
+    torch.testing.assert_close(taught, loss(full, y) + loss(narrow, 2 * full.detach()))
 
 
 def test_it_trains_a_convolutional_network_and_every_width_beats_chance():
@@ -247,9 +250,9 @@ def test_phases_change_the_recipe_and_tell_each_how_far_it_is():
     told = []
 
     class Telling(Sampled):
-        def __call__(self, model, x, y, widths, loss, progress=0.0):
-            told.append((self.sampler, progress))
-            return super().__call__(model, x, y, widths, loss, progress)
+        def losses(self, step):
+            told.append((self.sampler, step.progress))
+            return super().losses(step)
 
     plain, own = Full(), Stratified(2)
     schedule = Phases(((0.5, Telling(plain)), (1.0, Telling(own))))

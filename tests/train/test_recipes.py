@@ -1,6 +1,8 @@
 """A recipe's loss is the one written out by hand, width by width, in extracted networks."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,14 +13,18 @@ from tests.train.test_resume import Interrupting
 from vsnn_lab import (
     MLP,
     Autoencoder,
+    Distilled,
+    Fixed,
+    Full,
     FullAndNarrow,
-    Listed,
     Sampled,
     Stratified,
+    Triangular,
     Width,
     at_width,
     fit,
 )
+from vsnn_lab.train.recipes import Recipe, Step
 
 
 def autoencoder(**options) -> nn.Module:
@@ -26,6 +32,15 @@ def autoencoder(**options) -> nn.Module:
     for parameter in net.parameters():
         nn.init.normal_(parameter, 0, 0.5)
     return net
+
+
+def given(*widths: int) -> Callable[..., torch.Tensor]:
+    """Return a sampler that draws what it is given."""
+    return lambda *_: torch.tensor(widths)
+
+
+def loss_of(recipe: Recipe, *step: Any) -> torch.Tensor:
+    return sum(recipe.losses(Step(*step)))
 
 
 def gradients(net: nn.Module, value: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -46,7 +61,9 @@ def test_narrow_losses_count_relative_to_their_size(build):
     net = build()
     x = torch.rand(6, 6).double()
     widths = torch.tensor([[1, 1, 1, 3, 3, 5], [2, 2, 2, 2, 8, 8]])
-    found = FullAndNarrow(draws=2, weight=0.7, shared=1.0)(net, x, x, widths, F.mse_loss)
+    rows = iter(widths)
+    recipe = FullAndNarrow(lambda *_: next(rows), draws=2, weight=0.7, shared=1.0)
+    found = loss_of(recipe, net, x, x, F.mse_loss)
     full = F.mse_loss(net(x), x)
     expected = full
     for draw in widths:
@@ -66,19 +83,24 @@ def test_narrow_losses_count_relative_to_their_size(build):
 @pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
 def test_towards_the_end_full_width_has_the_shared_weights_to_itself(progress):
     net = autoencoder(conditioned=True)
-    x, widths = torch.rand(6, 6).double(), torch.tensor([[1, 1, 3, 3, 5, 5]])
+    x, sampler = torch.rand(6, 6).double(), given(1, 1, 3, 3, 5, 5)
 
     def trained(share, at, weights):
-        recipe = FullAndNarrow(weight=weights[0], final_weight=weights[1], shared=share)
-        return gradients(net, recipe(net, x, x, widths, F.mse_loss, at))
+        recipe = FullAndNarrow(sampler, 1, *weights, shared=share)
+        return gradients(net, loss_of(recipe, net, x, x, F.mse_loss, None, at))
 
     weight = 0.8 + (0.2 - 0.8) * progress
     found = trained(0.6, progress, (0.8, 0.2))
     whole, full = trained(1.0, 0.0, (weight, None)), trained(1.0, 0.0, (0.0, None))
     for name, gradient in found.items():
         alone = full[name] / (1 + weight)
-        lent = name in ("decoder.0.weight", "decoder.0.bias", "decoder.2.weight", "decoder.2.bias")
-        share = 0.6 * (1 - progress) if lent else 1.0
+        shared = name in (
+            "decoder.0.weight",
+            "decoder.0.bias",
+            "decoder.2.weight",
+            "decoder.2.bias",
+        )
+        share = 0.6 * (1 - progress) if shared else 1.0
         by_hand = alone + share * (whole[name] - alone)
         torch.testing.assert_close(gradient, by_hand, rtol=1e-9, atol=1e-12, msg=name)
 
@@ -87,9 +109,9 @@ def test_fit_tells_a_recipe_how_far_the_training_is():
     told, x = [], torch.rand(8, 6)
 
     class Telling(FullAndNarrow):
-        def __call__(self, model, x, y, widths, loss, progress=0.0):
-            told.append(progress)
-            return super().__call__(model, x, y, widths, loss, progress)
+        def losses(self, step):
+            told.append(step.progress)
+            return super().losses(step)
 
     net = Autoencoder((6,), Width(8), (7,))
     options = {"epochs": 2, "batch_size": 4, "progress": False, "validation": None}
@@ -100,10 +122,8 @@ def test_fit_tells_a_recipe_how_far_the_training_is():
 def test_full_width_does_not_train_the_spared_units():
     net = autoencoder()
     x = torch.rand(6, 6).double()
-    widths = torch.full((1, 6), 3)
-    grads = gradients(
-        net, FullAndNarrow(draws=1, weight=0.0, spared=2)(net, x, x, widths, F.mse_loss)
-    )
+    recipe = FullAndNarrow(Fixed(3), weight=0.0, spared=2)
+    grads = gradients(net, loss_of(recipe, net, x, x, F.mse_loss))
     spared = gradients(net, F.mse_loss(net(x), x))
     last = "encoder.3.weight"
     assert (grads[last][:2] == 0).all()
@@ -117,12 +137,12 @@ def test_a_loss_of_zero_or_below_keeps_its_gradient_finite_and_its_direction(shi
     net = autoencoder()
     x = torch.rand(6, 6).double()
     y = net(x).detach() if shift == 0 else x
-    widths = torch.full((1, 6), 8)  # at full width the narrow loss is the full one
+    recipe = FullAndNarrow(Full(), shared=1.0)  # at full width the narrow loss is the full one
 
     def loss(output, target):
         return F.mse_loss(output, target) + shift
 
-    grads = gradients(net, FullAndNarrow(draws=1, shared=1.0)(net, x, y, widths, loss))
+    grads = gradients(net, loss_of(recipe, net, x, y, loss))
     plain = gradients(net, loss(net(x), y))
     for name, grad in plain.items():
         torch.testing.assert_close(grads[name], grad)
@@ -131,9 +151,8 @@ def test_a_loss_of_zero_or_below_keeps_its_gradient_finite_and_its_direction(shi
 def test_the_encoder_runs_once_for_all_widths_of_the_code():
     net, runs = autoencoder(), []
     net.encoder[1].register_forward_hook(lambda *_: runs.append(1))
-    widths = torch.tensor([[1, 2, 3, 4, 5, 6]])
     x = torch.rand(6, 6).double()
-    FullAndNarrow(draws=1)(net, x, x, widths, F.mse_loss)
+    loss_of(FullAndNarrow(given(1, 2, 3, 4, 5, 6)), net, x, x, F.mse_loss)
     assert len(runs) == 1
 
 
@@ -183,8 +202,67 @@ def test_a_recipe_that_makes_no_sense_is_refused(options, error, message):
         FullAndNarrow(**options)
 
 
-def test_a_draw_is_a_row_of_widths_in_ascending_order():
-    drawn = FullAndNarrow(Listed((2, 5)), draws=3).draw(7, 8, torch.Generator())
-    assert drawn.shape == (3, 7)
-    assert set(drawn.flatten().tolist()) <= {2, 5}
-    assert (drawn.diff(dim=1) >= 0).all()
+def test_processes_that_share_a_batch_take_every_other_sample_of_what_one_draws():
+    x, y, drawn = torch.rand(7, 5), torch.arange(7), []
+
+    def recording(*arguments):
+        drawn.append(Triangular()(*arguments))
+        return drawn[-1]
+
+    net, generator = MLP(5, (Width(8),), 3), torch.Generator()
+    for first in (0, 1):
+        step = Step(net, x[first::2], y[first::2], F.mse_loss, generator, 0.0, range(first, 7, 2))
+        assert torch.equal(step.draw(recording), drawn[-1][first::2])
+        assert drawn[-1].shape == (7,)
+        for count in range(8):
+            rows = torch.arange(7)[first::2][step.first_rows(count / 7)]
+            assert rows.tolist() == [*range(first, count, 2)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        ({"y": torch.rand(4, 3)}, ValueError, "x and y must have as many rows, got 6 and 4"),
+        ({"samples": range(5)}, ValueError, r"samples must be a range of 6, .*got range\(0, 5\)"),
+        ({"progress": 1.5}, ValueError, r"progress must lie in \[0, 1\], got 1.5"),
+        ({"loss": nn.MSELoss}, TypeError, r"loss must be callable .* MSELoss\(\) makes one"),
+        ({"model": nn.Linear(6, 6)}, ValueError, "model must have a variable axis, got none"),
+    ],
+)
+@pytest.mark.parametrize("recipe", [Sampled(), FullAndNarrow(), Distilled()])
+def test_a_step_that_makes_no_sense_is_refused(recipe, parts, error, message):
+    x = torch.rand(6, 6).double()
+    step = {"model": autoencoder(), "x": x, "y": x, "loss": F.mse_loss} | parts
+    with pytest.raises(error, match=message):
+        [*recipe.losses(Step(**step))]
+    with pytest.raises(TypeError, match=r"step must be a train\.recipes\.Step, got 3"):
+        [*recipe.losses(3)]
+
+
+def test_a_recipe_of_ones_own_is_one_method_and_one_without_a_loss_is_refused():
+    class EveryWidth(Recipe):
+        def losses(self, step):
+            for width in range(1, step.control.steps + 1):
+                with at_width(step.control, width):
+                    yield step.loss(step.model(step.x), step.y) / step.control.steps
+
+    x = torch.rand(8, 5)
+    found = MLP(5, (Width(4),), 5)
+    hand = copy.deepcopy(found)
+    options = {"epochs": 1, "batch_size": 8, "schedule": "constant", "lr": 0.01}
+    options |= {"validation": None, "progress": False}
+    fit(found, (x, x), F.mse_loss, recipe=EveryWidth(), **options)
+    optimizer = torch.optim.Adam(hand.parameters(), lr=0.01)
+    for width in range(1, 5):
+        with at_width(hand, width):
+            (F.mse_loss(hand(x), x) / 4).backward()
+    optimizer.step()
+    for one, other in zip(found.parameters(), hand.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+    class Silent(Recipe):
+        def losses(self, step):
+            return iter(())
+
+    with pytest.raises(ValueError, match="recipe must yield a loss, got none of"):
+        fit(found, (x, x), F.mse_loss, recipe=Silent(), **options)

@@ -1,10 +1,10 @@
 """The moving parts of a training run: model, optimizer, learning rate and device."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,19 @@ from vsnn_lab._basics.checks import check_pair
 from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import mean_metric
 from vsnn_lab.train.recipes import Recipe
+from vsnn_lab.train.recipes.step import Loss, Step
 from vsnn_lab.widths import WidthControl, at_width
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
-Batches = Iterable[Pair]
+
+
+class Batches(Protocol):
+    """Pairs of tensors (inputs, targets) that can be iterated over again, and are of a length."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Pair]: ...
+
 
 # The running loss is read from the device this often, because each reading waits for it.
 _STEPS_BETWEEN_READINGS = 20
@@ -31,7 +39,7 @@ class Loop:
         self,
         model: nn.Module,
         control: WidthControl | None,
-        recipe: Recipe,
+        recipe: Recipe | None,
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         rates: torch.optim.lr_scheduler.LRScheduler,
@@ -45,11 +53,11 @@ class Loop:
         # Weights of widths that a step leaves out have no gradient in it.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(kwargs_handlers=[unused])
-        self.control, self.recipe, self.loss = control, recipe, loss
+        self.control, self.loss = control, loss
         self.epochs, self.steps = epochs, steps
-        self.shown: dict[str, float] = {}
-        step = _Step(model, control, recipe, loss)
-        self.model, self.optimizer = self.accelerator.prepare(step, optimizer)
+        self.validation_losses: dict[str, float] = {}
+        step_loss = _StepLoss(model, recipe)
+        self.step_loss, self.optimizer = self.accelerator.prepare(step_loss, optimizer)
         self.state = (model, optimizer, rates)
         # Gradients of an interrupted step, or of the caller, are not part of the first step.
         self.optimizer.zero_grad()
@@ -58,7 +66,7 @@ class Loop:
         """Return a copy of the model's weights."""
         return {name: value.clone() for name, value in self.state[0].state_dict().items()}
 
-    def bar(self, done: int, folder: Path | None, progress: bool) -> tqdm:
+    def bar(self, done: int, folder: Path | None, progress: bool) -> "tqdm[NoReturn]":
         """Return the progress bar over all steps, those of the ``done`` epochs behind it."""
         show = progress and self.accelerator.is_main_process
         if show and done:
@@ -69,13 +77,13 @@ class Loop:
             disable=not show or done == self.epochs,
         )
 
-    def train(self, batches: Batches, seed: int, epoch: int, bar: tqdm) -> float:
+    def train(self, batches: Batches, seed: int, epoch: int, bar: "tqdm[NoReturn]") -> float:
         """Train one epoch; return its mean loss over samples and their widths."""
         if hasattr(batches, "set_epoch"):
             batches.set_epoch(epoch)
-        self.model.train()
+        self.step_loss.train()
         total, samples = torch.zeros((), device=self.accelerator.device), 0
-        with _own_randomness(seed_from(seed, epoch), self.accelerator.device):
+        with seeded_rng(seed_from(seed, epoch), self.accelerator.device):
             generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
             for step, batch in enumerate(batches):
                 x, y = check_pair("data", batch)
@@ -83,7 +91,7 @@ class Loop:
                 total += value * len(x)
                 samples += len(x)
                 if step % _STEPS_BETWEEN_READINGS == 0:
-                    bar.set_postfix({"loss": value.item()} | self.shown, refresh=False)
+                    bar.set_postfix({"loss": value.item()} | self.validation_losses, refresh=False)
                 bar.update()
         if not samples:
             raise ValueError("data must hold at least one sample in every epoch, got none")
@@ -100,90 +108,72 @@ class Loop:
         return min(1.0, (epoch + step / self.steps) / self.epochs)
 
     def _step(self, x: Tensor, y: Tensor, generator: torch.Generator, progress: float) -> Tensor:
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        inputs, targets = (part[mine].to(self.accelerator.device) for part in (x, y))
-        widths = None
-        if self.control is not None:
-            # Drawn for the whole batch, so that the widths do not depend on how many share it.
-            drawn = self.recipe.draw(len(x), self.control.steps, generator, progress)
-            widths = drawn[:, mine]
+        processes, device = self.accelerator.num_processes, self.accelerator.device
+        samples = range(self.accelerator.process_index, len(x), processes)
+        x, y = (part[samples.start :: processes].to(device) for part in (x, y))
+        step = Step(self.state[0], x, y, self.loss, generator, progress, samples)
         # Several processes exchange gradients once a step, which takes one backward.
-        alone = self.accelerator.num_processes == 1
-        value = self.model(inputs, targets, widths, progress, self._backward if alone else None)
-        if not alone:
+        value: Tensor = self.step_loss(step, self._backward if processes == 1 else None)
+        if processes > 1:
             self._backward(value)
         self.optimizer.step()
         self.state[2].step()
         self.optimizer.zero_grad()
         return value.detach()
 
-    def _backward(self, value: Tensor) -> None:
-        self.accelerator.backward(_scalar(value))
+    def _backward(self, value: Any) -> None:
+        number = isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point()
+        if not (number and value.requires_grad):
+            raise TypeError(
+                f"loss must return a scalar tensor that depends on the output, got {value!r}"
+            )
+        self.accelerator.backward(value)
 
     def validate(self, held_out: Pair | None, watched: dict[str, int]) -> dict[str, float]:
         """Return the held-out loss at the widths watched."""
         if held_out is None:
             return {}
-        settings = {name: at_width(self.control, width) for name, width in watched.items()}
-        settings = settings or {"full": nullcontext()}
+        settings: dict[str, AbstractContextManager[Any]] = {"full": nullcontext()}
+        if self.control is not None:
+            settings = {name: at_width(self.control, width) for name, width in watched.items()}
         values = mean_metric(
             self.state[0], self.loss, held_out, list(settings.values()), progress=False
         )
         return {name: float(value) for name, value in zip(settings, values, strict=True)}
 
 
-def _scalar(value: Any) -> Tensor:
-    """Return what the loss gave, if a gradient can start from it."""
-    number = isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point()
-    if not (number and value.requires_grad):
-        raise TypeError(
-            f"loss must return a scalar tensor that depends on the output, got {value!r}"
-        )
-    return value
+class _StepLoss(nn.Module):
+    """The loss of a step in one forward, which is what accelerate wraps for many devices."""
 
-
-class _Step(nn.Module):
-    """From a batch to its loss in one forward, which is what accelerate wraps for many devices."""
-
-    def __init__(
-        self, model: nn.Module, control: WidthControl | None, recipe: Recipe, loss: Loss
-    ) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe | None) -> None:
         super().__init__()
-        self.model, self.control, self.recipe, self.loss = model, control, recipe, loss
+        self.model, self.recipe = model, recipe
 
-    def forward(
-        self,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor | None,
-        progress: float,
-        backward: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        """Return the loss of a batch, plainly or at its widths.
+    def forward(self, step: Step, backward: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Return the loss of a step, by a recipe or, without one, plainly.
 
         ``backward`` is called with each part of it as soon as there is one.
         """
-        total = 0.0
+        losses: list[Tensor] = []
         # Whatever width the caller's own `with` block has set.
-        with nullcontext() if self.control is None else at_width(self.control, self.control.steps):
-            for part in self._parts(x, y, widths, progress):
+        with nullcontext() if self.recipe is None else at_width(step.control, step.control.steps):
+            recipe = _plain_losses if self.recipe is None else self.recipe.losses
+            for part in recipe(step):
                 if backward is not None:
                     backward(part)
                     part = part.detach()
-                total = total + part
-        return total
+                losses.append(part)
+        if not losses:
+            raise ValueError(f"recipe must yield a loss, got none of {self.recipe!r}")
+        return sum(losses[1:], losses[0])
 
-    def _parts(
-        self, x: Tensor, y: Tensor, widths: Tensor | None, progress: float
-    ) -> Iterator[Tensor]:
-        if self.control is None:
-            yield self.loss(self.model(x), y)
-        else:
-            yield from self.recipe.losses(self.model, x, y, widths, self.loss, progress)
+
+def _plain_losses(step: Step) -> Iterator[Tensor]:
+    yield step.loss(step.model(step.x), step.y)
 
 
 @contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def seeded_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's CPU generator and the device's, and give their states back afterwards.
 
     Not by ``torch.manual_seed``, which seeds all other devices too.

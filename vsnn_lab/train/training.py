@@ -20,8 +20,9 @@ from vsnn_lab._basics.checks import (
 from vsnn_lab.data.batches import TensorBatches, split_validation
 from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.samplers import Sampler
-from vsnn_lab.train.loop import Batches, Loop, Loss, Pair
+from vsnn_lab.train.loop import Batches, Loop, Pair
 from vsnn_lab.train.recipes import NAMED, Distilled, Recipe, Sampled
+from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.train.run_checkpoint import RunCheckpoint
 from vsnn_lab.widths import WidthControl, width_controls
 
@@ -71,14 +72,14 @@ class History:
     def add(self, row: dict[str, float]) -> bool:
         """Append a finished epoch; return whether it is the best so far."""
         self.epochs.append(row)
-        scores = [_score(row) for row in self.epochs]
+        scores = [_validation_score(row) for row in self.epochs]
         best = scores[-1] <= min(scores)
         if best:
             self.best_epoch = len(self.epochs)
         return best
 
 
-def _score(row: dict[str, float]) -> float:
+def _validation_score(row: dict[str, float]) -> float:
     watched = [row[name] for name in ("full", "narrow") if name in row]
     # Without validation every epoch counts as better than the one before.
     score = sum(watched) / len(watched) if watched else -row["epoch"]
@@ -143,61 +144,62 @@ def fit(
             damaged.
         OSError: If the checkpoint folder cannot be written.
     """
-    _check(model, loss, lr, schedule)
-    recipe = _recipe(recipe, sampler)
+    _check_training(model, loss, lr, schedule)
+    recipe = _choose_recipe(recipe, sampler)
     progress = check_flag("progress", progress)
     folder = None if checkpoint is None else check_path("checkpoint", checkpoint)
     epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
-    control = _control(model)
-    batches, held_out = _split(data, validation, batch_size, seed)
-    watched = _watched(control, narrow)
+    control = _find_control(model)
+    if control is None:
+        recipe = None  # It trains plainly.
+    batches, held_out = _split_data(data, validation, batch_size, seed)
+    watched = _watched_widths(control, narrow)
     history = History(narrow_width=watched.get("narrow"))
-    record = None
+    run_checkpoint = None
     if folder is not None:
-        asked = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
-        # A network without a knob trains plainly, whatever the recipe.
-        asked |= {"recipe": None if control is None else recipe, "loss": loss, "watched": watched}
-        asked |= {"batches": batches, "held_out": held_out}
-        record = RunCheckpoint.find(folder, model, asked)
-        history.folder = record.folder
-        record.folder.mkdir(parents=True, exist_ok=True)
+        settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
+        settings |= {"recipe": recipe, "loss": loss, "watched": watched}
+        settings |= {"batches": batches, "held_out": held_out}
+        run_checkpoint = RunCheckpoint.find(folder, model, settings)
+        history.folder = run_checkpoint.folder
+        run_checkpoint.folder.mkdir(parents=True, exist_ok=True)
 
-    home = next(model.parameters()).device
+    device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=_can_fuse(model))
     rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
     loop = Loop(model, control, recipe, loss, optimizer, rates, epochs, len(batches))
     best = initial = loop.weights()
-    if record and (found := record.restore(*loop.state)):
+    if run_checkpoint and (found := run_checkpoint.restore(*loop.state)):
         history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
         history.resumed_at = len(history.epochs)
-        best = record.best()
+        best = run_checkpoint.best()
     with kept_mode(model), loop.bar(history.resumed_at, history.folder, progress) as bar:
         try:
             for epoch in range(history.resumed_at, epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
                 started = time.perf_counter()
                 row = {"epoch": epoch + 1, "train_loss": loop.train(batches, seed, epoch, bar)}
-                row |= loop.validate(held_out, watched)
+                loop.validation_losses = loop.validate(held_out, watched)
+                row |= loop.validation_losses
                 row["seconds"] = time.perf_counter() - started
-                loop.shown = {name: row[name] for name in ("full", "narrow") if name in row}
-                bar.set_postfix(loop.shown)
+                bar.set_postfix(loop.validation_losses)
                 if history.add(row):
                     best = loop.weights()
-                if record and loop.accelerator.is_main_process:
-                    record.save(*loop.state, best, history.progress())
+                if run_checkpoint and loop.accelerator.is_main_process:
+                    run_checkpoint.save(*loop.state, best, history.progress())
         except BaseException as reason:
-            if record:
-                if record.restore(*loop.state) is None:
+            if run_checkpoint:
+                if run_checkpoint.restore(*loop.state) is None:
                     model.load_state_dict(initial)
                 if isinstance(reason, KeyboardInterrupt) and not bar.disable:
                     bar.write(
                         f"stopped; {len(history.epochs)} of {epochs} epochs are in "
-                        f"{record.folder}, and the same call goes on from there"
+                        f"{run_checkpoint.folder}, and the same call goes on from there"
                     )
             raise
         finally:
-            model.to(home)
+            model.to(device)
     model.load_state_dict(best)
     return history
 
@@ -208,7 +210,7 @@ def _can_fuse(model: nn.Module) -> bool:
     return all(device in ("cpu", "cuda") and dtype.is_floating_point for device, dtype in kinds)
 
 
-def _check(model, loss, lr, schedule) -> None:
+def _check_training(model: Any, loss: Any, lr: Any, schedule: Any) -> None:
     if isinstance(lr, bool) or not isinstance(lr, int | float):
         raise TypeError(f"lr must be a number above 0, got {lr!r}")
     if not 0 < lr < math.inf:
@@ -219,7 +221,7 @@ def _check(model, loss, lr, schedule) -> None:
         raise ValueError("model must have a parameter that requires a gradient, got none")
 
 
-def _recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Recipe:
+def _choose_recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Recipe:
     if sampler is not None:
         check_callable("sampler", sampler, "callable or None")
     if recipe is not None and sampler is not None:
@@ -234,7 +236,7 @@ def _recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Recipe:
     return recipe
 
 
-def _control(model: nn.Module) -> WidthControl | None:
+def _find_control(model: nn.Module) -> WidthControl | None:
     controls = width_controls(model)
     if len(controls) > 1:
         raise ValueError(
@@ -244,8 +246,8 @@ def _control(model: nn.Module) -> WidthControl | None:
     return controls[0] if controls else None
 
 
-def _split(
-    data: Pair | Batches, validation: float | Pair | None, batch_size: int, seed: int
+def _split_data(
+    data: Any, validation: Any, batch_size: int, seed: int
 ) -> tuple[Batches, Pair | None]:
     """Return training batches and the held-out pair."""
     if not (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
@@ -261,20 +263,21 @@ def _split(
             )
         if not len(data):
             raise ValueError("data must hold at least one batch, got none")
-        return data, _pair(validation)
+        return data, _check_validation(validation)
     if len(data) != 2:
         raise ValueError(f"data must be a pair (inputs, targets), got {len(data)} tensors")
     _check_rows("data", data)
+    x, y = data
     if isinstance(validation, float):
         if not 0 < validation < 1:
             raise ValueError(
                 f"validation must be a share between 0 and 1, both excluded, got {validation}"
             )
-        data, validation = split_validation(*data, validation, seed=seed)
-    return TensorBatches(*data, batch_size=batch_size, seed=seed), _pair(validation)
+        (x, y), validation = split_validation(x, y, validation, seed=seed)
+    return TensorBatches(x, y, batch_size=batch_size, seed=seed), _check_validation(validation)
 
 
-def _pair(validation: Pair | None) -> Pair | None:
+def _check_validation(validation: Any) -> Pair | None:
     if validation is None:
         return None
     if isinstance(validation, tuple) and [isinstance(v, Tensor) for v in validation] == [True] * 2:
@@ -294,7 +297,7 @@ def _check_rows(name: str, pair: Pair) -> None:
         )
 
 
-def _watched(control: WidthControl | None, narrow: int | None) -> dict[str, int]:
+def _watched_widths(control: WidthControl | None, narrow: int | None) -> dict[str, int]:
     """Return the knob positions that validation measures, by name."""
     if control is None:
         return {}

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int, check_number, check_rows
+from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.networks import Autoencoder
-from vsnn_lab.train.baselines.sweeps import seeded
+from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.training import fit
 
 # Images per forward where no gradient is taken: more only fills memory with activations.
@@ -54,19 +55,20 @@ class PCAAE(nn.Module):
         # Unit by unit, so that more units begin with the same initial weights.
         for unit in range(self.units):
             single = Autoencoder(shape, 1, hidden)
-            self.encoders.append(nn.Sequential(*single.encoder, _Norm(1, affine=False)))
-            self.decoders.append(Autoencoder(shape, unit + 1, hidden).decoder)
+            layers = single.get_submodule("encoder").children()
+            self.encoders.append(nn.Sequential(*layers, _UnitNorm(1, affine=False)))
+            self.decoders.append(Autoencoder(shape, unit + 1, hidden).get_submodule("decoder"))
         self.shape = single.shape
 
     def encode(self, x: Tensor, width: int | None = None) -> Tensor:
         """Return the first ``width`` units, by default all, shape (batch, width)."""
-        width = self._checked(width)
+        width = self._check_width(width)
         _check_images("x", x, self.shape)
         return torch.cat([encoder(x) for encoder in self.encoders[:width]], 1)
 
     def forward(self, x: Tensor, width: int | None = None) -> Tensor:
         """Return the reconstruction from the first ``width`` units, by default all."""
-        width = self._checked(width)
+        width = self._check_width(width)
         return self.decoders[width - 1](self.encode(x, width))
 
     def errors(self, x: Tensor) -> dict[int, float]:
@@ -85,7 +87,7 @@ class PCAAE(nn.Module):
                     totals[index] += difference.cpu().double().square().sum().item()
         return dict(enumerate((totals / x.numel()).tolist(), start=1))
 
-    def _checked(self, width: int | None) -> int:
+    def _check_width(self, width: int | None) -> int:
         return self.units if width is None else check_int("width", width, 1, self.units)
 
 
@@ -141,7 +143,8 @@ def train_pcaae(
         [1, 2]
     """
     covariance = check_number("covariance", covariance, 0)
-    with seeded(check_int("seed", seed, 0)):
+    seed = check_int("seed", seed, 0)
+    with seeded_rng(seed_from(seed), torch.device("cpu")):
         model = PCAAE(shape, units, hidden)
     _check_images("data", data, model.shape)
     if isinstance(options.get("validation"), Sequence):
@@ -157,11 +160,11 @@ def train_pcaae(
         stage = _Stage(encoder, decoder, images.shape[1])
         pair = torch.cat([images, codes], 1), images
         fit(stage, pair, loss, seed=seed, checkpoint=checkpoint, progress=progress, **options)
-        codes = torch.cat([codes, _outputs(encoder, images)], 1)
+        codes = torch.cat([codes, _encode_images(encoder, images)], 1)
     return model.eval()
 
 
-class _Norm(nn.BatchNorm1d):
+class _UnitNorm(nn.BatchNorm1d):
     """A batch norm to which a last batch of a single image is no error."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -201,7 +204,7 @@ def _check_images(name: str, images: Tensor, shape: tuple[int, ...]) -> None:
         raise TypeError(f"{name} must be floats in [0, 1], got {images.dtype}")
 
 
-def _outputs(model: nn.Module, x: Tensor) -> Tensor:
+def _encode_images(model: nn.Module, x: Tensor) -> Tensor:
     device = next(model.parameters()).device
     with kept_mode(model), torch.no_grad():
         model.eval()

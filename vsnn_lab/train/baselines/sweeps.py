@@ -1,7 +1,7 @@
 """Errors by width of what is made for each width alone: ordinary networks, and PCA."""
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from vsnn_lab._basics.checks import (
 from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import Metric, WidthSweep, mean_metric
 from vsnn_lab.measure.costs import count_parameters
-from vsnn_lab.train.loop import Batches, Loss, Pair
+from vsnn_lab.train.loop import Batches, Pair, seeded_rng
+from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.train.training import fit
 from vsnn_lab.widths import width_controls
 
@@ -80,10 +81,19 @@ def dedicated(
     metric = check_callable("loss", loss, _ON_BATCH) if metric is None else metric
     check_callable("metric", metric, _ON_BATCH)
     seed = check_int("seed", seed, 0)
-    wanted = _ascending(widths)
+    wanted = _sorted_widths(widths)
     _check_test(test)  # Refused here, not after hours of training.
-    models = [_built(build, width, seed) for width in wanted]
-    values, parameters = [], []
+    models = []
+    for width in wanted:
+        with seeded_rng(seed_from(seed, width), torch.device("cpu")):
+            models.append(check_module("what build makes", build(width)))
+        if knobs := width_controls(models[-1]):
+            raise ValueError(
+                f"build must make a network without a knob, got {knobs[0]} at width {width}; an "
+                "axis of fixed size is an int"
+            )
+    values: list[float] = []
+    parameters = []
     for model in models:
         fit(model, data, loss, seed=seed, checkpoint=checkpoint, progress=progress, **options)
         values += mean_metric(model, metric, test, [nullcontext()], progress=False).tolist()
@@ -120,13 +130,13 @@ def pca_errors(train: Tensor, test: Tensor, widths: Collection[int]) -> dict[int
     """
     from sklearn.decomposition import PCA
 
-    fitted, measured = _pixels("train", train), _pixels("test", test)
+    fitted, measured = _flatten_images("train", train), _flatten_images("test", test)
     if train.shape[1:] != test.shape[1:]:
         raise ValueError(
             f"test must hold images of shape {tuple(train.shape[1:])} as train does, got "
             f"{tuple(test.shape[1:])}"
         )
-    wanted = _ascending(widths, most=min(fitted.shape))
+    wanted = _sorted_widths(widths, most=min(fitted.shape))
     # Both are exact; the first is faster, but its matrix grows with the square of the pixels.
     solver = "covariance_eigh" if fitted.shape[0] >= fitted.shape[1] else "full"
     pca = PCA(wanted[-1], svd_solver=solver).fit(fitted)
@@ -137,26 +147,7 @@ def pca_errors(train: Tensor, test: Tensor, widths: Collection[int]) -> dict[int
     return {width: max(0.0, float(left_out[width - 1])) / centred.size for width in wanted}
 
 
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Seed torch's CPU generator, and give its state back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_from(*numbers))
-        yield
-
-
-def _built(build: Callable[[int], nn.Module], width: int, seed: int) -> nn.Module:
-    with seeded(seed, width):
-        model = check_module("what build makes", build(width))
-    if knobs := width_controls(model):
-        raise ValueError(
-            f"build must make a network without a knob, got {knobs[0]} at width {width}; an axis "
-            "of fixed size is an int"
-        )
-    return model
-
-
-def _ascending(widths: Collection[int], most: int | None = None) -> list[int]:
+def _sorted_widths(widths: Collection[int], most: int | None = None) -> list[int]:
     """Return the widths asked for as checked integers, each once."""
     check_collection("widths", widths, "integers", hint="[8] is a single width")
     found = sorted({check_int("widths", width, 1, most) for width in widths})
@@ -171,7 +162,7 @@ def _check_test(test: Pair) -> None:
         raise ValueError(f"test must pair as many inputs as targets, got {rows[0]} and {rows[1]}")
 
 
-def _pixels(name: str, images: Tensor) -> np.ndarray:
+def _flatten_images(name: str, images: Tensor) -> np.ndarray:
     if check_rows(name, images).dim() < 2:
         raise ValueError(f"{name} must have shape (n, ...), got {tuple(images.shape)}")
     return images.detach().cpu().flatten(1).double().numpy()

@@ -2,11 +2,12 @@
 
 from vsnn_lab.samplers import Sandwich, Stratified, Triangular
 from vsnn_lab.train.recipes.base import Recipe
+from vsnn_lab.train.recipes.distillation import soft_targets
 from vsnn_lab.train.recipes.distilled import Distilled
 from vsnn_lab.train.recipes.full_and_narrow import FullAndNarrow
 from vsnn_lab.train.recipes.phases import Phases
 from vsnn_lab.train.recipes.sampled import Sampled
-from vsnn_lab.train.recipes.teaching import soft_targets
+from vsnn_lab.train.recipes.step import Step
 
 # The recipes that `fit` knows by name, each with its usual settings.
 NAMED: dict[str, Recipe] = {
@@ -23,5 +24,6 @@ __all__ = [
     "Phases",
     "Recipe",
     "Sampled",
+    "Step",
     "soft_targets",
 ]

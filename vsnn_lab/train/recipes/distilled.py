@@ -1,24 +1,28 @@
 """Full width in every step, and it teaches the narrow widths."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, chain
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vsnn_lab._basics.checks import check_fraction, check_number, check_tensor
+from vsnn_lab._basics.checks import (
+    check_callable,
+    check_fraction,
+    check_int,
+    check_number,
+    check_tensor,
+)
 from vsnn_lab.layers import OctaveLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.layers.side_by_side import side_by_side
-from vsnn_lab.measure.ablation import Metric
 from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, flatten_sequential
-from vsnn_lab.samplers.draws import checked, own, uniforms
-from vsnn_lab.train.recipes.base import Recipe, check_batch, lent
-from vsnn_lab.train.recipes.teaching import Lesson, check_teach, meaning
-from vsnn_lab.widths import Width, at_width, single_control
+from vsnn_lab.samplers.draws import own, uniforms
+from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
+from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
+from vsnn_lab.train.recipes.step import Step, check_step
+from vsnn_lab.widths import Width, at_width
 
 # How often an octave trains its widest position, which more of the others build on.
 _WIDEST = 0.7
@@ -74,115 +78,60 @@ class Distilled(Recipe):
             check_fraction(name, getattr(self, name))
         for name in ("weight", "wide_weight"):
             check_number(name, getattr(self, name), 0)
-        check_teach(self.teach)
+        if self.teach is not None:
+            check_callable("teach", self.teach, "callable on an output, or None")
 
-    def draw(
-        self, batch_size: int, steps: int, generator: torch.Generator, progress: float = 0.0
-    ) -> Tensor:
-        """Return a row for each narrow width, shape (octaves + 1, batch_size).
+    def draw(self, steps: int, generator: torch.Generator | None = None) -> list[tuple[int, float]]:
+        """Return the narrow widths of a step, each with the share of samples that it trains.
 
-        A sample that a row leaves out stands at full width, which it is trained at anyway.
+        Example:
+            >>> Distilled().draw(8, torch.Generator().manual_seed(0))
+            [(1, 0.75), (2, 0.75), (4, 0.75)]
         """
-        batch_size, steps = checked(batch_size, steps)
-        tops, narrow = octave_tops(steps), octaves_with_weights(steps)
-        generator = own(generator)
-        *chances, where, whether = uniforms(narrow + 2, generator).tolist()
-        found = [
-            (_within(chance, below + 1, top), self.narrow_rows)
-            for chance, below, top in zip(chances, [0, *tops], tops[:narrow], strict=False)
-        ]
-        low = tops[narrow - 1] + 1 if narrow else 1
-        if low < steps and (whether < _WIDE or not found):
-            wide = min(steps - 1, int(low * (steps / low) ** where))
-            found.append((wide, min(1.0, self.wide_rows / (_WIDE if found else 1))))
-        rows = torch.full((max(1, len(found)), batch_size), steps)
-        for row, (width, share) in zip(rows, found, strict=False):
-            row[: math.ceil(share * batch_size)] = width
-        return rows
+        steps = check_int("steps", steps)
+        tops, octaves = octave_tops(steps), octaves_with_weights(steps)
+        *chances, where, whether = uniforms(octaves + 2, own(generator)).tolist()
+        widths = []
+        for chance, below, top in zip(chances, [0, *tops], tops, strict=False):
+            width = below + 1 + int((chance - _WIDEST) / (1 - _WIDEST) * (top - below))
+            widths.append((top if chance < _WIDEST else width, self.narrow_rows))
+        low = tops[octaves - 1] + 1 if octaves else 1
+        if low < steps and (whether < _WIDE or not octaves):
+            width = min(steps - 1, int(low * (steps / low) ** where))
+            widths.append((width, min(1.0, self.wide_rows / (_WIDE if octaves else 1))))
+        return widths
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Tensor:
-        """Return the loss at full width plus the weighted narrow ones."""
-        return sum(self.losses(model, x, y, widths, loss, progress))
-
-    def losses(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Iterator[Tensor]:
+    def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the loss at full width, then the weighted narrow ones."""
-        check_fraction("progress", progress)
-        control = single_control(model)
-        check_batch(control.steps, x, y, widths, loss)
-        x = channels_last(model, x)
-        output = model(x)
-        yield check_tensor("what loss returns", loss(output, y))
-        teach = meaning(loss) if self.teach is None else self.teach
-        lesson = Lesson(loss, check_tensor("output", output).detach(), y, self.labels, teach)
-        del output  # It would keep alive what it was computed from.
-        drawn = _runs(widths, control.steps)
+        control = check_step(step).control
         octaves = octaves_with_weights(control.steps)
-        if octaves and _stand_in_a_row(drawn[:octaves], octaves) and _runs_side_by_side(model):
-            part = drawn[0][0][1]
-            with side_by_side(control, [width for ((width, _),) in drawn[:octaves]]):
-                outputs = model(x[part])
-            yield self.weight * lesson.of_several(outputs, part)
+        drawn = self.draw(control.steps, step.generator)
+        x = channels_last(step.model, step.x)
+        output = check_tensor("output", step.model(x))
+        yield check_tensor("what loss returns", step.loss(output, step.y))
+        soften = soft_target_function(step.loss) if self.teach is None else self.teach
+        narrow_loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
+        del output  # It would keep alive what it was computed from.
+        rows = step.first_rows(self.narrow_rows)
+        if octaves and rows.stop and _is_octave_chain(step.model):
+            with side_by_side(control, [width for width, _ in drawn[:octaves]]):
+                outputs = step.model(x[rows])
+            yield self.weight * narrow_loss.of_several(outputs, rows)
             del outputs
             drawn = drawn[octaves:]
-        share = self.shared + (self.final_shared - self.shared) * progress
-        for width, part in chain.from_iterable(drawn):
+        factor = self.shared + (self.final_shared - self.shared) * step.progress
+        for width, share in drawn:
+            if not (rows := step.first_rows(share)).stop:
+                continue
             with at_width(control, width):
-                value = lesson(functional_call(model, lent(model, share), x[part]), part)
+                scaled = scale_shared_gradients(step.model, factor)
+                value = narrow_loss(functional_call(step.model, scaled, x[rows]), rows)
             # The narrow octaves count together.
             narrow = octave_of(width) < octaves
             yield (self.weight / octaves if narrow else self.wide_weight) * value
 
 
-def _within(chance: float, low: int, top: int) -> int:
-    """Return a position in low..top, the last one more often than the others."""
-    if chance < _WIDEST:
-        return top
-    return low + int((chance - _WIDEST) / (1 - _WIDEST) * (top - low + 1))
-
-
-def _stand_in_a_row(drawn: list[list[tuple[int, slice]]], octaves: int) -> bool:
-    """Whether draws are one width in each narrow octave, in order and of the same samples."""
-    return (
-        all(len(runs) == 1 for runs in drawn)
-        and [octave_of(width) for ((width, _),) in drawn] == [*range(octaves)]
-        and all(part == drawn[0][0][1] for ((_, part),) in drawn)
-    )
-
-
-def _runs(widths: Tensor, steps: int) -> list[list[tuple[int, slice]]]:
-    """Return for each row the widths below full that neighbours share, and which samples have them.
-
-    A row of one width, as most are, is seen at once, since looking through it takes longer than the
-    layers of a narrow octave.
-    """
-    found = []
-    alike = (widths == widths[:, :1]).all(1).tolist()
-    for row, one in zip(widths, alike, strict=True):
-        values, counts = (row[:1], None) if one else row.unique_consecutive(return_counts=True)
-        sizes = [len(row)] if one else counts.tolist()
-        ends = [*accumulate(sizes)]
-        runs = zip(values.tolist(), sizes, ends, strict=True)
-        found.append([(w, slice(end - size, end)) for w, size, end in runs if w < steps])
-    return found
-
-
-def _runs_side_by_side(model: nn.Module) -> bool:
+def _is_octave_chain(model: nn.Module) -> bool:
     """Whether a network is a chain that `side_by_side` takes, of fixed inputs and outputs."""
     modules = [part for part in flatten_sequential(model) if not isinstance(part, ELEMENTWISE)]
     while modules and isinstance(modules[0], nn.Flatten):

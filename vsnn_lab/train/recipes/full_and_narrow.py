@@ -1,9 +1,10 @@
 """Full width in every step beside narrow ones whose losses count alike: for autoencoders."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from vsnn_lab._basics.checks import (
@@ -13,16 +14,13 @@ from vsnn_lab._basics.checks import (
     check_number,
     check_tensor,
 )
-from vsnn_lab.measure.ablation import Metric
 from vsnn_lab.networks.forward import output_axis
 from vsnn_lab.networks.sequential import channels_last
 from vsnn_lab.networks.trunk import split_trunk
 from vsnn_lab.samplers import LogUniform, Sampler
-from vsnn_lab.samplers.draws import drawn
-from vsnn_lab.train.recipes.base import Recipe, check_batch, lent
-from vsnn_lab.widths import Width, at_width, keep_prefix, single_control
-
-_LOSS = "what loss returns"
+from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
+from vsnn_lab.train.recipes.step import Step, check_step
+from vsnn_lab.widths import Width, at_width, keep_prefix
 
 
 @dataclass(frozen=True)
@@ -71,54 +69,40 @@ class FullAndNarrow(Recipe):
         if self.final_weight is not None:
             check_number("final_weight", self.final_weight, 0)
 
-    def draw(
-        self, batch_size: int, steps: int, generator: torch.Generator, progress: float = 0.0
-    ) -> Tensor:
-        """Return the narrow widths of each sample, shape (draws, batch_size)."""
-        draws = [drawn(self.sampler, batch_size, steps, generator) for _ in range(self.draws)]
-        return torch.stack(draws)
+    def losses(self, step: Step) -> Iterator[Tensor]:
+        """Yield the weighted mean of the full and the relative narrow losses."""
+        # By a function of its own, whose activations are gone when somebody goes backward.
+        yield self._loss(step)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Tensor:
-        """Return the weighted mean of the full and the relative narrow losses."""
-        check_fraction("progress", progress)
-        control = single_control(model)
-        check_batch(control.steps, x, y, widths, loss)
-        trunk, rest = split_trunk(model)
+    def _loss(self, step: Step) -> Tensor:
+        control = check_step(step).control
+        draws = [step.draw(self.sampler) for _ in range(self.draws)]
+        trunk, rest = split_trunk(step.model)
         axis, dim = output_axis(trunk)
-        shared = trunk(channels_last(model, x))
-        full = check_tensor(_LOSS, loss(rest(self._spare(shared, axis, dim)), y))
-        parts, narrow = lent(rest, self.shared * (1 - progress)), []
-        for draw in widths:
-            values, counts = draw.unique_consecutive(return_counts=True)
+        prefixes = trunk(channels_last(step.model, step.x))
+        whole = prefixes
+        if self.spared and isinstance(axis, Width):
+            units = min(self.spared, axis.control.steps) * axis.per_step
+            first, others = prefixes.split([units, axis.max_width - units], dim)
+            whole = torch.cat([first.detach(), others], dim)
+        full = check_tensor("what loss returns", step.loss(rest(whole), step.y))
+        parameters = scale_shared_gradients(rest, self.shared * (1 - step.progress))
+        narrow = torch.zeros_like(full)
+        for draw in draws:
+            widths, counts = draw.unique_consecutive(return_counts=True)
             sizes = counts.tolist()
-            runs = zip(values.tolist(), shared.split(sizes), y.split(sizes), strict=True)
+            runs = zip(widths.tolist(), prefixes.split(sizes), step.y.split(sizes), strict=True)
             for width, inputs, targets in runs:
                 with at_width(control, width):
-                    output = functional_call(rest, parts, keep_prefix(inputs, axis, dim))
-                    value = check_tensor(_LOSS, loss(output, targets))
-                narrow.append(len(inputs) * _relative(value, full))
+                    output = functional_call(rest, parameters, keep_prefix(inputs, axis, dim))
+                    value = check_tensor("what loss returns", step.loss(output, targets))
+                narrow = narrow + len(inputs) * _scale_to(full, value)
         final = self.weight if self.final_weight is None else self.final_weight
-        weight = self.weight + (final - self.weight) * progress
-        return (full + weight * sum(narrow) / widths.numel()) / (1 + weight)
-
-    def _spare(self, shared: Tensor, axis: int | Width, dim: int) -> Tensor:
-        """Keep the full-width loss from training the first units that leave the trunk."""
-        if not (self.spared and isinstance(axis, Width)):
-            return shared
-        units = min(self.spared, axis.control.steps) * axis.per_step
-        first, others = shared.split([units, axis.max_width - units], dim)
-        return torch.cat([first.detach(), others], dim)
+        weight = self.weight + (final - self.weight) * step.progress
+        return (full + weight * narrow / (len(draws) * len(step.x))) / (1 + weight)
 
 
-def _relative(value: Tensor, full: Tensor) -> Tensor:
+def _scale_to(full: Tensor, value: Tensor) -> Tensor:
     """Return a loss scaled to the size of the full one, its gradient's direction kept."""
     size, unit = value.detach().abs(), full.detach().abs()
     # A loss of 0 has no size of its own.

@@ -1,14 +1,13 @@
 """One recipe after the other."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vsnn_lab._basics.checks import check_fraction
-from vsnn_lab.measure.ablation import Metric
 from vsnn_lab.train.recipes.base import Recipe
+from vsnn_lab.train.recipes.step import Step, check_step
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Phases(Recipe):
 
         >>> from vsnn_lab import Full, Sampled, Stratified
         >>> schedule = Phases(((1 / 3, Sampled(Full())), (1.0, Sampled(Stratified(4)))))
-        >>> schedule.draw(4, 8, torch.Generator().manual_seed(0), progress=0.2)
-        tensor([[8, 8, 8, 8]])
+        >>> schedule.phase_at(1 / 6)
+        (Sampled(sampler=Full()), 0.5)
     """
 
     phases: tuple[tuple[float, Recipe], ...]
@@ -46,41 +45,13 @@ class Phases(Recipe):
             if not isinstance(recipe, Recipe):
                 raise TypeError(f"phases must hold recipes, got {recipe!r}")
 
-    def draw(
-        self, batch_size: int, steps: int, generator: torch.Generator, progress: float = 0.0
-    ) -> Tensor:
-        """Return the widths that the phase's recipe draws."""
-        recipe, own = self._now(progress)
-        return recipe.draw(batch_size, steps, generator, own)
+    def losses(self, step: Step) -> Iterator[Tensor]:
+        """Yield the losses of the phase's recipe."""
+        recipe, progress = self.phase_at(check_step(step).progress)
+        return recipe.losses(replace(step, progress=progress))
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Tensor:
-        """Return the loss of the phase's recipe."""
-        recipe, own = self._now(progress)
-        return recipe(model, x, y, widths, loss, own)
-
-    def losses(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        widths: Tensor,
-        loss: Metric,
-        progress: float = 0.0,
-    ) -> Iterator[Tensor]:
-        """Yield the parts of the phase's recipe."""
-        recipe, own = self._now(progress)
-        yield from recipe.losses(model, x, y, widths, loss, own)
-
-    def _now(self, progress: float) -> tuple[Recipe, float]:
-        """Return the recipe of a moment, and how far its phase is."""
+    def phase_at(self, progress: float) -> tuple[Recipe, float]:
+        """Return the recipe of a moment of the training, and how far its phase is."""
         check_fraction("progress", progress)
         start = 0.0
         for until, recipe in self.phases:

@@ -1,4 +1,4 @@
-"""What the output of one network means as the target of another: distillation."""
+"""Distillation: the output of one network as the target of another."""
 
 from collections.abc import Callable
 
@@ -6,91 +6,94 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_callable, check_fraction, check_module, check_pair
-from vsnn_lab.measure.ablation import Metric, kept_mode
+from vsnn_lab._basics.checks import check_fraction, check_module, check_pair
+from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.train.recipes.step import Loss
 
 # Samples per forward of a teacher that makes targets for a whole set.
 _CHUNK = 1024
 
 
-def _classes(output: Tensor) -> Tensor:
+def _softmax(output: Tensor) -> Tensor:
     return output.softmax(1)
 
 
-def _same(output: Tensor) -> Tensor:
+def _identity(output: Tensor) -> Tensor:
     return output
 
 
-_MEANING: dict[object, Callable[[Tensor], Tensor]] = {
-    **dict.fromkeys((F.cross_entropy, nn.CrossEntropyLoss), _classes),
+_SOFT_TARGET_FUNCTIONS: dict[object, Callable[[Tensor], Tensor]] = {
+    **dict.fromkeys((F.cross_entropy, nn.CrossEntropyLoss), _softmax),
     **dict.fromkeys((F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss), torch.sigmoid),
-    **dict.fromkeys((F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss), _same),
-    **dict.fromkeys((nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss), _same),
-    F.binary_cross_entropy: _same,
+    **dict.fromkeys((F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss), _identity),
+    **dict.fromkeys((nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss), _identity),
+    F.binary_cross_entropy: _identity,
 }
 
 
-def meaning(loss: Metric) -> Callable[[Tensor], Tensor] | None:
+def soft_target_function(loss: Loss) -> Callable[[Tensor], Tensor] | None:
     """Return what makes a target for ``loss`` of an output, or None for a loss of one's own.
 
     Example:
-        >>> meaning(F.cross_entropy)(torch.zeros(1, 2))
+        >>> soft_target_function(F.cross_entropy)(torch.zeros(1, 2))
         tensor([[0.5000, 0.5000]])
     """
     known = loss if callable(getattr(loss, "__hash__", None)) else None
-    return _MEANING.get(known) or _MEANING.get(type(loss))
+    return _SOFT_TARGET_FUNCTIONS.get(known) or _SOFT_TARGET_FUNCTIONS.get(type(loss))
 
 
-class Lesson:
-    """The targets of a batch, blended with what a teacher says of it.
+class DistillationLoss:
+    """The loss for the targets of a batch, blended with what a teacher makes of it.
 
     Args:
         loss: Mean loss of a batch.
         output: The teacher's output; no gradient reaches it.
         y: Targets, one a sample.
         labels: Share of ``y``; the rest is the teacher's.
-        teach: Makes a target of an output.
+        soften: Makes a target of an output; without it ``y`` is all.
     """
 
     def __init__(
         self,
-        loss: Metric,
+        loss: Loss,
         output: Tensor,
         y: Tensor,
         labels: float,
-        teach: Callable[[Tensor], Tensor] | None,
+        soften: Callable[[Tensor], Tensor] | None,
     ) -> None:
-        self.loss, self.labels = loss, 1.0 if teach is None else labels
+        self.loss, self.labels = loss, labels
         # A loss of each element for itself needs no targets that lie as outputs do.
-        self.by_element = meaning(loss) in (_same, torch.sigmoid)
+        self.by_element = soft_target_function(loss) in (_identity, torch.sigmoid)
         self.targets = [y]
-        if self.labels < 1:
-            taught = teach(output.detach())
+        if soften is not None and labels < 1:
+            soft = soften(output.detach())
             # The cross entropy is linear in its target, so that one will do for both.
             if loss is F.cross_entropy and not y.is_floating_point() and y.dim() == 1:
-                taught = taught * (1 - self.labels)
-                taught.scatter_add_(1, y.unsqueeze(1), taught.new_full((len(y), 1), self.labels))
-                self.targets, self.labels = [taught], 1.0
+                soft = soft * (1 - labels)
+                soft.scatter_add_(1, y.unsqueeze(1), soft.new_full((len(y), 1), labels))
+                self.targets = [soft]
             else:
-                self.targets = [y, taught]
+                self.targets = [y, soft]
 
     def __call__(self, output: Tensor, rows: slice = slice(None)) -> Tensor:
         """Return the loss of an output for some rows."""
-        return self._loss(output, *(target[rows] for target in self.targets))
+        return self._blend(output, *(target[rows] for target in self.targets))
 
     def of_several(self, outputs: Tensor, rows: slice) -> Tensor:
         """Return the mean loss of several outputs for each of some rows, (rows, outputs, ...)."""
-        targets = (target[rows].unsqueeze(1) for target in self.targets)
-        targets = [each.expand(-1, outputs.shape[1], *each.shape[2:]) for each in targets]
+        count, repeated = outputs.shape[1], []
+        for target in self.targets:
+            each = target[rows].unsqueeze(1)
+            repeated.append(each.expand(-1, count, *each.shape[2:]))
         if self.by_element:
-            return self._loss(outputs, *targets)
-        return self._loss(outputs.flatten(0, 1), *(each.flatten(0, 1) for each in targets))
+            return self._blend(outputs, *repeated)
+        return self._blend(outputs.flatten(0, 1), *(each.flatten(0, 1) for each in repeated))
 
-    def _loss(self, output: Tensor, y: Tensor, taught: Tensor | None = None) -> Tensor:
+    def _blend(self, output: Tensor, y: Tensor, soft: Tensor | None = None) -> Tensor:
         value = self.loss(output, y)
-        if taught is None or not self.labels < 1:
+        if soft is None:
             return value
-        return self.labels * value + (1 - self.labels) * self.loss(output, taught)
+        return self.labels * value + (1 - self.labels) * self.loss(output, soft)
 
 
 def soft_targets(
@@ -135,17 +138,13 @@ def soft_targets(
     device = x.device if first is None else first.device
     with kept_mode(teacher), torch.no_grad():
         teacher.eval()
-        said = [_classes(teacher(rows.to(device))).to(x.device) for rows in x.split(_CHUNK)]
-    targets = torch.cat(said)
+        probabilities = [
+            _softmax(teacher(rows.to(device))).to(x.device) for rows in x.split(_CHUNK)
+        ]
+    targets = torch.cat(probabilities)
     if not 0 <= int(y.min()) <= int(y.max()) < targets.shape[1]:
         raise ValueError(
             f"data must hold classes in 0..{targets.shape[1] - 1}, got {int(y.min())} to "
             f"{int(y.max())}"
         )
     return x, labels * F.one_hot(y, targets.shape[1]).to(targets) + (1 - labels) * targets
-
-
-def check_teach(teach: object) -> None:
-    """Refuse what cannot make targets."""
-    if teach is not None:
-        check_callable("teach", teach, "callable on an output, or None")

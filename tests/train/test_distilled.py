@@ -24,7 +24,7 @@ from vsnn_lab import (
     soft_targets,
 )
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
-from vsnn_lab.train.recipes import NAMED, Recipe, Step
+from vsnn_lab.train.recipes import RECIPES, Recipe, Step
 
 # One width of each octave that has weights of its own, of 16.
 NARROW = [(1, 0.75), (2, 0.75), (4, 0.75), (7, 0.75)]
@@ -220,7 +220,7 @@ def test_it_trains_a_convolutional_network_and_every_width_beats_chance():
         assert (extract(net, width)(x).argmax(1) == y).double().mean() > 0.9, width
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", RECIPES)
 def test_fit_knows_recipes_by_name(name):
     x, y = torch.rand(24, 5), torch.arange(24) % 3
     hidden = Width(8)
@@ -228,7 +228,7 @@ def test_fit_knows_recipes_by_name(name):
     second = copy.deepcopy(first)
     options = {"epochs": 2, "batch_size": 8, "progress": False}
     fit(first, (x, y), F.cross_entropy, recipe=name, **options)
-    fit(second, (x, y), F.cross_entropy, recipe=NAMED[name], **options)
+    fit(second, (x, y), F.cross_entropy, recipe=RECIPES[name], **options)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
 

@@ -3,8 +3,9 @@
 May import ``_basics``, ``widths``, ``samplers``, ``data``, ``layers``, ``networks``, ``measure``.
 """
 
+from vsnn_lab.train.history import History
 from vsnn_lab.train.recipes import Distilled, FullAndNarrow, Phases, Recipe, Sampled, soft_targets
-from vsnn_lab.train.training import History, fit
+from vsnn_lab.train.training import fit
 
 __all__ = [
     "Distilled",

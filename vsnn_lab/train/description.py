@@ -124,7 +124,7 @@ def _constant_attributes(value: Any) -> dict[str, Any]:
 
 def _written_attributes(cls: type) -> set[str]:
     """Return the attributes that the methods that a run calls write."""
-    members = [vars(base).get(name) for base in cls.__mro__ for name in _RUN_METHODS]
+    members: list[Any] = [vars(base).get(name) for base in cls.__mro__ for name in _RUN_METHODS]
     functions = [each for each in map(inspect.unwrap, members) if inspect.isfunction(each)]
     return {name for each in functions for name in _names_in_code(each.__code__, "STORE_ATTR")}
 

@@ -2,9 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +19,12 @@ from vsnn_lab._basics.checks import (
 from vsnn_lab.data.batches import TensorBatches, split_validation
 from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.samplers import Sampler
+from vsnn_lab.train.history import History
 from vsnn_lab.train.loop import Batches, Loop, Pair
-from vsnn_lab.train.recipes import NAMED, Distilled, Recipe, Sampled
+from vsnn_lab.train.recipes import RECIPES, Distilled, Recipe, Sampled
 from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.train.run_checkpoint import RunCheckpoint
 from vsnn_lab.widths import WidthControl, width_controls
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SCHEDULES = {
     # One step more than is taken, since the rate also moves after the last.
@@ -36,54 +33,6 @@ _SCHEDULES = {
     ),
     "constant": lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
 }
-
-
-@dataclass
-class History:
-    """What `fit` did, epoch by epoch.
-
-    Attributes:
-        epochs: One dict for each finished epoch: ``epoch`` (from 1), ``train_loss`` (mean over the
-            sampled widths), ``full`` and ``narrow`` (validation loss at full width and at
-            ``narrow_width``; absent without validation) and ``seconds``.
-        narrow_width: The narrow knob position watched; None for a plain network.
-        best_epoch: The epoch whose weights the model holds now: the one of lowest mean of
-            ``full`` and ``narrow``; without validation the last.
-        resumed_at: Finished epochs that were taken from the checkpoint.
-        folder: Where the checkpoints are; None if none were written.
-    """
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    narrow_width: int | None = None
-    best_epoch: int = 0
-    resumed_at: int = 0
-    folder: Path | None = None
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return a pandas frame with one row an epoch."""
-        import pandas as pd
-
-        return pd.DataFrame(self.epochs)
-
-    def progress(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the history."""
-        return {"epochs": self.epochs, "best_epoch": self.best_epoch}
-
-    def add(self, row: dict[str, float]) -> bool:
-        """Append a finished epoch; return whether it is the best so far."""
-        self.epochs.append(row)
-        scores = [_validation_score(row) for row in self.epochs]
-        best = scores[-1] <= min(scores)
-        if best:
-            self.best_epoch = len(self.epochs)
-        return best
-
-
-def _validation_score(row: dict[str, float]) -> float:
-    watched = [row[name] for name in ("full", "narrow") if name in row]
-    # Without validation every epoch counts as better than the one before.
-    score = sum(watched) / len(watched) if watched else -row["epoch"]
-    return math.inf if math.isnan(score) else score
 
 
 def fit(
@@ -229,7 +178,7 @@ def _choose_recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Reci
     if recipe is None:
         return Distilled() if sampler is None else Sampled(sampler)
     if isinstance(recipe, str):
-        return NAMED[check_choice("recipe", recipe, tuple(NAMED))]
+        return RECIPES[check_choice("recipe", recipe, tuple(RECIPES))]
     if not isinstance(recipe, Recipe):
         hint = f"; sampler={recipe!r} draws widths" if callable(recipe) else ""
         raise TypeError(f"recipe must be a recipe or None, got {recipe!r}{hint}")

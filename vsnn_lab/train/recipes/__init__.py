@@ -10,7 +10,7 @@ from vsnn_lab.train.recipes.sampled import Sampled
 from vsnn_lab.train.recipes.step import Step
 
 # The recipes that `fit` knows by name, each with its usual settings.
-NAMED: dict[str, Recipe] = {
+RECIPES: dict[str, Recipe] = {
     "triangular": Sampled(Triangular()),
     "stratified": Sampled(Stratified(4)),
     "sandwich": Sampled(Sandwich(2)),
@@ -18,7 +18,7 @@ NAMED: dict[str, Recipe] = {
 }
 
 __all__ = [
-    "NAMED",
+    "RECIPES",
     "Distilled",
     "FullAndNarrow",
     "Phases",

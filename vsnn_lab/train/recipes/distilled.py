@@ -105,7 +105,7 @@ class Distilled(Recipe):
         """Yield the loss at full width, then the weighted narrow ones."""
         control = check_step(step).control
         octaves = octaves_with_weights(control.steps)
-        drawn = self.draw(control.steps, step.generator)
+        draws = self.draw(control.steps, step.generator)
         x = channels_last(step.model, step.x)
         output = check_tensor("output", step.model(x))
         yield check_tensor("what loss returns", step.loss(output, step.y))
@@ -114,13 +114,13 @@ class Distilled(Recipe):
         del output  # It would keep alive what it was computed from.
         rows = step.first_rows(self.narrow_rows)
         if octaves and rows.stop and _is_octave_chain(step.model):
-            with side_by_side(control, [width for width, _ in drawn[:octaves]]):
+            with side_by_side(control, [width for width, _ in draws[:octaves]]):
                 outputs = step.model(x[rows])
             yield self.weight * narrow_loss.of_several(outputs, rows)
             del outputs
-            drawn = drawn[octaves:]
+            draws = draws[octaves:]
         factor = self.shared + (self.final_shared - self.shared) * step.progress
-        for width, share in drawn:
+        for width, share in draws:
             if not (rows := step.first_rows(share)).stop:
                 continue
             with at_width(control, width):

@@ -25,6 +25,7 @@ from vsnn_lab.headless.cli.show import (
 )
 from vsnn_lab.headless.runs import Run, notebooks_folder
 from vsnn_lab.headless.runs.folder import NOTEBOOK
+from vsnn_lab.headless.runs.notebooks import COPIES, copy_notebooks, lab_folder
 
 app = typer.Typer(
     help="Notebooks of variable-width networks, headless.",
@@ -35,7 +36,7 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="Path, name or number of a notebook.")]
 Notebooks = Annotated[
     Path | None,
-    typer.Option("--notebooks", help="Folder of the notebooks; by default notebooks/ here."),
+    typer.Option(help=f"Folder of notebooks; by default notebooks or {COPIES} here, or our own."),
 ]
 Values = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Repeatable.")
@@ -49,9 +50,36 @@ def main() -> None:
     """Run the command line; an error of the caller is one line, and the exit code 1."""
     try:
         app()
+    except ModuleNotFoundError:
+        raise
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
+
+
+@app.command()
+def lab(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help=f"Where copies go: {COPIES}; in a checkout its own notebooks open."),
+    ] = None,
+    copy_only: Annotated[bool, typer.Option("--copy-only", help="Open nothing.")] = False,
+) -> None:
+    """Copy the notebooks to a folder, never over a file changed there, and open JupyterLab."""
+    if not copy_only:  # before anything is copied: it may not be installed
+        from vsnn_lab.headless.cli.lab import open_jupyterlab
+    folder = folder or lab_folder()
+    states = copy_notebooks(folder)
+    written = [name for name, state in states.items() if state in ("copied", "renewed")]
+    if written:
+        out.print(f"copied to {escape(str(folder))}: {', '.join(written)}", soft_wrap=True)
+    for name, state in states.items():
+        if state == "changed":
+            out.print(
+                f"{name}: kept, since it was changed in {escape(str(folder))}", soft_wrap=True
+            )
+    if not copy_only:
+        open_jupyterlab(folder)
 
 
 @app.command("list")

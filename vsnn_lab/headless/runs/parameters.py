@@ -9,8 +9,6 @@ from typing import Any
 
 from vsnn_lab._basics.checks import check_path
 
-_CHECKOUT = Path(__file__).resolve().parents[3]
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -149,40 +147,6 @@ def notebook_question(notebook: str | Path) -> str:
             if cell.cell_type == "markdown" and line.startswith("# "):
                 return line.removeprefix("# ").strip()
     return path.stem
-
-
-def notebooks_folder() -> Path:
-    """Return ``notebooks`` of the working directory, else of the checkout."""
-    here = Path("notebooks")
-    return here if here.is_dir() else _CHECKOUT / "notebooks"
-
-
-def find_notebook(name: str | Path, folder: str | Path | None = None) -> Path:
-    """Return the notebook of a path, of a name such as 01_masks, or of its number.
-
-    Args:
-        name: Path, name without its ending, or the first part of a name.
-        folder: Where named notebooks are; by default `notebooks_folder`.
-
-    Raises:
-        FileNotFoundError: If there is none; the message lists those that are.
-        ValueError: If there are several.
-    """
-    if check_path("name", name).is_file():
-        return Path(name)
-    folder = notebooks_folder() if folder is None else check_path("folder", folder)
-    notebooks = sorted(folder.glob("*.ipynb"))
-    found = [path for path in notebooks if path.stem == str(name)]
-    found = found or [path for path in notebooks if path.stem.startswith(str(name))]
-    if len(found) > 1:
-        among = ", ".join(path.stem for path in found)
-        raise ValueError(f"notebook must name one notebook, got {name}, which begins {among}")
-    if not found:
-        near = difflib.get_close_matches(str(name), [path.stem for path in notebooks], 1, 0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        among = ", ".join(path.stem for path in notebooks) or "none"
-        raise FileNotFoundError(f"no notebook {name} in {folder}, which has {among}{hint}")
-    return found[0]
 
 
 def named_values(argument: str, value: Any) -> Mapping[str, Any]:

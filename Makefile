@@ -29,7 +29,7 @@ help: ## List the targets
 setup: $(INSTALLED) ## Create .venv with pinned dependencies and the package, editable
 
 # No stamp means no set-up or an interrupted one: start over. With a stamp, update in place.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "error: no $(PYTHON) here; install Python 3.11 or newer, or name one:" \
 	    "make setup PYTHON=python3.12" >&2; exit 1; }
@@ -99,7 +99,7 @@ format: setup ## Format code and notebooks, drop stray outputs
 	@$(if $(NOTEBOOKS),$(RUN) $(STRIP) $(NOTEBOOKS))
 
 clean: ## Remove .venv, caches and the built documentation; data/ stays
-	rm -rf $(ENV) docs/_build .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	rm -rf $(ENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . \( -path ./data -o -path ./.git \) -prune -o -type d \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo 'data/ stays: downloads and results are yours to delete.'

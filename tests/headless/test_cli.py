@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny import RECORDS, fake_execution, lines, tiny
 from vsnn_lab.headless import cli
-from vsnn_lab.headless.cli.arguments import asked_for
+from vsnn_lab.headless.cli.arguments import requested_runs
 from vsnn_lab.headless.runs import Run, keep
 
 # papermill, dask and the kernels' clients warn about their own dependencies.
@@ -152,13 +152,13 @@ def test_profiles_of_another_kind_are_refused(text, vsnn_lab, folder):
 )
 def test_a_grid_is_values_spans_or_lists(grid, expected):
     name = grid[0].partition("=")[0]
-    found = asked_for("00", ["DATA=emoji"] if name != "DATA" else None, grid, "full", None)
+    found = requested_runs("00", ["DATA=emoji"] if name != "DATA" else None, grid, "full", None)
     assert [run.parameters[name] for run in found] == expected
     assert all(run.parameters["DATA"] == "emoji" for run in found if name != "DATA")
 
 
 def test_a_grid_of_two_names_is_every_combination():
-    found = asked_for("00", None, ["SEED=0..2", "RATE=0.1,0.2"], "quick", None)
+    found = requested_runs("00", None, ["SEED=0..2", "RATE=0.1,0.2"], "quick", None)
     pairs = [(run.parameters["SEED"], run.parameters["RATE"]) for run in found]
     assert pairs == [(seed, rate) for seed in range(3) for rate in (0.1, 0.2)]
 

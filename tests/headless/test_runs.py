@@ -110,7 +110,7 @@ class TestIdentity:
         found = {Run.of(tiny(tmp_path, "SEED")).folder, Run.of(tiny(tmp_path, "SEED + 1")).folder}
         found.add(Run.of(tmp_path / "tiny.ipynb", {"SEED": 1}).folder)
         folder = importlib.import_module("vsnn_lab.headless.runs.folder")
-        monkeypatch.setattr(folder, "_package", lambda: "edited")
+        monkeypatch.setattr(folder, "_package_digest", lambda: "edited")
         found.add(Run.of(tmp_path / "tiny.ipynb", {"SEED": 1}).folder)
         assert len(found) == 4
 
@@ -346,7 +346,7 @@ class TestKept:
 
         run = Run.of(tiny(tmp_path, "SEED"), {"SEED": 3})
         with monkeypatch.context() as patch:
-            patch.setattr(KEEPING, "as_json" if step == "results" else "write_record", kill)
+            patch.setattr(KEEPING, "recorded_values" if step == "results" else "write_record", kill)
             with pytest.raises(Killed):
                 keep(run)
         assert run.state == ("stopped" if step == "results" else "new")
@@ -414,7 +414,7 @@ class TestTable:
 
     def test_results_of_before_non_finite_numbers_were_kept_load_still(self, tmp_path, monkeypatch):
         old = {"loss": "nan", "table": {"columns": ["a", "b"], "data": [[1, None], [2, 0.5]]}}
-        monkeypatch.setattr(KEEPING, "recorded", lambda _: old)
+        monkeypatch.setattr(KEEPING, "recorded_values", lambda _: old)
         found = kept_results(tmp_path, monkeypatch, 0)
         assert found["loss"] == "nan"
         expected = pd.DataFrame({"a": [1, 2], "b": [math.nan, 0.5]})

@@ -50,22 +50,22 @@ def export_figures(notebook: str | Path, folder: str | Path) -> list[Path]:
         for output in cell.get("outputs", []):
             shown = output.get("data", {})
             if _PLOTLY in shown:
-                page = _next(folder / f"{name}.html", written)
+                page = _unused_page(folder / f"{name}.html", written)
                 figure = {part: shown[_PLOTLY][part] for part in ("data", "layout")}
-                _write(folder / _SCRIPT, get_plotlyjs())
-                _write(page, plotly.io.to_html(figure, include_plotlyjs=_SCRIPT))
+                _write_if_changed(folder / _SCRIPT, get_plotlyjs())
+                _write_if_changed(page, plotly.io.to_html(figure, include_plotlyjs=_SCRIPT))
                 picture = page.with_suffix(".png")
                 with replacing(picture) as part:
                     plotly.io.write_image(figure, part, format="png", scale=_SCALE)
                 written += [page, picture]
             elif "<table" in shown.get(_HTML, ""):
-                page = _next(folder / f"{name}.html", written)
-                _write(page, shown[_HTML])
+                page = _unused_page(folder / f"{name}.html", written)
+                _write_if_changed(page, shown[_HTML])
                 written.append(page)
     return written
 
 
-def _next(page: Path, written: list[Path]) -> Path:
+def _unused_page(page: Path, written: list[Path]) -> Path:
     """Return where a page goes: a number follows the name when the name is taken."""
     stem, number = page.stem, 1
     while page in written:
@@ -74,7 +74,7 @@ def _next(page: Path, written: list[Path]) -> Path:
     return page
 
 
-def _write(path: Path, text: str) -> None:
+def _write_if_changed(path: Path, text: str) -> None:
     """Write a text whole, unless it is there."""
     new = text.encode()
     if not (path.is_file() and path.read_bytes() == new):
@@ -112,16 +112,14 @@ def draw(
     """
     notebook, folder = check_path("notebook", notebook, "file"), check_path("folder", folder)
     runs = {name: Run.of(notebook, parameters) for name, parameters in profiles.items()}
-    cells: dict[Path, tuple[float, int]] = {}
+    cells: dict[Path, str] = {}
     failures = []
     with tqdm(total=len(runs), unit="run", disable=not progress) as bar:
 
-        def on_cell(run: Run, done: float, of: int) -> None:
-            cells[run.folder] = done, of
-            far = {name: cells[run.folder] for name, run in runs.items() if run.folder in cells}
-            bar.set_postfix_str(
-                ", ".join(f"{n}: {i:.1f} of {k} cells" for n, (i, k) in far.items())
-            )
+        def on_cell(run: Run, done: float, total: int) -> None:
+            cells[run.folder] = f"{done:.1f} of {total} cells"
+            begun = {name: cells[run.folder] for name, run in runs.items() if run.folder in cells}
+            bar.set_postfix_str(", ".join(f"{name}: {count}" for name, count in begun.items()))
 
         for outcome in sweep(list(runs.values()), workers=workers, on_cell=on_cell):
             bar.update()
@@ -129,10 +127,10 @@ def draw(
                 failures.append(f"{outcome.run.parameters}: {outcome.error}")
     if failures:
         raise RuntimeError("\n".join(failures))
-    return {name: _exported(run, folder / name) for name, run in runs.items()}
+    return {name: _copy_and_export(run, folder / name) for name, run in runs.items()}
 
 
-def _exported(run: Run, folder: Path) -> list[Path]:
+def _copy_and_export(run: Run, folder: Path) -> list[Path]:
     """Copy the executed notebook of a run that was kept, and export its figures."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / run.notebook.name) as part:

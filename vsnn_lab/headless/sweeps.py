@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vsnn_lab._basics.checks import check_callable, check_collection, check_int
 from vsnn_lab.headless.runs import Run, keep
-from vsnn_lab.headless.runs.parameters import named_values
+from vsnn_lab.headless.runs.parameters import check_named_values
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 _TOPIC = "vsnn_lab"
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def grid(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         >>> grid({"EPOCHS": [5, 10], "SEED": [0, 1]})[:2]
         [{'EPOCHS': 5, 'SEED': 0}, {'EPOCHS': 5, 'SEED': 1}]
     """
-    for name, values in named_values("choices", choices).items():
+    for name, values in check_named_values("choices", choices).items():
         if not len(check_collection(name, values, "values", hint="[8] is a single value")):
             raise ValueError(f"{name} must have at least one value, got none")
     return [
@@ -96,7 +96,11 @@ def sweep(
         raise TypeError(f"scheduler must be the address of one, got {scheduler!r}")
     if on_cell is not None:
         check_callable("on_cell", on_cell, "a function of a run and two numbers")
-    asked = {str(run.folder): run for run in map(_checked, runs)}
+    for run in runs:
+        if not isinstance(run, Run):
+            raise TypeError(
+                f"runs must hold runs, got {run!r}; Run.of(notebook, parameters) makes one"
+            )
     if workers is not None:
         check_int("workers", workers)
     if slurm is not None:
@@ -113,48 +117,52 @@ def sweep(
         raise FileNotFoundError(
             f"slurm must be asked for on a machine that has sbatch, got {slurm} without it"
         )
-    return _swept(asked, scheduler, slurm, workers, on_cell)
+    runs_by_folder = {str(run.folder): run for run in runs}
+    return _outcomes(runs_by_folder, scheduler, slurm, workers, on_cell)
 
 
-def _checked(run: Run) -> Run:
-    if not isinstance(run, Run):
-        raise TypeError(f"runs must hold runs, got {run!r}; Run.of(notebook, parameters) makes one")
-    return run
-
-
-def _swept(asked, scheduler, slurm, workers, on_cell) -> Iterator[Outcome]:
+def _outcomes(
+    runs_by_folder: Mapping[str, Run],
+    scheduler: str | None,
+    slurm: int | None,
+    workers: int | None,
+    on_cell: Callable[[Run, float, int], None] | None,
+) -> Iterator[Outcome]:
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     waiting = {}
-    for folder, run in asked.items():
+    for folder, run in runs_by_folder.items():
         try:
-            there = run.state == "done"
+            is_done = run.state == "done"
         except ValueError as damaged:
             yield Outcome(run, "failed", str(damaged), executed=False)
             continue
-        if there:
+        if is_done:
             yield Outcome(run, "done", executed=False)
         else:
             waiting[folder] = run
     if not waiting:
         return
     queue = iter(waiting.items())
-    with _client(scheduler, slurm, workers, len(waiting)) as (client, at_once):
+    with _connected_client(scheduler, slurm, workers, len(waiting)) as (client, at_once):
         if on_cell is not None:
-            client.subscribe_topic(
-                _TOPIC, lambda event: on_cell(asked[event[1]["folder"]], *event[1]["cells"])
-            )
 
-        def begin(count: int) -> "list[Future]":
+            def report_progress(event: tuple[float, dict[str, Any]]) -> None:
+                on_cell(runs_by_folder[event[1]["folder"]], *event[1]["cells"])
+
+            client.subscribe_topic(_TOPIC, report_progress)
+
+        def submit(count: int) -> "list[Future[tuple[str, str]]]":
             # A key of its own each, so that the scheduler never runs one twice at a time.
             return [
-                client.submit(_kept, run, key=key) for key, run in itertools.islice(queue, count)
+                client.submit(_keep_on_worker, run, key=key)
+                for key, run in itertools.islice(queue, count)
             ]
 
-        futures = as_completed(begin(at_once))
+        futures = as_completed(submit(at_once))
         for future in futures:
-            futures.update(begin(1))
+            futures.update(submit(1))
             run = waiting[future.key]
             try:
                 state, error = future.result()
@@ -162,32 +170,32 @@ def _swept(asked, scheduler, slurm, workers, on_cell) -> Iterator[Outcome]:
             except KilledWorker:
                 yield Outcome(run, "lost", "every worker that it was tried on died")
             except Exception as error:  # whatever else a machine may do wrong, the rest goes on
-                yield Outcome(run, "lost", _line(error))
+                yield Outcome(run, "lost", _error_line(error))
 
 
-def _line(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _kept(run: Run) -> tuple[str, str]:
+def _keep_on_worker(run: Run) -> tuple[str, str]:
     """Execute a run on a worker, and tell the scheduler how far it is."""
     from distributed import get_worker
 
     worker = get_worker()
 
-    def tell(done: float, cells: int) -> None:
+    def report_progress(done: float, cells: int) -> None:
         worker.log_event(_TOPIC, {"folder": str(run.folder), "cells": (done, cells)})
 
     try:
-        keep(run, progress=False, on_cell=tell)
+        keep(run, progress=False, on_cell=report_progress)
     except Exception as error:  # dask would fill the terminal with the worker's traceback
-        shown = str(error) if type(error).__name__ == "PapermillExecutionError" else _line(error)
-        return "failed", shown
+        in_cell = type(error).__name__ == "PapermillExecutionError"
+        return "failed", str(error) if in_cell else _error_line(error)
     return "done", ""
 
 
 @contextmanager
-def _client(
+def _connected_client(
     scheduler: str | None, slurm: int | None, workers: int | None, runs: int
 ) -> "Iterator[tuple[Client, int]]":
     """Connect to the machines that are to be used, and let go of them afterwards.
@@ -213,7 +221,7 @@ def _client(
             yield client, runs
         return
     with _local_cluster(workers, runs) as cluster, Client(cluster) as client:
-        client.register_plugin(_leaving_at_once())
+        client.register_plugin(_exit_plugin())
         yield client, len(cluster.workers)
 
 
@@ -223,10 +231,11 @@ def _local_cluster(workers: int | None, runs: int) -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
     workers = min(runs, cores if workers is None else workers)
     threads = str(max(1, cores // workers))
-    environ = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in _THREADS}
+    environ = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in _THREAD_VARIABLES}
     with (
         tempfile.TemporaryDirectory(prefix="vsnn_lab-", ignore_cleanup_errors=True) as scratch,
         dask.config.set({**environ, "temporary-directory": scratch}),
@@ -245,15 +254,15 @@ def _local_cluster(workers: int | None, runs: int) -> Iterator[Any]:
         yield cluster
 
 
-def _leaving_at_once() -> Any:
+def _exit_plugin() -> Any:
     """Return a plugin that spares workers the seconds in which Python takes torch apart."""
-    from distributed import WorkerPlugin
+    from distributed import Worker, WorkerPlugin
 
-    class LeavingAtOnce(WorkerPlugin):
-        def setup(self, worker):
+    class ExitWithoutCleanup(WorkerPlugin):
+        def setup(self, worker: Worker) -> None:
             atexit.register(os._exit, 0)
 
-    return LeavingAtOnce()
+    return ExitWithoutCleanup()
 
 
 def slurm_cluster() -> Any:
@@ -263,7 +272,7 @@ def slurm_cluster() -> Any:
     ``security``, without which whoever reaches this machine's port may run code as you.
     """
     import dask
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
 
     extra = dask.config.get("jobqueue.slurm.worker-extra-args")
     # All cores are for the one run.

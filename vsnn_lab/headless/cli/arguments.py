@@ -12,7 +12,7 @@ _SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _LONGEST_SPAN = 10_000  # values; more are a slip of the finger, and fill the memory
 
 
-def profiles_of(path: Path) -> dict[str, dict[str, Any]]:
+def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
     """Return the sets of parameters of a YAML file, by name."""
     import yaml
 
@@ -29,45 +29,44 @@ def profiles_of(path: Path) -> dict[str, dict[str, Any]]:
     return {str(name): each or {} for name, each in found.items()}
 
 
-def parsed(path: Path, given: list[str] | None) -> dict[str, Any]:
+def parse_parameters(path: Path, given: list[str] | None) -> dict[str, Any]:
     """Return NAME=VALUE pairs as checked parameters of a notebook."""
-    found = {}
-    for name, text in pairs("-p", given):
-        found[name] = _parameter(path, name).parse(text)
-    return found
+    return {
+        name: _known_parameter(path, name).parse(text) for name, text in split_pairs("-p", given)
+    }
 
 
-def _parameter(path: Path, name: str) -> runs.Parameter:
+def _known_parameter(path: Path, name: str) -> runs.Parameter:
     known = runs.notebook_parameters(path)
     if name not in known:
         runs.check_parameters(path, {name: None})  # which says what is known instead
     return known[name]
 
 
-def asked_for(
+def requested_runs(
     notebook: str, given: list[str] | None, grid: list[str] | None, profile: str, where: Path | None
 ) -> list[Run]:
-    """Return the runs asked for, each once, everything checked before anything starts."""
-    from vsnn_lab.headless.sweeps import grid as combined
+    """Return the runs of all combinations, each once; everything is checked before."""
+    from vsnn_lab.headless.sweeps import grid as combinations
 
     path = runs.find_notebook(notebook, where)
-    fixed = parsed(path, given)
-    base = _profile(path, profile) | fixed
+    fixed = parse_parameters(path, given)
+    base = _profile_parameters(path, profile) | fixed
     choices = {}
-    for name, text in pairs("-g", grid):
+    for name, text in split_pairs("-g", grid):
         if name in fixed:
             raise ValueError(f"-g must name what -p does not, got {name} in both")
-        parameter = _parameter(path, name)
-        choices[name] = [parameter.parse(value) for value in _values(name, text)]
-    found = (Run.of(path, base | each) for each in combined(choices))
+        parameter = _known_parameter(path, name)
+        choices[name] = [parameter.parse(value) for value in _grid_values(name, text)]
+    found = (Run.of(path, base | each) for each in combinations(choices))
     return list({run.folder: run for run in found}.values())
 
 
-def _profile(path: Path, profile: str) -> dict[str, Any]:
+def _profile_parameters(path: Path, profile: str) -> dict[str, Any]:
     if profile == "full":
         return {}
     found = path.parent / f"{profile}.yaml"
-    known = profiles_of(found)
+    known = read_profiles(found)
     if path.stem not in known:
         raise ValueError(
             f"--profile must know {path.stem}, got {found}, which has {', '.join(known)}"
@@ -75,7 +74,7 @@ def _profile(path: Path, profile: str) -> dict[str, Any]:
     return known[path.stem]
 
 
-def pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
+def split_pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     """Return the names and values of an option; each name stands once."""
     found: dict[str, str] = {}
     for text in given or []:
@@ -88,10 +87,10 @@ def pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _values(name: str, text: str) -> list[str]:
+def _grid_values(name: str, text: str) -> list[str]:
     """Split 5,10 or 0..4 (both ends included) or a mixture; a list keeps its commas."""
     found = []
-    for part in _parts(text):
+    for part in _split_outside_brackets(text):
         span = _SPAN.fullmatch(part.strip())
         if span is None:
             found.append(part.strip())
@@ -106,7 +105,7 @@ def _values(name: str, text: str) -> list[str]:
     return found
 
 
-def _parts(text: str) -> list[str]:
+def _split_outside_brackets(text: str) -> list[str]:
     """Split at the commas outside brackets and braces."""
     parts, depth = [""], 0
     for letter in text:

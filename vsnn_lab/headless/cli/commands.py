@@ -3,28 +3,28 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.progress import TaskID
 from rich.table import Table
 
 from vsnn_lab import data
 from vsnn_lab.headless import runs
-from vsnn_lab.headless.cli.arguments import asked_for, parsed, profiles_of
+from vsnn_lab.headless.cli.arguments import parse_parameters, read_profiles, requested_runs
 from vsnn_lab.headless.cli.show import (
-    counting,
     err,
-    named,
     out,
     progress_bars,
+    run_label,
     show_failure,
     show_results,
-    showing_failures,
-    status_line,
+    status_row,
 )
 from vsnn_lab.headless.runs import Run, notebooks_folder
 from vsnn_lab.headless.runs.folder import NOTEBOOK
+from vsnn_lab.headless.runs.notebooks import COPIES, copy_notebooks, lab_folder
 
 app = typer.Typer(
     help="Notebooks of variable-width networks, headless.",
@@ -32,15 +32,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-Name = Annotated[str, typer.Argument(help="Path, name or number of a notebook.")]
-Notebooks = Annotated[
+NotebookName = Annotated[str, typer.Argument(help="Path, name or number of a notebook.")]
+NotebooksFolder = Annotated[
     Path | None,
-    typer.Option("--notebooks", help="Folder of the notebooks; by default notebooks/ here."),
+    typer.Option(help=f"Folder of notebooks; by default notebooks or {COPIES} here, or our own."),
 ]
-Values = Annotated[
+Parameters = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Repeatable.")
 ]
-Profile = Annotated[
+ProfileName = Annotated[
     str, typer.Option(help="A set of parameters: quick (of quick.yaml) or full (the defaults).")
 ]
 
@@ -49,13 +49,40 @@ def main() -> None:
     """Run the command line; an error of the caller is one line, and the exit code 1."""
     try:
         app()
+    except ModuleNotFoundError:
+        raise
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
 
 
+@app.command()
+def lab(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help=f"Where copies go: {COPIES}; in a checkout its own notebooks open."),
+    ] = None,
+    copy_only: Annotated[bool, typer.Option("--copy-only", help="Open nothing.")] = False,
+) -> None:
+    """Copy the notebooks to a folder, never over a file changed there, and open JupyterLab."""
+    if not copy_only:  # before anything is copied: it may not be installed
+        from vsnn_lab.headless.cli.lab import open_jupyterlab
+    folder = folder or lab_folder()
+    states = copy_notebooks(folder)
+    written = [name for name, state in states.items() if state in ("copied", "renewed")]
+    if written:
+        out.print(f"copied to {escape(str(folder))}: {', '.join(written)}", soft_wrap=True)
+    for name, state in states.items():
+        if state == "changed":
+            out.print(
+                f"{name}: kept, since it was changed in {escape(str(folder))}", soft_wrap=True
+            )
+    if not copy_only:
+        open_jupyterlab(folder)
+
+
 @app.command("list")
-def list_notebooks(notebooks: Notebooks = None) -> None:
+def list_notebooks(notebooks: NotebooksFolder = None) -> None:
     """List the notebooks: their question, and their parameters with default and unit."""
     for path in sorted((notebooks or notebooks_folder()).glob("*.ipynb")):
         out.print(f"[bold]{escape(path.stem)}[/]  {escape(runs.notebook_question(path))}")
@@ -68,78 +95,91 @@ def list_notebooks(notebooks: Notebooks = None) -> None:
 
 @app.command()
 def run(
-    notebook: Name,
-    parameter: Values = None,
-    profile: Profile = "full",
+    notebook: NotebookName,
+    parameter: Parameters = None,
+    profile: ProfileName = "full",
     again: Annotated[bool, typer.Option("--again", help="Even if the results are there.")] = False,
-    notebooks: Notebooks = None,
+    notebooks: NotebooksFolder = None,
 ) -> None:
     """Run a notebook once and keep it; a run that is there already is not repeated."""
-    (asked,) = asked_for(notebook, parameter, None, profile, notebooks)
-    if not again and asked.state == "done":
-        out.print(f"{asked.notebook.stem}: there already, in {asked.folder}", soft_wrap=True)
-        show_results(asked)
+    (requested,) = requested_runs(notebook, parameter, None, profile, notebooks)
+    name = requested.notebook.stem
+    if not again and requested.state == "done":
+        out.print(f"{name}: there already, in {requested.folder}", soft_wrap=True)
+        show_results(requested)
         return
     with progress_bars() as bars:
-        bar = bars.add_task(asked.notebook.stem, total=None)
-        with showing_failures(asked.notebook, asked.folder):
-            runs.keep(asked, again=again, progress=False, on_cell=counting(bars, bar))
-    out.print(f"{asked.notebook.stem}: done, in {asked.folder}", soft_wrap=True)
-    show_results(asked)
+        bar = bars.add_task(name, total=None)
+
+        def on_cell(done: float, cells: int) -> None:
+            bars.update(bar, completed=done, total=cells)
+
+        try:
+            runs.keep(requested, again=again, progress=False, on_cell=on_cell)
+        except Exception as error:
+            # By name, since their packages take seconds to load.
+            if type(error).__name__ not in ("PapermillExecutionError", "DeadKernelError"):
+                raise
+            show_failure(requested, str(error))
+            raise typer.Exit(1) from None
+    out.print(f"{name}: done, in {requested.folder}", soft_wrap=True)
+    show_results(requested)
 
 
 @app.command()
 def sweep(
-    notebook: Name,
+    notebook: NotebookName,
     grid: Annotated[
         list[str] | None,
         typer.Option("--grid", "-g", metavar="NAME=A,B", help="Values, or 0..4; repeatable."),
     ] = None,
-    parameter: Values = None,
-    profile: Profile = "full",
+    parameter: Parameters = None,
+    profile: ProfileName = "full",
     workers: Annotated[int | None, typer.Option(help="Processes on this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler.")] = None,
     slurm: Annotated[int | None, typer.Option(help="Number of Slurm jobs to ask for.")] = None,
-    notebooks: Notebooks = None,
+    notebooks: NotebooksFolder = None,
 ) -> None:
     """Run a notebook with every combination of some parameters, several at a time.
 
     What is there already is not repeated: a sweep that was stopped goes on where it was.
     """
-    from vsnn_lab.headless.sweeps import sweep as swept
+    from vsnn_lab.headless import sweeps
 
-    asked = asked_for(notebook, parameter, grid, profile, notebooks)
-    states = {"done": 0, "failed": 0, "lost": 0}
+    requested = requested_runs(notebook, parameter, grid, profile, notebooks)
+    counts = {"done": 0, "failed": 0, "lost": 0}
     bars = progress_bars()
-    tasks: dict[Path, Any] = {}
+    tasks: dict[Path, TaskID] = {}
 
-    def on_cell(which: Run, cells_done: float, cells: int) -> None:
-        if which.folder not in tasks:
-            tasks[which.folder] = bars.add_task(f"  {named(which, grid)}")
-        bars.update(tasks[which.folder], completed=cells_done, total=cells)
+    def on_cell(run: Run, done: float, cells: int) -> None:
+        if run.folder not in tasks:
+            tasks[run.folder] = bars.add_task(f"  {run_label(run, grid)}")
+        bars.update(tasks[run.folder], completed=done, total=cells)
 
-    options = {"scheduler": scheduler, "slurm": slurm, "workers": workers, "on_cell": on_cell}
-    outcomes = swept(asked, **options)  # what makes no sense is refused here
+    # What makes no sense is refused here.
+    outcomes = sweeps.sweep(
+        requested, scheduler=scheduler, slurm=slurm, workers=workers, on_cell=on_cell
+    )
     try:
         with bars:
-            total = bars.add_task(f"{len(asked)} runs", total=len(asked))
+            total = bars.add_task(f"{len(requested)} runs", total=len(requested))
             for outcome in outcomes:
-                states[outcome.state] += 1
+                counts[outcome.state] += 1
                 bars.advance(total)
                 if outcome.run.folder in tasks:
                     bars.remove_task(tasks.pop(outcome.run.folder))
-                told = "done" if outcome.executed else "there already"
-                said = outcome.state if outcome.error else told
-                bars.print(f"{escape(named(outcome.run, grid))}: {said}", soft_wrap=True)
+                there = outcome.state == "done" and not outcome.executed
+                state = "there already" if there else outcome.state
+                bars.print(f"{escape(run_label(outcome.run, grid))}: {state}", soft_wrap=True)
                 if outcome.error:
-                    show_failure(outcome.run.notebook, outcome.run.folder, outcome.error)
+                    show_failure(outcome.run, outcome.error)
     except KeyboardInterrupt:
         err.print(
-            f"stopped; {states['done']} of {len(asked)} runs are kept; the same command goes on"
+            f"stopped; {counts['done']} of {len(requested)} runs are kept; the same command goes on"
         )
         raise typer.Exit(130) from None
-    out.print(", ".join(f"{count} {state}" for state, count in states.items() if count))
-    if states["done"] < len(asked):
+    out.print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
+    if counts["done"] < len(requested):
         raise typer.Exit(1)
 
 
@@ -152,7 +192,7 @@ def status(
     for column in ("notebook", "state", "seconds", "parameters", "results", "run"):
         table.add_column(column, overflow="fold")
     for folder in sorted(runs.runs_root().glob(f"{notebook or ''}*/*/")):
-        table.add_row(*(escape(cell) for cell in status_line(folder)))
+        table.add_row(*(escape(cell) for cell in status_row(folder)))
     out.print(table if table.rows else f"no runs yet in {runs.runs_root()}; vsnn-lab run makes one")
 
 
@@ -164,14 +204,14 @@ def report(
     """Build a site of kept runs, or of executed notebooks; its width sliders need no kernel."""
     from vsnn_lab.headless.report import build_report
 
-    found = notebook or list(_kept_notebooks())
+    found = notebook or list(_notebooks_of_done_runs())
     if not found:
         raise ValueError(f"no runs yet in {runs.runs_root()}; vsnn-lab run makes one")
     folder = output or data.data_root() / "report"
     out.print(f"the first page is {build_report(found, folder)}", soft_wrap=True)
 
 
-def _kept_notebooks() -> Iterator[Path]:
+def _notebooks_of_done_runs() -> Iterator[Path]:
     """Yield the notebooks of the runs that ended well, and say which runs are damaged."""
     for folder in sorted(runs.runs_root().glob("*/*/")):
         try:
@@ -185,22 +225,22 @@ def _kept_notebooks() -> Iterator[Path]:
 
 @app.command()
 def figures(
-    notebook: Name,
+    notebook: NotebookName,
     profiles: Annotated[Path, typer.Argument(help="YAML: parameters by name of the run.")],
     only: Annotated[list[str] | None, typer.Option(help="Some of the runs; repeatable.")] = None,
-    parameter: Values = None,
+    parameter: Parameters = None,
     output: Annotated[Path | None, typer.Option(help="Where the files go.")] = None,
-    notebooks: Notebooks = None,
+    notebooks: NotebooksFolder = None,
 ) -> None:
     """Draw every figure of a notebook for several sets of parameters, as pages and pictures."""
     from vsnn_lab.headless.gallery import draw
 
     path = runs.find_notebook(notebook, notebooks)
-    chosen = profiles_of(profiles)
+    chosen = read_profiles(profiles)
     for name in only or []:
         if name not in chosen:
             raise ValueError(f"--only must name runs among {', '.join(chosen)}, got {name}")
-    common = parsed(path, parameter)
+    common = parse_parameters(path, parameter)
     wanted = {name: chosen[name] | common for name in only or chosen}
     for name, files in draw(path, wanted, output or data.data_root() / "figures").items():
         out.print(f"{name}: {len(files)} files in {files[0].parent}", soft_wrap=True)

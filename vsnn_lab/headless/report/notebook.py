@@ -10,8 +10,8 @@ import nbformat
 from markupsafe import Markup
 
 from vsnn_lab._basics.checks import check_path
-from vsnn_lab.headless.report.outputs import Block, blocks_of
-from vsnn_lab.headless.report.text import Place, code, markdown, words
+from vsnn_lab.headless.report.outputs import Block, output_blocks
+from vsnn_lab.headless.report.text import Place, highlighted_code, markdown
 from vsnn_lab.headless.runs import notebook_parameters
 
 _MARKER = "papermill-error-cell-tag"  # what papermill adds to say that a cell failed
@@ -93,7 +93,7 @@ def read_notebook(path: Path, files: Collection[str] = ()) -> Notebook:
         found = nbformat.read(path, 4)
     except Exception as error:  # nbformat's and json's own
         raise ValueError(f"notebooks must be Jupyter notebooks, got {path}: {error}") from error
-    stopped = any(_status(cell) in ("pending", "running") for cell in found.cells)
+    stopped = any(_papermill_status(cell) in ("pending", "running") for cell in found.cells)
     if not any(map(_has_run, found.cells)):
         raise ValueError(
             f"notebooks must be executed ones, got {path} without outputs; "
@@ -106,14 +106,14 @@ def read_notebook(path: Path, files: Collection[str] = ()) -> Notebook:
         for cell in found.cells
         if cell.source.strip() and cell.cell_type != "raw" and _MARKER not in _tags(cell)
     )
-    told = next((cell.text for cell in cells if not cell.lines), Markup())
-    heading, paragraph = _HEADING.search(told), _PARAGRAPH.search(told)
+    first_text = next((cell.text for cell in cells if not cell.lines), Markup())
+    heading, paragraph = _HEADING.search(first_text), _PARAGRAPH.search(first_text)
     results: dict[str, Any] = {}
     for block in (block for cell in cells for block in cell.blocks if block.kind == "record"):
         results |= block.value
     return Notebook(
         path,
-        question=words(Markup(heading[1])) if heading else path.stem,
+        question=Markup(heading[1]).striptags() if heading else path.stem,
         lead=Markup(paragraph[1]) if paragraph else Markup(),
         cells=cells,
         parameters=_parameters(path, found.metadata),
@@ -129,10 +129,10 @@ def _tags(cell: Mapping[str, Any]) -> list[str]:
 def _has_run(cell: Mapping[str, Any]) -> bool:
     """Whether a cell ran here; outputs tagged keep_output are in the notebook before it runs."""
     outputs = cell.get("outputs") and "keep_output" not in _tags(cell)
-    return bool(outputs) or _status(cell) in ("completed", "failed")
+    return bool(outputs) or _papermill_status(cell) in ("completed", "failed")
 
 
-def _status(cell: Mapping[str, Any]) -> str | None:
+def _papermill_status(cell: Mapping[str, Any]) -> str | None:
     """Return what papermill says about a cell."""
     return cell["metadata"].get("papermill", {}).get("status")
 
@@ -141,7 +141,11 @@ def _cell(cell: Mapping[str, Any], place: Place, language: str) -> Cell:
     if cell["cell_type"] == "markdown":
         return Cell(markdown(cell["source"], place, cell.get("attachments")))
     lines = len(cell["source"].splitlines())
-    return Cell(code(cell["source"], language), lines, tuple(blocks_of(cell["outputs"], place)))
+    return Cell(
+        highlighted_code(cell["source"], language),
+        lines,
+        tuple(output_blocks(cell["outputs"], place)),
+    )
 
 
 def _parameters(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:

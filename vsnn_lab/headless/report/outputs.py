@@ -7,9 +7,9 @@ from typing import Any
 
 from vsnn_lab import explore
 from vsnn_lab.explore.portable import MIME as INSTRUMENT
-from vsnn_lab.headless.report.text import Place, clean, markdown, printed
+from vsnn_lab.headless.report.text import Place, clean, markdown, terminal_text
 from vsnn_lab.headless.runs.results import MIME as RECORD
-from vsnn_lab.headless.runs.results import decoded
+from vsnn_lab.headless.runs.results import decode_results
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -31,7 +31,7 @@ class Block:
     value: Any
 
 
-def blocks_of(outputs: list[Mapping[str, Any]], place: Place) -> list[Block]:
+def output_blocks(outputs: list[Mapping[str, Any]], place: Place) -> list[Block]:
     """Return what is shown of a cell's outputs, pieces of one stream together."""
     blocks: list[Block] = []
     for output in outputs:
@@ -40,11 +40,11 @@ def blocks_of(outputs: list[Mapping[str, Any]], place: Place) -> list[Block]:
             block = Block(block.kind, blocks.pop().value + block.value)
         if block:
             blocks.append(block)
-    ended = [
-        Block(block.kind, printed(block.value)) if block.kind in _STREAMS else block
+    cleaned = [
+        Block(block.kind, terminal_text(block.value)) if block.kind in _STREAMS else block
         for block in blocks
     ]
-    return [block for block in ended if block.value]
+    return [block for block in cleaned if block.value]
 
 
 def _block(output: Mapping[str, Any], place: Place) -> Block | None:
@@ -52,35 +52,35 @@ def _block(output: Mapping[str, Any], place: Place) -> Block | None:
     if kind == "stream":
         return Block(output["name"], output["text"])
     if kind == "error":
-        trace = printed("\n".join(output["traceback"]))
+        trace = terminal_text("\n".join(output["traceback"]))
         return Block("error", {"name": output["ename"], "said": output["evalue"], "trace": trace})
-    return _shown(output["data"], place)
+    return _richest_block(output["data"], place)
 
 
-def _shown(data: Mapping[str, Any], place: Place) -> Block | None:
+def _richest_block(data: Mapping[str, Any], place: Place) -> Block | None:
     """Return the richest of the forms that an output has."""
     if INSTRUMENT in data:
         return Block("instrument", data[INSTRUMENT])
     if PLOTLY in data:
         return Block("figure", {name: data[PLOTLY].get(name) for name in ("data", "layout")})
     if RECORD in data:
-        return Block("record", decoded(data[RECORD]))
+        return Block("record", decode_results(data[RECORD]))
     if _WIDGET in data:
         # Dead without its kernel: nobody misses a progress bar, but an instrument.
         text = data.get("text/plain", "")
-        lost = any(f"{name}(" in text for name in explore.__all__)
-        return Block("note", _NEEDS_KERNEL) if lost else None
+        is_instrument = any(f"{name}(" in text for name in explore.__all__)
+        return Block("note", _NEEDS_KERNEL) if is_instrument else None
     for kind in _PICTURES:
         if kind in data:
-            return Block("picture", address(kind, data[kind]))
+            return Block("picture", data_url(kind, data[kind]))
     if "text/html" in data:
         return Block("html", clean(data["text/html"], place.files).strip())
     if "text/markdown" in data:
         return Block("html", markdown(data["text/markdown"], place))
-    return Block("text", printed(data.get("text/plain", "")))
+    return Block("text", terminal_text(data.get("text/plain", "")))
 
 
-def address(kind: str, picture: str) -> str:
+def data_url(kind: str, picture: str) -> str:
     """Return a picture as a data address, which a browser shows without a request."""
     if kind == "image/svg+xml":
         picture = base64.b64encode(picture.encode()).decode()

@@ -15,10 +15,10 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.headless.report.notebook import read_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK
-from vsnn_lab.headless.runs.results import single
+from vsnn_lab.headless.runs.results import is_scalar
 
 _ASSETS = ("report.css", "report.js")
-_HEAVY = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
+_LARGE_PAGE = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
 
 
 def build_report(
@@ -72,10 +72,10 @@ def build_report(
             part.write_text(text, encoding="utf-8")
     for name in texts:
         size = (folder / name).stat().st_size
-        if size > _HEAVY:
+        if size > _LARGE_PAGE:
             warnings.warn(
-                f"{folder / name} takes {size / 1e6:.1f} MB, more than {_HEAVY / 1e6:.0f} MB, and "
-                "opens slowly; fewer figures in a notebook make its page smaller",
+                f"{folder / name} takes {size / 1e6:.1f} MB, more than {_LARGE_PAGE / 1e6:.0f} MB, "
+                "and opens slowly; fewer figures in a notebook make its page smaller",
                 stacklevel=2,
             )
     return folder / "index.html"
@@ -83,7 +83,7 @@ def build_report(
 
 def _page_names(paths: Sequence[Path]) -> list[str]:
     """Name the page of each notebook: as it is called, with its folders where two are alike."""
-    whole = [_parts(path) for path in paths]
+    whole = [_path_parts(path) for path in paths]
     names = []
     for path, own in zip(paths, whole, strict=True):
         if whole.count(own) > 1:
@@ -95,7 +95,7 @@ def _page_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _parts(path: Path) -> tuple[str, ...]:
+def _path_parts(path: Path) -> tuple[str, ...]:
     """Return the folders of a notebook and its name, without the file that all kept runs have."""
     whole = path.resolve().with_suffix("")
     return (whole.parent if path.name == NOTEBOOK else whole).parts[1:]
@@ -121,7 +121,7 @@ def _templates(title: str) -> Environment:
 
 def _scalars(results: dict[str, Any]) -> dict[str, Any]:
     """Return the results that fit on a line."""
-    return {name: value for name, value in results.items() if single(value)}
+    return {name: value for name, value in results.items() if is_scalar(value)}
 
 
 def _number(value: Any) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import bleach
@@ -67,7 +68,7 @@ def _allowed(files: Collection[str], tag: str, attribute: str, value: str) -> bo
     return attribute in _PLAIN
 
 
-def markdown(source: str, place: Place, attachments: dict | None = None) -> Markup:
+def markdown(source: str, place: Place, attachments: dict[str, Any] | None = None) -> Markup:
     """Return a markdown text as HTML, with the pictures that lie in its folder inside."""
     renderer = IPythonRenderer(
         escape=False,
@@ -79,17 +80,12 @@ def markdown(source: str, place: Place, attachments: dict | None = None) -> Mark
     return clean(MarkdownWithMath(renderer=renderer).render(source), place.files)
 
 
-def words(html: Markup) -> str:
-    """Return the words of a piece of HTML."""
-    return html.striptags()
-
-
-def code(source: str, language: str) -> Markup:
+def highlighted_code(source: str, language: str) -> Markup:
     """Return a program with its words marked by their kind."""
     return clean(Highlight2HTML(pygments_lexer=language)(source))
 
 
-def printed(text: str) -> str:
+def terminal_text(text: str) -> str:
     """Return what a terminal would show in the end: no colours, overwritten lines gone."""
     lines = strip_ansi(text).split("\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines).strip("\n")

@@ -3,13 +3,12 @@
 from vsnn_lab.headless.runs.execute import run_notebook
 from vsnn_lab.headless.runs.folder import Run, folder_state, read_record, runs_root
 from vsnn_lab.headless.runs.keep import keep
+from vsnn_lab.headless.runs.notebooks import find_notebook, notebooks_folder
 from vsnn_lab.headless.runs.parameters import (
     Parameter,
     check_parameters,
-    find_notebook,
     notebook_parameters,
     notebook_question,
-    notebooks_folder,
 )
 from vsnn_lab.headless.runs.results import load_runs, record, results
 

@@ -8,37 +8,52 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.log import logger
 
-NAME, _EXERCISE = "vsnn_lab", "every-slider-moved"
+from vsnn_lab.headless.runs.execute import OnCell
+
+NAME, _CELL_ID = "vsnn_lab", "every-slider-moved"
 # A notebook that has loaded no widgets has none to move.
-_MOVE = """import sys
+_MOVE_SLIDERS = """import sys
 
 if "ipywidgets" in sys.modules:
     from vsnn_lab.explore.exercise import move_every_slider
 
     move_every_slider()"""
-_START = 300  # seconds that a kernel may take to start, on a machine with much else to do
-_PAUSE = 0.5  # seconds between two words on how far a cell is
+_START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine with much else to do
+_REPORT_INTERVAL = 0.5  # seconds
 
 
 class _Engine(Engine):
-    """papermill's own engine, which tells how far it is and moves the sliders at the end."""
+    """papermill's own engine, which reports progress and moves the sliders at the end."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, exercise=True, **_):
+    def execute_managed_notebook(
+        cls,
+        nb_man: NotebookExecutionManager,
+        kernel_name: str,
+        on_cell: OnCell | None = None,
+        exercise: bool = True,
+        **_: Any,
+    ) -> None:
         cells = nb_man.nb.cells
         if exercise:
-            cells.append(_moving_cell())
+            cells.append(_slider_cell())
         client = _Client(
             nb_man,
             kernel_name=kernel_name,
-            startup_timeout=_START,
+            startup_timeout=_START_TIMEOUT,
             # A kernel warns of listening on this machine, and tells of being interrupted.
             extra_arguments=["--log-level=CRITICAL"],
             log=logger,
         )
         if on_cell is not None:
-            client.told = lambda done: on_cell(done, len(cells))
-            nb_man.cell_complete = _telling(nb_man.cell_complete, client.told)
+            client.report_progress = lambda done: on_cell(done, len(cells))
+            complete = nb_man.cell_complete
+
+            def complete_and_report(cell: Any, cell_index: int, **options: Any) -> None:
+                complete(cell, cell_index, **options)
+                on_cell(cell_index + 1, len(cells))
+
+            nb_man.cell_complete = complete_and_report
         try:
             client.execute()
         finally:
@@ -50,10 +65,10 @@ class _Engine(Engine):
 class _Client(PapermillNotebookClient):
     """papermill's client; it starts a kernel twice, and looks at the bars that a cell shows."""
 
-    told: Callable[[float], None] | None = None
-    _last = 0.0
+    report_progress: Callable[[float], None] | None = None
+    _reported_at = 0.0
 
-    def start_new_kernel(self, **options) -> None:
+    def start_new_kernel(self, **options: Any) -> None:
         """Start the kernel, and keep how."""
         self._options = options
         super().start_new_kernel(**options)
@@ -72,36 +87,26 @@ class _Client(PapermillNotebookClient):
         self.start_new_kernel(**self._options)
         return super().start_new_kernel_client()
 
-    def handle_comm_msg(self, outs, msg, cell_index) -> None:
-        """Take in a widget's message, and tell how far a bar is."""
+    def handle_comm_msg(self, outs: list[Any], msg: dict[str, Any], cell_index: int) -> None:
+        """Take in a widget's message, and report how far a bar is."""
         super().handle_comm_msg(outs, msg, cell_index)
         bar = self.widget_state.get(msg["content"]["comm_id"], {})
-        if self.told is None or bar.get("_model_name") != "FloatProgressModel":
+        if self.report_progress is None or bar.get("_model_name") != "FloatProgressModel":
             return
         now, share = time.monotonic(), bar["value"] / max(bar["max"], 1e-9)
         # A bar that is full may be the first of many; only the cell's end completes it.
-        if now - self._last >= _PAUSE and 0 < share < 1:
-            self._last = now
-            self.told(cell_index + share)
+        if now - self._reported_at >= _REPORT_INTERVAL and 0 < share < 1:
+            self._reported_at = now
+            self.report_progress(cell_index + share)
 
 
-def _moving_cell() -> Any:
+def _slider_cell() -> Any:
     from nbformat.v4 import new_code_cell
 
-    cell = new_code_cell(_MOVE, id=_EXERCISE)
+    cell = new_code_cell(_MOVE_SLIDERS, id=_CELL_ID)
     # As papermill gives every cell that it loads.
     cell.metadata["papermill"] = {"status": NotebookExecutionManager.PENDING}
     return cell
-
-
-def _telling(complete: Callable, told: Callable[[float], None]) -> Callable:
-    """Return papermill's own word on a cell's end, passed on."""
-
-    def also(cell, cell_index=None, **options):
-        complete(cell, cell_index, **options)
-        told(cell_index + 1)
-
-    return also
 
 
 papermill_engines.register(NAME, _Engine)

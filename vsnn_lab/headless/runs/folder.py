@@ -15,12 +15,12 @@ from filelock import FileLock, Timeout
 from vsnn_lab._basics.checks import check_path
 from vsnn_lab._basics.files import replacing
 from vsnn_lab.data import data_root
-from vsnn_lab.headless.runs.inputs import named_files
+from vsnn_lab.headless.runs.inputs import input_digests
 from vsnn_lab.headless.runs.parameters import all_parameters
 
 NOTEBOOK, RECORD, RESULTS, PART = "notebook.ipynb", "run.json", "results.json", "running.ipynb"
 _LOCK = ".lock"
-_LENGTH = 12  # hex digits of a digest in a folder's name
+_DIGEST_LENGTH = 12  # hex digits of a digest in a folder's name
 _PACKAGE = Path(__file__).parents[2]
 # What `RECORD` holds, and of which type.
 _FIELDS = {
@@ -36,7 +36,7 @@ _FIELDS = {
     "failure": (dict, type(None)),
     "files": dict,
 }
-_OF_FAILURE = {"cell": (int, type(None)), "source": str, "error": str}
+_FAILURE_FIELDS = {"cell": (int, type(None)), "source": str, "error": str}
 State = Literal["new", "running", "stopped", "failed", "done"]
 
 
@@ -79,21 +79,21 @@ class Run:
             ValueError: If the notebook does not have one of the parameters.
         """
         notebook = check_path("notebook", notebook).absolute()
-        merged = all_parameters(notebook, {} if parameters is None else parameters)
+        values = all_parameters(notebook, {} if parameters is None else parameters)
         root = runs_root() if root is None else check_path("root", root)
-        asked = json.dumps([_code(notebook), merged, _package()], sort_keys=True)
-        name = _hash(asked)[:_LENGTH]
-        files = named_files(merged, [root, runs_root()])
+        identity = json.dumps([_code_cells(notebook), values, _package_digest()], sort_keys=True)
+        name = _text_digest(identity)[:_DIGEST_LENGTH]
+        files = input_digests(values, [root, runs_root()])
         if files:
-            name += f"-{_hash(json.dumps(files, sort_keys=True))[:_LENGTH]}"
-        return cls(notebook, merged, root / notebook.stem / name)
+            name += f"-{_text_digest(json.dumps(files, sort_keys=True))[:_DIGEST_LENGTH]}"
+        return cls(notebook, values, root / notebook.stem / name)
 
     @property
     def edited(self) -> bool:
         """Whether the notebook or this package is another one than when the run was made."""
         now = Run.of(self.notebook, self.parameters, self.folder.parents[2])
         # The files that it names may differ: runs of one sweep may write to the same folder.
-        return now.folder.name[:_LENGTH] != self.folder.name[:_LENGTH]
+        return now.folder.name[:_DIGEST_LENGTH] != self.folder.name[:_DIGEST_LENGTH]
 
     @property
     def state(self) -> State:
@@ -140,12 +140,12 @@ def runs_root() -> Path:
     return data_root() / "runs" / "notebooks"
 
 
-def write_record(folder: Path, told: Mapping[str, Any], names: list[str]) -> None:
+def write_record(folder: Path, record: Mapping[str, Any], names: list[str]) -> None:
     """Seal a run: with this file, written last, it has ended, and all its files are whole."""
-    files = {name: _digest(folder / name) for name in names}
+    files = {name: _file_digest(folder / name) for name in names}
     with replacing(folder / RECORD) as part:
-        body = json.dumps({**told, "files": files})
-        part.write_text(json.dumps({"run": body, "digest": _hash(body)}), encoding="utf-8")
+        body = json.dumps({**record, "files": files})
+        part.write_text(json.dumps({"run": body, "digest": _text_digest(body)}), encoding="utf-8")
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
@@ -156,31 +156,31 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no run has ended in {folder}")
     try:
         outer = json.loads(path.read_text(encoding="utf-8"))
-        if outer["digest"] != _hash(outer["run"]):
+        if outer["digest"] != _text_digest(outer["run"]):
             raise ValueError("it is not what was written")
         found = json.loads(outer["run"])
-        _check_told(found)
+        _check_record(found)
         for name in (NOTEBOOK, RESULTS):
             path = folder / name
-            if _digest(path) != found["files"][name]:
+            if _file_digest(path) != found["files"][name]:
                 raise ValueError("it is not what was written")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise damaged(path, error) from error
+        raise damaged_file_error(path, error) from error
     return found
 
 
-def damaged(path: Path, reason: Exception) -> ValueError:
+def damaged_file_error(path: Path, reason: Exception) -> ValueError:
     """Return the error that refuses a file of a run and says what to do about it."""
     return ValueError(
         f"{path} is damaged ({reason!r}); restore it, or delete its folder to run again"
     )
 
 
-def _check_told(found: dict[str, Any]) -> None:
+def _check_record(found: dict[str, Any]) -> None:
     """Refuse a record that lacks something, or says what no run does."""
     _check_types(found, _FIELDS)
     if found["failure"] is not None:
-        _check_types(found["failure"], _OF_FAILURE)
+        _check_types(found["failure"], _FAILURE_FIELDS)
     state = "done" if found["failure"] is None else "failed"
     if found["state"] != state:
         raise ValueError(f"state is {found['state']!r} and failure {found['failure']!r}")
@@ -195,16 +195,16 @@ def _check_types(found: dict[str, Any], kinds: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {found[name]!r}")
 
 
-def _hash(text: str) -> str:
+def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
+def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _code(notebook: Path) -> list[str]:
+def _code_cells(notebook: Path) -> list[str]:
     """Return the code of a notebook, cell by cell, without prose and outputs."""
     import nbformat
 
@@ -212,7 +212,9 @@ def _code(notebook: Path) -> list[str]:
 
 
 @functools.cache
-def _package() -> str:
+def _package_digest() -> str:
     """Return a digest of this package's sources, which a notebook's results depend on."""
     files = sorted(_PACKAGE.rglob("*.py"))
-    return _hash("".join(f"{path.relative_to(_PACKAGE)} {_digest(path)}\n" for path in files))
+    return _text_digest(
+        "".join(f"{path.relative_to(_PACKAGE)} {_file_digest(path)}\n" for path in files)
+    )

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_Row = tuple[str, int, int]
+_FileRow = tuple[str, int, int]
 
 
-def named_files(parameters: Mapping[str, Any], roots: Sequence[Path]) -> dict[str, str]:
+def input_digests(parameters: Mapping[str, Any], roots: Sequence[Path]) -> dict[str, str]:
     """Return a digest of every file and folder that a text among parameters names.
 
     Files count with name, size and time of change, which take no reading.
@@ -22,7 +22,7 @@ def named_files(parameters: Mapping[str, Any], roots: Sequence[Path]) -> dict[st
     Returns:
         Digests by absolute path.
     """
-    whole = [root.resolve() for root in roots]
+    run_folders = [root.resolve() for root in roots]
     found = {}
     for text in _texts(parameters):
         path = os.path.abspath(os.path.expanduser(text))
@@ -30,8 +30,8 @@ def named_files(parameters: Mapping[str, Any], roots: Sequence[Path]) -> dict[st
         if not text or not os.path.exists(path):
             continue
         real = Path(path).resolve()
-        if not any(root.is_relative_to(real) for root in whole):
-            rows = list(_below(path)) if real.is_dir() else [_row(path, "")]
+        if not any(root.is_relative_to(real) for root in run_folders):
+            rows = list(_folder_rows(path)) if real.is_dir() else [_file_row(path, "")]
             # JSON also holds names that are no Unicode.
             found[path] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
     return found
@@ -48,7 +48,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _below(path: str) -> Iterator[_Row]:
+def _folder_rows(path: str) -> Iterator[_FileRow]:
     """Yield all files of a folder and of those in it, in the order of their names."""
     seen = set()
     for folder, folders, names in os.walk(path, followlinks=True):
@@ -60,12 +60,12 @@ def _below(path: str) -> Iterator[_Row]:
         folders.sort()
         for name in sorted(names):
             file = os.path.join(folder, name)
-            yield _row(file, file[len(path) :])
+            yield _file_row(file, file[len(path) :])
 
 
-def _row(path: str, name: str) -> _Row:
+def _file_row(path: str, name: str) -> _FileRow:
     try:
-        told = os.stat(path)
+        status = os.stat(path)
     except OSError:  # a link to nowhere, or gone in the meantime
         return name, -1, -1
-    return name, told.st_size, told.st_mtime_ns
+    return name, status.st_size, status.st_mtime_ns

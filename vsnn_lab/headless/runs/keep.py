@@ -1,5 +1,6 @@
 """Execute a run and keep it: once, whole, or not at all."""
 
+import json
 import os
 import platform
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 from vsnn_lab._basics.files import replacing
 from vsnn_lab.headless.runs.execute import OnCell, run_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK, PART, RECORD, RESULTS, Run, write_record
-from vsnn_lab.headless.runs.results import as_json, recorded
+from vsnn_lab.headless.runs.results import recorded_values
 
 _PACKAGES = ("torch", "numpy", "vsnn-lab")
 
@@ -60,36 +61,37 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
     from papermill import PapermillExecutionError
 
     part, started, clock = run.folder / PART, datetime.now(UTC), time.perf_counter()
-    error = None
-    told: dict[str, Any] = {
+    error, seed = None, run.parameters.get("SEED")
+    record: dict[str, Any] = {
         "notebook": run.notebook.stem,
         "parameters": run.parameters,
         "started": started.isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "commit": _commit(run.notebook.parent),
-        "seed": _seed(run.parameters),
+        "versions": _package_versions(),
+        "commit": _git_commit(run.notebook.parent),
+        "seed": seed if isinstance(seed, int) else None,
         "failure": None,
     }
     try:
         run_notebook(run.notebook, part, run.parameters, progress=progress, on_cell=on_cell)
     except PapermillExecutionError as failed:
         error = failed
-        said = f"{failed.ename}: {failed.evalue}"
-        told["failure"] = {"cell": failed.exec_count, "source": failed.source, "error": said}
+        message = f"{failed.ename}: {failed.evalue}"
+        record["failure"] = {"cell": failed.exec_count, "source": failed.source, "error": message}
     except DeadKernelError as died:
         error = died
-        told["failure"] = {"cell": None, "source": "", "error": f"DeadKernelError: {died}"}
-    told["state"] = "done" if error is None else "failed"
-    told |= {"seconds": time.perf_counter() - clock, "cells": _timings(part)}
+        record["failure"] = {"cell": None, "source": "", "error": f"DeadKernelError: {died}"}
+    record["state"] = "done" if error is None else "failed"
+    record |= {"seconds": time.perf_counter() - clock, "cells": _cell_seconds(part)}
     with replacing(run.folder / RESULTS) as text:
-        text.write_text(as_json({} if error else recorded(part)), encoding="utf-8")
+        values = {} if error else recorded_values(part)
+        text.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(part, run.folder / NOTEBOOK)
-    write_record(run.folder, told, [NOTEBOOK, RESULTS])
+    write_record(run.folder, record, [NOTEBOOK, RESULTS])
     if error is not None:
         raise error
 
 
-def _timings(notebook: Path) -> dict[str, float]:
+def _cell_seconds(notebook: Path) -> dict[str, float]:
     """Return the seconds of each code cell, by its id."""
     import nbformat
 
@@ -101,12 +103,12 @@ def _timings(notebook: Path) -> dict[str, float]:
     return found
 
 
-def _versions() -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     found = {name: version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), "platform": platform.platform()} | found
 
 
-def _commit(folder: Path) -> str | None:
+def _git_commit(folder: Path) -> str | None:
     """Return the git commit of a folder, with a + where something is not committed."""
     try:
         commit, changed = (
@@ -116,8 +118,3 @@ def _commit(folder: Path) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.decode().strip() + ("+" if changed.stdout.strip() else "")
-
-
-def _seed(parameters: dict[str, Any]) -> int | None:
-    seed = parameters.get("SEED")
-    return seed if isinstance(seed, int) else None

@@ -9,8 +9,6 @@ from typing import Any
 
 from vsnn_lab._basics.checks import check_path
 
-_CHECKOUT = Path(__file__).resolve().parents[3]
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -43,13 +41,14 @@ class Parameter:
         # A default of None tells nothing about the type.
         if self.default is not None and type(value) is not kind:
             raise TypeError(
-                f"{self.name} must be {_a(kind)}, as its default {self.default!r} is, got {value!r}"
+                f"{self.name} must be {_type_name(kind)}, as its default {self.default!r} is, "
+                f"got {value!r}"
             )
         if kind is list and self.default:
-            return [self._item(item) for item in value]
+            return [self._check_item(item) for item in value]
         return value
 
-    def _item(self, item: Any) -> Any:
+    def _check_item(self, item: Any) -> Any:
         """Return an item of a list, of the type of any of the default's."""
         name, kinds = f"each of {self.name}", list(dict.fromkeys(map(type, self.default)))
         if item is None and type(None) in kinds:
@@ -66,8 +65,8 @@ class Parameter:
         if len(kinds) == 1:
             raise refused[0]
         raise TypeError(
-            f"{name} must be {' or '.join(map(_a, kinds))}, as in its default {self.default!r}, "
-            f"got {item!r}"
+            f"{name} must be {' or '.join(map(_type_name, kinds))}, as in its default "
+            f"{self.default!r}, got {item!r}"
         )
 
     def parse(self, text: str) -> Any:
@@ -99,12 +98,12 @@ def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     """
     import papermill
 
-    path = _existing(notebook)
+    path = _existing_notebook(notebook)
     try:
         found = papermill.inspect_notebook(str(path))
     except Exception as error:  # nbformat's, json's and papermill's own
         raise ValueError(f"notebook must be a Jupyter notebook, got {path}: {error}") from error
-    return {name: _parameter(path, name, told) for name, told in found.items()}
+    return {name: _parse_parameter(path, name, inspected) for name, inspected in found.items()}
 
 
 def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,20 +114,20 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
         TypeError: If a value is not of its default's type.
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    return _checked(notebook, notebook_parameters(notebook), parameters)
+    return _check_values(notebook, notebook_parameters(notebook), parameters)
 
 
 def all_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a notebook runs with: `check_parameters`, and the defaults of the others."""
     known = notebook_parameters(notebook)
     defaults = {name: each.default for name, each in known.items()}
-    return defaults | _checked(notebook, known, parameters)
+    return defaults | _check_values(notebook, known, parameters)
 
 
-def _checked(
+def _check_values(
     notebook: str | Path, known: Mapping[str, Parameter], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    for name in named_values("parameters", parameters):
+    for name in check_named_values("parameters", parameters):
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -143,7 +142,7 @@ def notebook_question(notebook: str | Path) -> str:
     """Return the heading of a notebook: its question, or its name where it has none."""
     import nbformat
 
-    path = _existing(notebook)
+    path = _existing_notebook(notebook)
     for cell in nbformat.read(path, 4).cells[:1]:
         for line in cell.source.splitlines():
             if cell.cell_type == "markdown" and line.startswith("# "):
@@ -151,66 +150,32 @@ def notebook_question(notebook: str | Path) -> str:
     return path.stem
 
 
-def notebooks_folder() -> Path:
-    """Return ``notebooks`` of the working directory, else of the checkout."""
-    here = Path("notebooks")
-    return here if here.is_dir() else _CHECKOUT / "notebooks"
-
-
-def find_notebook(name: str | Path, folder: str | Path | None = None) -> Path:
-    """Return the notebook of a path, of a name such as 01_masks, or of its number.
-
-    Args:
-        name: Path, name without its ending, or the first part of a name.
-        folder: Where named notebooks are; by default `notebooks_folder`.
-
-    Raises:
-        FileNotFoundError: If there is none; the message lists those that are.
-        ValueError: If there are several.
-    """
-    if check_path("name", name).is_file():
-        return Path(name)
-    folder = notebooks_folder() if folder is None else check_path("folder", folder)
-    notebooks = sorted(folder.glob("*.ipynb"))
-    found = [path for path in notebooks if path.stem == str(name)]
-    found = found or [path for path in notebooks if path.stem.startswith(str(name))]
-    if len(found) > 1:
-        among = ", ".join(path.stem for path in found)
-        raise ValueError(f"notebook must name one notebook, got {name}, which begins {among}")
-    if not found:
-        near = difflib.get_close_matches(str(name), [path.stem for path in notebooks], 1, 0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        among = ", ".join(path.stem for path in notebooks) or "none"
-        raise FileNotFoundError(f"no notebook {name} in {folder}, which has {among}{hint}")
-    return found[0]
-
-
-def named_values(argument: str, value: Any) -> Mapping[str, Any]:
+def check_named_values(argument: str, value: Any) -> Mapping[str, Any]:
     """Return a mapping whose keys are names, or say what it is instead."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise TypeError(f"{argument} must map names to values, got {value!r}")
     return value
 
 
-def _existing(notebook: str | Path) -> Path:
+def _existing_notebook(notebook: str | Path) -> Path:
     path = check_path("notebook", notebook)
     if not path.is_file():
         raise FileNotFoundError(f"no such notebook: {path}")
     return path
 
 
-def _parameter(path: Path, name: str, told: Mapping[str, str]) -> Parameter:
+def _parse_parameter(path: Path, name: str, inspected: Mapping[str, str]) -> Parameter:
     try:
-        default = ast.literal_eval(told["default"])
+        default = ast.literal_eval(inspected["default"])
     except (ValueError, SyntaxError) as error:
         raise ValueError(
             f"{name} of {path.name} must have a number, text, list or None as its default, got "
-            f"{told['default']}"
+            f"{inspected['default']}"
         ) from error
-    return Parameter(name, default, told["help"])
+    return Parameter(name, default, inspected["help"])
 
 
-def _a(kind: type) -> str:
+def _type_name(kind: type) -> str:
     names = {int: "an int", str: "a text", list: "a list", float: "a number", bool: "True or False"}
     names |= {type(None): "None"}
     return names.get(kind, f"a {kind.__name__}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsnn_lab._basics.checks import check_path
-from vsnn_lab.headless.runs.folder import RESULTS, damaged, read_record, runs_root
+from vsnn_lab.headless.runs.folder import RESULTS, damaged_file_error, read_record, runs_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,18 +38,18 @@ def record(**values: Any) -> None:
     """
     from IPython.display import display
 
-    told = {name: _plain(name, value) for name, value in values.items()}
-    shown = ", ".join(f"{name} = {_short(value)}" for name, value in told.items())
-    coded = {name: _coded(value) for name, value in told.items()}
-    display({"text/plain": f"recorded: {shown}", MIME: coded}, raw=True)
+    plain = {name: _plain_value(name, value) for name, value in values.items()}
+    shown = ", ".join(f"{name} = {_summary(value)}" for name, value in plain.items())
+    encoded = {name: _encode_floats(value) for name, value in plain.items()}
+    display({"text/plain": f"recorded: {shown}", MIME: encoded}, raw=True)
 
 
-def decoded(told: Mapping[str, Any]) -> dict[str, Any]:
+def decode_results(encoded: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `record` wrote for JSON, by name, with its numbers as they were."""
-    return {name: _decoded(value) for name, value in told.items()}
+    return {name: _decode_floats(value) for name, value in encoded.items()}
 
 
-def recorded(notebook: Path) -> dict[str, Any]:
+def recorded_values(notebook: Path) -> dict[str, Any]:
     """Return what an executed notebook recorded, by name, as `record` wrote it."""
     import nbformat
 
@@ -68,10 +68,10 @@ def results(folder: str | Path) -> dict[str, Any]:
         ValueError: If a file is damaged.
     """
     read_record(folder)
-    return _loaded(Path(folder))
+    return _load_results(Path(folder))
 
 
-def _loaded(folder: Path) -> dict[str, Any]:
+def _load_results(folder: Path) -> dict[str, Any]:
     """Return the results of a run whose record was read, and so its files compared with it."""
     import pandas as pd
 
@@ -79,10 +79,10 @@ def _loaded(folder: Path) -> dict[str, Any]:
     try:
         return {
             name: pd.DataFrame(**value) if _is_table(value) else value
-            for name, value in decoded(json.loads(path.read_text(encoding="utf-8"))).items()
+            for name, value in decode_results(json.loads(path.read_text(encoding="utf-8"))).items()
         }
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise damaged(path, error) from error
+        raise damaged_file_error(path, error) from error
 
 
 def load_runs(root: str | Path | None = None, notebook: str | None = None) -> "pd.DataFrame":
@@ -106,32 +106,32 @@ def load_runs(root: str | Path | None = None, notebook: str | None = None) -> "p
     rows = []
     for path in sorted(root.glob(f"{pattern}/*/run.json")):
         try:
-            told, found = read_record(path.parent), _loaded(path.parent)
+            run, values = read_record(path.parent), _load_results(path.parent)
         except FileNotFoundError:  # it is run again just now
             continue
         except ValueError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
             continue
-        if told["state"] != "done":
+        if run["state"] != "done":
             continue
-        row = {name: told[name] for name in ("notebook", "started", "seconds", "commit")}
-        row |= {"folder": str(path.parent), **told["parameters"]}
-        for name, value in found.items():
+        row = {name: run[name] for name in ("notebook", "started", "seconds", "commit")}
+        row |= {"folder": str(path.parent), **run["parameters"]}
+        for name, value in values.items():
             if not isinstance(value, list | pd.DataFrame):
                 row[f"{name} (result)" if name in row else name] = value
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain_value(name: str, value: Any) -> Any:
     """Return a result as plain numbers, texts and lists; a table as its columns and rows."""
     import pandas as pd
 
     if isinstance(value, pd.Series):
         value = value.to_frame()
     if isinstance(value, pd.DataFrame):
-        named = any(value.index.names) or not isinstance(value.index, pd.RangeIndex)
-        whole = value.reset_index() if named else value
+        has_index = any(value.index.names) or not isinstance(value.index, pd.RangeIndex)
+        whole = value.reset_index() if has_index else value
         rows = whole.to_dict("split")["data"]
         data = [[_plain_cell(cell) for cell in row] for row in rows]
         return {"columns": [str(column) for column in whole.columns], "data": data}
@@ -159,25 +159,25 @@ def _plain_cell(cell: Any) -> Any:
     return None if cell is pd.NA or cell is pd.NaT else str(cell)
 
 
-def _coded(value: Any) -> Any:
+def _encode_floats(value: Any) -> Any:
     """Return a plain value with each number that is not finite as JSON can hold it."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(float(value))}
     if isinstance(value, list):
-        return [_coded(item) for item in value]
+        return [_encode_floats(item) for item in value]
     if isinstance(value, dict):
-        return {name: _coded(item) for name, item in value.items()}
+        return {name: _encode_floats(item) for name, item in value.items()}
     return value
 
 
-def _decoded(value: Any) -> Any:
-    """Return what `_coded` was given."""
+def _decode_floats(value: Any) -> Any:
+    """Return what `_encode_floats` was given."""
     if isinstance(value, dict) and set(value) == {"float"} and value["float"] in _NOT_FINITE:
         return float(value["float"])
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [_decode_floats(item) for item in value]
     if isinstance(value, dict):
-        return {name: _decoded(item) for name, item in value.items()}
+        return {name: _decode_floats(item) for name, item in value.items()}
     return value
 
 
@@ -185,7 +185,7 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"columns", "data"}
 
 
-def _short(value: Any) -> str:
+def _summary(value: Any) -> str:
     if _is_table(value):
         return f"a table of {len(value['data'])} rows"
     if isinstance(value, list):
@@ -193,11 +193,6 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
-def as_json(found: dict[str, Any]) -> str:
-    """Return results as the text of their file."""
-    return json.dumps(found, indent=1)
-
-
-def single(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
     """Whether a result is one number or text, which a line can show."""
     return isinstance(value, bool | int | float | str | np.generic)

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from vsnn_lab.figures import classifier_figure
-from vsnn_lab.figures.captioned import PictureGrid
 from vsnn_lab.figures.classifier import show_predictions
+from vsnn_lab.figures.picture_grid import PictureGrid
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.metrics import accuracy
 

@@ -17,7 +17,7 @@ from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.portable import Portable
 from vsnn_lab.export.weights import save_weights
-from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
+from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, show_width
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import mosaic, png, to_bytes
 from vsnn_lab.measure.ablation import WidthSweep, kept_mode, width_sweep
@@ -110,7 +110,7 @@ class AutoencoderExplorer(Portable, FigureBox):
     def move_figure(self, figure: go.Figure, width: int) -> None:
         """Put the figure, or one like it, to a width."""
         width = check_int("width", width, 1, self.steps)
-        move(figure, self._pictures[width - 1], self.sweep, width)
+        show_width(figure, self._pictures[width - 1], self.sweep, width)
 
     def read_out(self, width: int) -> dict[str, tuple[str, str]]:
         """Return what the read-outs say at a width: number and small print by name."""

@@ -28,10 +28,15 @@ from vsnn_lab.explore.predictions import (
     settled_at,
 )
 from vsnn_lab.explore.take_home import Saved, take_home
-from vsnn_lab.figures.classes import check_accuracies, check_share, check_shares
+from vsnn_lab.figures.checks import (
+    check_accuracies,
+    check_class_names,
+    check_classes,
+    check_share,
+    check_shares,
+)
 from vsnn_lab.figures.classifier import MOST_SHOWN, PERCENT, classifier_figure, show_predictions
 from vsnn_lab.figures.images import to_bytes
-from vsnn_lab.figures.scatter import check_class_names, check_labels
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.costs import Latency, count_macs_by_width, count_parameters, measure_latency
 from vsnn_lab.widths import single_control
@@ -107,7 +112,7 @@ class ClassifierExplorer(Portable, FigureBox):
                 f"{len(self.inputs)}"
             )
         names = None if class_names is None else check_class_names(class_names)
-        self.labels = check_labels(labels, len(images), names)
+        self.labels = check_classes("labels", labels, len(images), names)
         self.shown = min(check_int("shown", shown, 1, MOST_SHOWN), len(images))
         timed = min(check_int("timed", timed), len(images))
         self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))

@@ -9,7 +9,7 @@ import traitlets
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int
-from vsnn_lab.figures.scatter import check_class_names, check_labels
+from vsnn_lab.figures.checks import check_class_names, check_classes
 
 _ALL = -1  # in place of a class
 
@@ -42,7 +42,7 @@ class ImagePicker(widgets.HBox):
     ) -> None:
         self._everyone = np.arange(check_int("count", count))
         names = None if class_names is None else check_class_names(class_names)
-        self.labels = None if labels is None else check_labels(labels, count, names)
+        self.labels = None if labels is None else check_classes("labels", labels, count, names)
         present = [] if labels is None else np.unique(self.labels).tolist()
         self._classes = {i: names[i] if names else f"class {i}" for i in present}
         wide = {"flex": "1 1 auto", "width": "auto"}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab.figures.scatter import check_class_names
+from vsnn_lab.figures.checks import check_class_names
 from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import at_width, single_control

@@ -1,12 +1,16 @@
 """One palette and one meaning everywhere; told apart by shape and dash as well as by colour."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log10
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from vsnn_lab.widths import geometric_widths
+
+Numbers = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
 
 INK = "#7d8187"
 HERE = "#d03a4b"  # where the slider stands
+CLEAR = "rgba(0,0,0,0)"
 _GRID = "rgba(128, 132, 138, 0.22)"
 _AXIS = {
     "gridcolor": _GRID,
@@ -54,8 +59,8 @@ _AXIS = {
 # Transparent, in greys that show on a light page and on a dark one.
 TEMPLATE = go.layout.Template(
     layout={
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
         "font": {"color": INK, "size": 13, "family": "system-ui, sans-serif"},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
@@ -64,12 +69,12 @@ TEMPLATE = go.layout.Template(
             "xanchor": "right",
             "y": 1,
             "yanchor": "top",
-            "bgcolor": "rgba(0,0,0,0)",
+            "bgcolor": CLEAR,
         },
         "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
         "title": {"x": 0, "xref": "paper", "font": {"size": 15}},
         # Plotly's own would be a dark box, since it takes the transparent ground for black.
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": HERE},
+        "modebar": {"bgcolor": CLEAR, "color": INK, "activecolor": HERE},
     }
 )
 
@@ -81,6 +86,26 @@ STILL = {
         "remove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
     },
 }
+
+
+def curve_trace(look: Style, x: Numbers, y: Numbers) -> go.Scatter:
+    """Return a curve in a network's look."""
+    # Markers tell curves apart in grey, but 256 of them would be a smear.
+    mode = "lines+markers" if len(x) <= 40 else "lines"
+    marker = look.marker | {"size": 6}
+    return go.Scatter(x=x, y=y, name=look.name, mode=mode, line=look.line, marker=marker)
+
+
+def slider_marker() -> go.Scatter:
+    """Return the stem and the ring that stand at an instrument's width, not yet placed."""
+    ring = {"color": CLEAR, "size": 17, "line": {"color": HERE, "width": 3}}
+    return go.Scatter(
+        mode="lines+markers",
+        line={"color": HERE, "width": 1.5, "dash": "dot"},
+        marker=ring | {"opacity": [0, 1]},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def log2_axis(steps: int, title: str) -> dict[str, Any]:

@@ -29,14 +29,19 @@ class PictureGrid:
         count, self.tall, self.wide, channels = pictures.shape
         left, right, top, bottom = box
         top += _ABOVE
-        rows, scale = -(-count // COLUMNS), _scale(max(self.tall, self.wide))
+        rows, longest = -(-count // COLUMNS), max(self.tall, self.wide)
+        # Pixels of the screen for one of a picture: a whole number, unless that wastes room.
+        whole = max(1, _LONGEST // longest)
+        fits = 0.75 * _LONGEST <= whole * longest <= _LONGEST
+        scale = whole if fits else _LONGEST / longest
         across = max(self.wide + 1, int(_PITCH / scale))
         down = max(self.tall + 1, int(min(_ROW, (bottom - top) / rows) / scale))
         # Pixels of a few pictures are so large that gaps of whole ones need more room.
         scale = min(scale, (right - left) / across / COLUMNS, (bottom - top) / down / rows)
         self.canvas = np.zeros((rows * down, COLUMNS * across, channels + 1), np.uint8)
         self.shift = _BELOW / scale
-        self.x, self.below = [], []
+        self.x: list[float] = []
+        self.below: list[float] = []
         for index, picture in enumerate(pictures):
             row, column = divmod(index, COLUMNS)
             y, x = row * down, column * across + (across - self.wide) // 2
@@ -47,9 +52,3 @@ class PictureGrid:
             self.below.append(y + self.tall - 0.5 + self.shift)
         self.x_range = [-0.5, (right - left) / scale - 0.5]
         self.y_range = [(bottom - top) / scale - 0.5, -_ABOVE / scale - 0.5]
-
-
-def _scale(longest: int) -> float:
-    """Return pixels of the screen for one of a picture: a whole number, unless that wastes room."""
-    whole = max(1, _LONGEST // longest)
-    return whole if 0.75 * _LONGEST <= whole * longest <= _LONGEST else _LONGEST / longest

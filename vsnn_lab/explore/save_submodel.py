@@ -1,11 +1,11 @@
-"""Take a width home from an instrument: verified, as safetensors and as ONNX."""
+"""Save one width as a network of its own: verified, as safetensors and as ONNX."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from vsnn_lab.explore.evaluation import evaluate
 from vsnn_lab.export.verification import export_onnx, verify_extraction
 from vsnn_lab.export.weights import save_weights
 from vsnn_lab.networks.extraction import extract
@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 
 
 @dataclass
-class Saved:
+class SavedSubmodel:
     """What was written of a submodel so far.
 
     Attributes:
@@ -36,13 +36,15 @@ class Saved:
             return "nothing saved"
         sizes = [f"{path.name} ({path.stat().st_size / 1e6:.2f} MB)" for path in self.files]
         where = f"saved {' and '.join(sizes)} in {self.files[0].parent}"
-        told = f"{where}; largest deviation {self.deviation:.1e}, {self.accepted:.1e} accepted"
+        text = f"{where}; largest deviation {self.deviation:.1e}, {self.accepted:.1e} accepted"
         if self.accepted > TOLERANCE:
-            told += f" ({TOLERANCE:g} of the largest output)"
-        return f"{told}; no ONNX file: {self.lacks}" if self.lacks else told
+            text += f" ({TOLERANCE:g} of the largest output)"
+        return f"{text}; no ONNX file: {self.lacks}" if self.lacks else text
 
 
-def take_home(model: nn.Module, width: int, stem: Path, inputs: Tensor, saved: Saved) -> None:
+def save_submodel(
+    model: nn.Module, width: int, stem: Path, inputs: Tensor, saved: SavedSubmodel
+) -> None:
     """Cut a width out, verify it, and write ``stem.safetensors`` and, if onnx is there, ``.onnx``.
 
     Args:
@@ -50,17 +52,14 @@ def take_home(model: nn.Module, width: int, stem: Path, inputs: Tensor, saved: S
         width: The width.
         stem: The files, without ending.
         inputs: A typical batch to verify on, shape (batch, ...).
-        saved: Told what is written, also where an error ends it.
+        saved: Records what is written, also where an error ends it.
 
     Raises:
         OSError: If a file cannot be written.
         ValueError: If the submodel deviates by more than ``TOLERANCE``, absolute and relative to
             its largest output.
     """
-    device = next(model.parameters(), inputs).device
-    with torch.no_grad():
-        outputs = extract(model, width).eval()(inputs.to(device))
-    largest = outputs.abs().max().item()
+    largest = evaluate(extract(model, width), inputs).abs().max().item()
     saved.accepted = TOLERANCE * max(1.0, largest)
     saved.deviation = verify_extraction(model, width, inputs)
     if not saved.deviation <= saved.accepted:

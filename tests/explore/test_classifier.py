@@ -373,7 +373,7 @@ class TestSaving:
         assert "then: no such operator" in explorer.status.value
 
 
-class TestPortable:
+class TestInstrumentData:
     def test_every_width_has_what_the_live_widget_shows(self, explorer):
         explorer.slider.value = 5
         data = instrument_data(explorer)

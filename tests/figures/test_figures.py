@@ -30,7 +30,7 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.INK, style.HERE])
+@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.TEXT_COLOR, style.POINTER])
 def test_every_colour_stands_out_by_three_to_one_on_white_and_on_black_pages(color):
     light = 1.05 / (luminance(color) + 0.05)
     dark = (luminance(color) + 0.05) / (luminance("#111111") + 0.05)

@@ -128,8 +128,8 @@ class ClassifierExplorer(Instrument):
         self.predictions = predict(model, self.inputs, classes)
         self.confusion = confusion_matrices(self.predictions, self.labels, classes)
         self.flips = (self.predictions != self.predictions[-1]).sum(1)
-        self._settled = settling_widths(self.predictions)
-        self.chosen = choose_samples(self._settled, self.shown, self._generator)
+        self._settling_widths = settling_widths(self.predictions)
+        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
         if sweep is None:
             accuracies = (self.predictions == self.labels).mean(1)
             sweep = WidthSweep("accuracy", np.arange(1, self.steps + 1), accuracies, self.steps)
@@ -142,7 +142,7 @@ class ClassifierExplorer(Instrument):
         self.latency = {w: measure_latency(model, w, some, repeats=_REPEATS) for w in bar}
 
         self.budget = BudgetBox(self.sweep, {w: t.median_ms for w, t in self.latency.items()})
-        self.budget.on_ask(self.to_budget)
+        self.budget.on_submit(self.to_budget)
         super().__init__(self.steps, "width", [self.budget])
 
     def show(self, width: int) -> None:
@@ -165,7 +165,7 @@ class ClassifierExplorer(Instrument):
             for kind in ("parameters", "macs")
         ]
         counts = [(f"{cost:,}", f"{cost / most:.1%} of full width") for cost, most in costs]
-        timed = self.budget.nearest(width)
+        timed = self.budget.nearest_timed(width)
         latency, flips = self.latency[timed], self.flips[width - 1]
         milliseconds = f"{latency.median_ms:.3f} ms"
         threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
@@ -182,7 +182,7 @@ class ClassifierExplorer(Instrument):
 
     def new_images(self) -> None:
         """Show other samples, at the same width."""
-        self.chosen = choose_samples(self._settled, self.shown, self._generator)
+        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
         shown = self.static_figure()
         with self.figure.batch_update():
             self.figure.data[0].source = shown.data[0].source
@@ -234,11 +234,8 @@ class ClassifierExplorer(Instrument):
 
     def _classes_at(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return classes of the samples shown (true, predicted, at full width) and confusion."""
-        true, predicted, full = (
-            classes[self.chosen]
-            for classes in (self.labels, self.predictions[width - 1], self.predictions[-1])
-        )
-        return true, predicted, full, self.confusion[width - 1]
+        chosen, predicted, full = self.chosen, self.predictions[width - 1], self.predictions[-1]
+        return self.labels[chosen], predicted[chosen], full[chosen], self.confusion[width - 1]
 
     def _write_status(self, text: str) -> None:
         line = '<div style="font-size:12px;line-height:1.3;overflow-wrap:anywhere">{}</div>'

@@ -80,7 +80,7 @@ class CodeExplorer(FigureBox):
             description="Back to the image's own code", icon="undo", layout={"width": "250px"}
         )
         self.read_outs = ReadOuts()
-        self._moved: dict[int, float] = {}  # by position among the sliders
+        self._moved_units: dict[int, float] = {}  # by position among the sliders
         self._image = 0
         self._encode()
         with at_width(model, 1):
@@ -109,7 +109,7 @@ class CodeExplorer(FigureBox):
             image: Its index.
         """
         self._image = check_int("image", image, 0, len(self.images) - 1)
-        self._moved.clear()
+        self._moved_units.clear()
         self._encode()
         self.show()
 
@@ -122,15 +122,13 @@ class CodeExplorer(FigureBox):
 
     def restore_code(self) -> None:
         """Return to the image's own code: the button's callback."""
-        self._moved.clear()
-        self._set_sliders()
-        self.show()
+        self.show_image(self._image)
 
     @property
     def code(self) -> Tensor:
         """The code that is decoded, shape (units at this width,)."""
         code = self._own_code.clone()
-        for index, value in self._moved.items():
+        for index, value in self._moved_units.items():
             if index < len(code):
                 code[index] = value
         return code
@@ -162,17 +160,8 @@ class CodeExplorer(FigureBox):
         return panels_figure(self._pictures, _TITLES, _LIMIT)
 
     def _move_unit(self, change: Any) -> None:
-        self._moved[self.units.index(change.owner)] = change.new
+        self._moved_units[self.units.index(change.owner)] = change.new
         self.show()
-
-    def _set_sliders(self) -> None:
-        """Put the sliders to the code, in silence."""
-        code, own = self.code.tolist(), self._own_code.tolist()
-        for index, slider in enumerate(self.units):
-            if index < len(code):
-                with unobserved(slider, self._move_unit):
-                    slider.set_range(*self._ranges[index], own[index], code[index])
-            slider.disabled = index >= len(code)
 
     def _percentiles(self) -> list[tuple[float, float]]:
         """Return how far the slider of each unit at this width reaches."""
@@ -196,7 +185,12 @@ class CodeExplorer(FigureBox):
         with at_width(self.model, self.width.value):
             code = evaluate(self.model, image, self.model.get_submodule("encoder"))
         self._own_code = code[0].cpu()
-        self._set_sliders()
+        own, shown = code[0].tolist(), self.code.tolist()
+        for index, slider in enumerate(self.units):
+            if index < len(own):
+                with unobserved(slider, self._move_unit):
+                    slider.set_range(*self._ranges[index], own[index], shown[index])
+            slider.disabled = index >= len(own)
 
     def _decode(self) -> None:
         original = self.images[self._image]

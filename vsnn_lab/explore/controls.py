@@ -68,7 +68,7 @@ class WidthSlider(widgets.HBox):
             layout={"align_items": "center", "width": "100%", "overflow": "hidden"},
         )
         self.value = value
-        self._played: int | None = None
+        self._last_played: int | None = None
         for slider in (self.linear, self.log2):
             slider.observe(lambda change: self.set_trait("value", change.new), "value")
         self.play.observe(lambda change: self._play_next(change.new), "value")
@@ -77,13 +77,13 @@ class WidthSlider(widgets.HBox):
     def _play_next(self, index: int) -> None:
         """Move with the play button, from wherever the slider was left."""
         positions = self.positions
-        if self._played not in (None, self.value):
+        if self._last_played not in (None, self.value):
             # Moved by hand since the last tick. Catching up only now keeps a hand's move to one
             # message.
             index = (positions.index(self.value) + 1) % len(positions)
-        self._played = positions[index]
+        self._last_played = positions[index]
         self.play.value = index
-        self.value = self._played
+        self.value = self._last_played
 
     @property
     def active(self) -> widgets.Widget:
@@ -105,7 +105,7 @@ class WidthSlider(widgets.HBox):
 
     def _change_spacing(self) -> None:
         nearest = min(self.positions, key=lambda width: abs(width - self.value))
-        self.active.value = self.value = self._played = nearest
+        self.active.value = self.value = self._last_played = nearest
         with self.play.hold_trait_notifications():
             self.play.value = self.positions.index(nearest)
             self.play.max = len(self.positions) - 1

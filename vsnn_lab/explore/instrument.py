@@ -20,6 +20,8 @@ _MOST = 2_500_000  # bytes: with all that is around it, a page stays below 3 MB
 class Instrument(FigureBox):
     """Base of an explorer whose figure and read-outs follow one width slider.
 
+    Its buttons call ``new_images`` and ``save``, which an explorer has of its own.
+
     JupyterLab shows the live widget as ever; what else is in the output lets `build_report` show
     the instrument, slider included, where no kernel runs.
 
@@ -78,14 +80,6 @@ class Instrument(FigureBox):
 
     def read_out(self, width: int) -> dict[str, tuple[str, str]]:
         """Return what the read-outs say at a width: number and small print by name."""
-        raise NotImplementedError
-
-    def new_images(self) -> None:
-        """Show other images, at the same width."""
-        raise NotImplementedError
-
-    def save(self) -> object:
-        """Cut the width shown out and save it; return what was written."""
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any] | None:

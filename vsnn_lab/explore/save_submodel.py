@@ -22,24 +22,24 @@ class SavedSubmodel:
     Attributes:
         files: The files, weights first.
         deviation: Largest deviation of an output from the variable network's.
-        accepted: What is accepted.
-        lacks: Why there is no ONNX file, if a package is missing.
+        tolerance: The deviation accepted.
+        missing_package: Why there is no ONNX file, if a package is missing.
     """
 
     files: tuple[Path, ...] = ()
     deviation: float = 0.0
-    accepted: float = TOLERANCE
-    lacks: str = ""
+    tolerance: float = TOLERANCE
+    missing_package: str = ""
 
     def __str__(self) -> str:
         if not self.files:
             return "nothing saved"
         sizes = [f"{path.name} ({path.stat().st_size / 1e6:.2f} MB)" for path in self.files]
         where = f"saved {' and '.join(sizes)} in {self.files[0].parent}"
-        text = f"{where}; largest deviation {self.deviation:.1e}, {self.accepted:.1e} accepted"
-        if self.accepted > TOLERANCE:
+        text = f"{where}; largest deviation {self.deviation:.1e}, {self.tolerance:.1e} accepted"
+        if self.tolerance > TOLERANCE:
             text += f" ({TOLERANCE:g} of the largest output)"
-        return f"{text}; no ONNX file: {self.lacks}" if self.lacks else text
+        return f"{text}; no ONNX file: {self.missing_package}" if self.missing_package else text
 
 
 def save_submodel(
@@ -60,19 +60,19 @@ def save_submodel(
             its largest output.
     """
     largest = evaluate(extract(model, width), inputs).abs().max().item()
-    saved.accepted = TOLERANCE * max(1.0, largest)
+    saved.tolerance = TOLERANCE * max(1.0, largest)
     saved.deviation = verify_extraction(model, width, inputs)
-    if not saved.deviation <= saved.accepted:
+    if not saved.deviation <= saved.tolerance:
         raise ValueError(
-            f"model must agree with its submodel to {saved.accepted:.1e}, got a deviation of "
+            f"model must agree with its submodel to {saved.tolerance:.1e}, got a deviation of "
             f"{saved.deviation:.2g} at width {width}"
         )
     weights, network = (stem.parent / f"{stem.name}.{kind}" for kind in ("safetensors", "onnx"))
     saved.files = (save_weights(model, weights, width=width),)
     try:
-        deviation = export_onnx(model, width, network, inputs, tolerance=saved.accepted)
+        deviation = export_onnx(model, width, network, inputs, tolerance=saved.tolerance)
     except ImportError as error:
-        saved.lacks = f"{error}"
+        saved.missing_package = f"{error}"
         return
     saved.files = weights, network
     saved.deviation = max(saved.deviation, deviation)

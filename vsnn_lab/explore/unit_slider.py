@@ -28,13 +28,9 @@ class UnitSlider(widgets.HBox):
     value = traitlets.Float()
 
     def __init__(self, description: str, low: float, high: float) -> None:
+        wide = {"flex": "1 1 auto", "width": "auto"}
         self.position = widgets.IntSlider(
-            0,
-            0,
-            _POSITIONS,
-            description=description,
-            readout=False,
-            layout={"flex": "1 1 auto", "width": "auto"},
+            0, 0, _POSITIONS, description=description, readout=False, layout=wide
         )
         self.number = widgets.Label(layout={"flex": "0 0 auto", "width": "64px"})
         super().__init__([self.position, self.number], layout={"overflow": "hidden"})

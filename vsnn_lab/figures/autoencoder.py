@@ -53,7 +53,7 @@ def autoencoder_figure(
         curves.insert(1, components.update(mode="lines+markers"))
     figure.add_traces(curves, rows=1, cols=2)
     figure.update_layout(template=style.TEMPLATE, width=1000, height=_HEIGHT, margin_t=24)
-    figure.update_layout(style.STILL)
+    figure.update_layout(style.FIXED_VIEW)
     pixels = style.pixel_axes()
     rows = 2 * -(-len(originals) // columns)
     labels = {

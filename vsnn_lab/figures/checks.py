@@ -57,7 +57,7 @@ def check_points(name: str, points: Any) -> dict[int, list[float]]:
     if not isinstance(points, Mapping):
         raise TypeError(f"{name} must map widths to numbers, got {points!r}")
     found: dict[int, list[float]] = {}
-    for width, value in by_width(name, points).items():
+    for width, value in sorted_by_width(name, points).items():
         numbers = np.ravel(value).tolist() if isinstance(value, np.ndarray) else value
         if isinstance(numbers, str) or not isinstance(numbers, Sequence):
             numbers = [numbers]
@@ -67,7 +67,7 @@ def check_points(name: str, points: Any) -> dict[int, list[float]]:
     return found
 
 
-def by_width(name: str, values: Mapping[Any, Any]) -> dict[int, Any]:
+def sorted_by_width(name: str, values: Mapping[Any, Any]) -> dict[int, Any]:
     """Return a mapping with its keys as ints, ascending, or say which is no width."""
     widths = {check_int(f"each width of {name}", width): width for width in values}
     return {width: values[widths[width]] for width in sorted(widths)}
@@ -161,11 +161,7 @@ def check_pictures(name: str, pictures: Any) -> np.ndarray:
 def check_floats(name: str, value: Any, shape: str, dimensions: int) -> np.ndarray:
     """Return an array or a tensor of finite floats as float64, or say what is wrong with it.
 
-    Args:
-        name: The argument.
-        value: What was passed.
-        shape: Its shape in words, such as "(n, units)".
-        dimensions: How many those are.
+    ``shape`` says in words what it should be, such as "(n, units)".
     """
     if not isinstance(value, Tensor | np.ndarray):
         raise TypeError(f"{name} must be an array or a tensor of shape {shape}, got {value!r}")
@@ -184,10 +180,7 @@ def check_floats(name: str, value: Any, shape: str, dimensions: int) -> np.ndarr
 def check_images(name: str, images: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Return images as float64 of shape (n, 1 or 3, height, width), or say what is wrong.
 
-    Args:
-        name: The argument.
-        images: What was passed.
-        shape: Shape that they have to have, that of other images beside them.
+    ``shape`` is that of other images beside them, the originals.
     """
     array = check_floats(name, images, "(n, 1 or 3, height, width)", 4)
     if array.shape[1] not in (1, 3):
@@ -203,7 +196,7 @@ def check_images_by_width(name: str, images: Any, shape: tuple[int, ...]) -> dic
         raise TypeError(f"{name} must map numbers of units to images, got {images!r}")
     if not images:
         raise ValueError(f"{name} must hold at least one width, got none")
-    found = by_width(name, images)
+    found = sorted_by_width(name, images)
     return {width: check_images(f"{name}[{width}]", found[width], shape) for width in found}
 
 

@@ -96,8 +96,8 @@ def classifier_figure(
     figure = go.Figure(go.Image(source=png(grid.canvas), hoverinfo="skip"))
     silent = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
     figure.add_trace(go.Scatter(mode="lines", line={"color": WRONG, "width": 3}, **silent))
-    caption = {"x": grid.x, "y": grid.below, "mode": "text", "textposition": "bottom center"}
-    for color in (style.INK, WRONG):
+    caption = {"x": grid.x, "y": grid.caption_y, "mode": "text", "textposition": "bottom center"}
+    for color in (style.TEXT_COLOR, WRONG):
         font = {"color": color, "size": _TEXT}
         figure.add_trace(go.Scatter(textfont=font, **caption, **silent))
     disc = {"color": FLIP, "size": 17, "line": {"color": "#ffffff", "width": 1}}
@@ -145,7 +145,8 @@ def show_predictions(
     counts = check_integers("confusion", confusion, (len(names), len(names)), "counts")
     if counts.min() < 0:
         raise ValueError(f"confusion must hold counts, got {counts.min()}")
-    level = check_accuracies(sweep).at(check_int("width", width)) * PERCENT
+    width = check_int("width", width)
+    level = check_accuracies(sweep).at(width) * PERCENT
     wrong, flipped = said != true, said != full
     short = captions(names)
     right = [_NOTHING if is_wrong else short[i] for i, is_wrong in zip(said, wrong, strict=True)]
@@ -196,23 +197,11 @@ def row_shares(confusion: np.ndarray) -> list[list[float]]:
 
 def _confusion_heatmap(names: Sequence[str]) -> go.Heatmap:
     left, right, top, _ = _MATRIX
-    bar = {
-        "orientation": "h",
-        "x": (left + right) / 2 / _WIDTH,
-        "y": 1 - (top - 34) / _HEIGHT,
-        "yanchor": "top",
-        "len": right - left,
-        "lenmode": "pixels",
-        "thickness": 8,
-        "xpad": 0,
-        "ypad": 0,
-        "outlinewidth": 0,
-        "tickvals": [0, 0.25, 0.5, 0.75, 1],
-        "ticktext": ["0", "25", "50", "75", "100"],
-        "tickfont": {"size": _TEXT},
-        "ticklabeloverflow": "allow",
-        "ticks": "",
-    }
+    place = {"x": (left + right) / 2 / _WIDTH, "y": 1 - (top - 34) / _HEIGHT, "yanchor": "top"}
+    size = {"len": right - left, "lenmode": "pixels", "thickness": 8, "xpad": 0, "ypad": 0}
+    ticks = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "ticktext": ["0", "25", "50", "75", "100"]}
+    labels = {"ticks": "", "tickfont": {"size": _TEXT}, "ticklabeloverflow": "allow"}
+    bar = {"orientation": "h", "outlinewidth": 0} | place | size | ticks | labels
     return go.Heatmap(
         x=list(range(len(names))),
         y=list(range(len(names))),
@@ -236,11 +225,11 @@ def _place_parts(
     left, _, top, _ = _CURVE
     corner = {"x": (left - 8) / _WIDTH, "y": 1 - top / _HEIGHT}
     legend = corner | {"xanchor": "left", "yanchor": "bottom", "font": {"size": _TEXT}}
-    shape = [grid.tall, grid.wide, grid.shift]
-    figure.update_layout(style.STILL, legend=legend, meta=shape)
+    shape = [grid.tall, grid.wide, grid.caption_gap]
+    figure.update_layout(style.FIXED_VIEW, legend=legend, meta=shape)
     bare = style.pixel_axes()["xaxis"] | {"constrain": None}
     small = {"tickfont": {"size": _TEXT}, "fixedrange": True}
-    edge = {"showline": True, "mirror": True, "linecolor": style.INK, "showgrid": False}
+    edge = {"showline": True, "mirror": True, "linecolor": style.TEXT_COLOR, "showgrid": False}
     # Beyond some classes not every name has room.
     step = -(-len(names) // 20)
     ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}

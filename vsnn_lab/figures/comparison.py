@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
-from vsnn_lab.figures.seeds import Curves, Points, check_methods, means, method_traces
+from vsnn_lab.figures.seeds import Curves, Points, check_methods, method_traces, seed_means
 
 ERROR_LABEL = "test MSE per pixel × 1000"
 WIDTH_LABEL = "code width (units)"
@@ -79,7 +79,7 @@ def comparison_curves(
 
 def _ratios(methods: Mapping[str, Points]) -> dict[str, dict[int, list[float]]]:
     """Divide every seed by the mean of the dedicated networks, where there are some."""
-    base = means(methods["dedicated"])
+    base = seed_means(methods["dedicated"])
     for width, value in base.items():
         if value == 0:
             raise ValueError(

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from vsnn_lab._basics.checks import check_flag, check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_points, check_sweep, check_text
-from vsnn_lab.figures.seeds import dedicated_points
+from vsnn_lab.figures.seeds import seed_points
 from vsnn_lab.measure.ablation import WidthSweep
 
 
@@ -53,7 +53,7 @@ def sweep_figure(
         look = style.PLAIN
         figure.add_scatter(x=ends, y=[level, level], name=look.name, mode="lines", line=look.line)
     if points:
-        trace = dedicated_points(points, scale, size=10)
+        trace = seed_points(style.DEDICATED, points, scale, size=10)
         figure.add_trace(trace.update(x=np.array(list(points)) / over))
     if components:
         x, y = np.array(list(components)) / over, np.array(list(components.values())) * scale

@@ -69,14 +69,6 @@ def add_color_bar(figure: go.Figure, limit: float, title: str, column: int | Non
     where = {} if column is None else {"row": 1, "col": column}
     figure.add_trace(trace, **where)
     # Plotly's own title of a scale would lie over long labels.
-    figure.add_annotation(
-        text=title,
-        textangle=-90,
-        showarrow=False,
-        xref="paper",
-        yref="paper",
-        x=1,
-        xanchor="left",
-        xshift=66,
-        y=0.5,
-    )
+    x = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 66}
+    y = {"y": 0.5, "yref": "paper"}
+    figure.add_annotation(text=title, textangle=-90, showarrow=False, **x, **y)

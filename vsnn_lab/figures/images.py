@@ -51,14 +51,13 @@ def mosaic(originals: np.ndarray, reconstructions: np.ndarray, columns: int) -> 
             f"originals and reconstructions must have one shape, got {originals.shape} and "
             f"{reconstructions.shape}"
         )
-    count, height, width, channels = originals.shape
+    count, _, width, _ = originals.shape
     columns = check_int("columns", columns, 1, _WIDEST // (width + GAP))
     bands = -(-count // columns)
-    pairs = np.zeros((2, bands * columns, height, width, channels + 1), np.uint8)
-    pairs[:, :count, ..., :-1] = originals, reconstructions
-    pairs[:, :count, ..., -1] = 255
-    rows = pairs.reshape(2, bands, columns, height, width, channels + 1).swapaxes(0, 1)
-    return tile(rows.reshape(2 * bands, columns, height, width, channels + 1))
+    pairs = add_opacity(np.stack([originals, reconstructions]))
+    filled = np.pad(pairs, ((0, 0), (0, bands * columns - count), (0, 0), (0, 0), (0, 0)))
+    rows = filled.reshape(2, bands, columns, *pairs.shape[2:]).swapaxes(0, 1)
+    return tile(rows.reshape(2 * bands, columns, *pairs.shape[2:]))
 
 
 def tile(grid: np.ndarray) -> np.ndarray:
@@ -70,10 +69,14 @@ def tile(grid: np.ndarray) -> np.ndarray:
     Returns:
         uint8, shape (height, width, channels) of the whole.
     """
-    padded = np.pad(grid, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)))
-    rows, columns, height, width, channels = padded.shape
-    whole = padded.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
-    return whole[:-GAP, :-GAP]
+    cells = np.pad(grid, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)))
+    return join_grid(cells)[:-GAP, :-GAP]
+
+
+def join_grid(grid: np.ndarray) -> np.ndarray:
+    """Return pictures of a grid (rows, columns, height, width, channels) as one, without gaps."""
+    rows, columns, height, width, channels = grid.shape
+    return grid.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
 
 
 def tile_centers(count: int, size: int) -> list[float]:

@@ -87,7 +87,7 @@ def mask_figure(mask: Tensor, most: int) -> go.Figure:
     hover = "unit %{x}: %{y:.0%} of the samples<extra></extra>"
     figure.add_trace(go.Bar(marker={"color": style.VARIABLE.color}, hovertemplate=hover), 1, 2)
     figure.update_layout(template=style.TEMPLATE, width=900, height=400, bargap=0.1)
-    figure.update_layout(style.STILL)
+    figure.update_layout(style.FIXED_VIEW)
     cells = _cell_axis(most, "unit")
     figure.update_xaxes(cells | {"constrain": "domain"}, row=1, col=1)
     rows = _cell_axis(most, "sample") | {"scaleanchor": "x", "constrain": "domain"}
@@ -112,10 +112,5 @@ def show_mask(figure: go.Figure, mask: Tensor) -> None:
 def _cell_axis(count: int, title: str) -> dict[str, object]:
     step = max(1, 2 ** (int(count - 1).bit_length() - 3))
     ticks = sorted({1, *range(step, count + 1, step)} - ({step} if step == 2 else set()))
-    return {
-        "range": [0.5, count + 0.5],
-        "tickvals": ticks,
-        "title": title,
-        "showgrid": False,
-        "zeroline": False,
-    }
+    cells = {"range": [0.5, count + 0.5], "tickvals": ticks, "title": title}
+    return {**cells, "showgrid": False, "zeroline": False}

@@ -106,13 +106,8 @@ def parallel_parameters(
     axes.append(result | {"tickformat": ".4~g"})
     color = {"color": rows[metric], "colorscale": _SCALE, "showscale": True}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=color))
-    return figure.update_layout(
-        template=style.TEMPLATE,
-        width=900,
-        height=380,
-        title=title,
-        margin={"l": 80, "r": 40, "t": 64},
-    )
+    figure.update_layout(template=style.TEMPLATE, width=900, height=380, title=title)
+    return figure.update_layout(margin={"l": 80, "r": 40, "t": 64})
 
 
 def run_style(index: int, runs: int, name: str) -> style.Style:

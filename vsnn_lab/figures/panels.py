@@ -45,7 +45,7 @@ def panels_figure(images: np.ndarray, titles: Sequence[str], limit: float) -> go
     tall, wide = images.shape[-2:]
     height = min(round(_PANEL * tall / wide), _HIGHEST) + 40
     figure.update_layout(template=style.TEMPLATE, width=1000, height=height)
-    figure.update_layout(style.STILL, margin={"l": 8, "r": 92, "t": 32, "b": 8})
+    figure.update_layout(style.FIXED_VIEW, margin={"l": 8, "r": 92, "t": 32, "b": 8})
     figure.update_annotations(font_size=13)
     axes = style.pixel_axes()
     figure.update_xaxes(axes["xaxis"] | {"range": [-0.5, wide - 0.5]})

@@ -11,7 +11,7 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.comparison import LEGEND_ABOVE
 from vsnn_lab.figures.overlay import run_style
-from vsnn_lab.figures.seeds import Points, Seeds, means, whiskers
+from vsnn_lab.figures.seeds import Points, Seeds, seed_means, seed_points
 
 
 def recipe_curves(
@@ -61,7 +61,7 @@ def recipe_curves(
         raise ValueError(f"recommended must be one of {list(checked)}, got {recommended!r}")
     scale, lowest = check_number("scale", scale), check_number("lowest", lowest)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.1)
-    mean = means(alone)
+    mean = seed_means(alone)
     own = {width: [v - mean[width] for v in values] for width, values in alone.items()}
     for column, points in enumerate((alone, own), 1):
         trace = _recipe_trace(style.DEDICATED, points, scale)
@@ -70,7 +70,7 @@ def recipe_curves(
         look = run_style(index, len(checked), name)
         if name == recommended:
             look = replace(style.VARIABLE, name=name)
-        gaps = {w: [each - mean[w]] for w, each in means(points).items() if w in mean}
+        gaps = {w: [each - mean[w]] for w, each in seed_means(points).items() if w in mean}
         figure.add_trace(_recipe_trace(look, points, scale), 1, 1)
         figure.add_trace(_recipe_trace(look, gaps, scale), 1, 2)
     figure.update_traces(showlegend=False, col=2)
@@ -86,14 +86,6 @@ def recipe_curves(
 
 
 def _recipe_trace(look: style.Style, points: Points, scale: float) -> go.Scatter:
-    return go.Scatter(
-        x=list(points),
-        y=list(means(points, scale).values()),
-        error_y=whiskers(points, scale) | {"thickness": 1.2},
-        name=look.name,
-        legendgroup=look.name,
-        mode="lines+markers",
-        line=look.line,
-        marker=look.marker | {"size": 7},
-        hovertemplate="%{x} units: %{y:.2f}",
-    )
+    trace = seed_points(look, points, scale, size=7)
+    trace.update(mode="lines+markers", line=look.line, error_y_thickness=1.2)
+    return trace.update(legendgroup=look.name, hovertemplate="%{x} units: %{y:.2f}")

@@ -113,15 +113,6 @@ def _name_medians(figure: go.Figure, medians: Sequence[tuple[str, str, float, fl
             if abs(right - other) < _NAME[0] and abs(level - there) < _NAME[1]:
                 level = there + _NAME[1]
         taken.append((right, level))
-        figure.add_annotation(
-            x=x,
-            y=y,
-            yshift=level - y * up,
-            text=name,
-            showarrow=False,
-            font={"color": "#ffffff", "size": 12},
-            bgcolor="rgba(24, 26, 30, 0.8)",
-            bordercolor=color,
-            borderwidth=2,
-            borderpad=2,
-        )
+        paint = {"font": {"color": "#ffffff", "size": 12}, "bgcolor": "rgba(24, 26, 30, 0.8)"}
+        frame = {"bordercolor": color, "borderwidth": 2, "borderpad": 2, "showarrow": False}
+        figure.add_annotation(x=x, y=y, yshift=level - y * up, text=name, **paint, **frame)

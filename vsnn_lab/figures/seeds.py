@@ -51,14 +51,14 @@ def check_methods(name: str, curves: Any) -> dict[str, dict[int, list[float]]]:
     return {m: check_errors(f"{name}[{m!r}]", curves[m]) for m in METHODS if m in curves}
 
 
-def means(points: Points, scale: float = 1.0) -> dict[int, float]:
+def seed_means(points: Points, scale: float = 1.0) -> dict[int, float]:
     """Return the mean over seeds at each width."""
     return {width: fmean(values) * scale for width, values in points.items()}
 
 
-def whiskers(points: Points, scale: float = 1.0) -> dict[str, Any]:
+def seed_whiskers(points: Points, scale: float = 1.0) -> dict[str, Any]:
     """Return Plotly's error bars from the mean over seeds to the least and to the largest."""
-    middle = means(points, scale)
+    middle = seed_means(points, scale)
     return {
         "array": [max(points[width]) * scale - mean for width, mean in middle.items()],
         "arrayminus": [mean - min(points[width]) * scale for width, mean in middle.items()],
@@ -66,15 +66,15 @@ def whiskers(points: Points, scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def dedicated_points(points: Points, scale: float, size: int) -> go.Scatter:
-    """Return dedicated networks as points with whiskers."""
+def seed_points(look: style.Style, points: Points, scale: float, size: int) -> go.Scatter:
+    """Return means over seeds as points of some size, with whiskers."""
     return go.Scatter(
         x=list(points),
-        y=list(means(points, scale).values()),
-        error_y=whiskers(points, scale),
-        name=style.DEDICATED.name,
+        y=list(seed_means(points, scale).values()),
+        error_y=seed_whiskers(points, scale),
+        name=look.name,
         mode="markers",
-        marker=style.DEDICATED.marker | {"size": size},
+        marker=look.marker | {"size": size},
     )
 
 
@@ -91,9 +91,9 @@ def method_traces(method: str, points: Points, scale: float = 1.0) -> list[go.Sc
     look, x = METHODS[method], list(points)
     shared = {"legendgroup": method, "hovertemplate": "%{x} units: %{y:.3~g}"}
     if method == "dedicated":
-        trace = dedicated_points(points, scale, size=9)
+        trace = seed_points(look, points, scale, size=9)
         return [trace.update(error_y_thickness=1.5, **shared)]
-    line = style.curve_trace(look, x, list(means(points, scale).values())).update(**shared)
+    line = style.curve_trace(look, x, list(seed_means(points, scale).values())).update(**shared)
     if all(len(values) == 1 for values in points.values()):
         return [line]
     high = [max(values) * scale for values in points.values()]

@@ -58,11 +58,7 @@ def tiles_figure(
     )
     figure.update_xaxes(axes["xaxis"])
     if columns:
-        figure.update_xaxes(
-            side="top",
-            showticklabels=True,
-            tickvals=tile_centers(count, width),
-            ticktext=list(columns),
-            title={"text": columns_title, "standoff": 4},
-        )
+        labels = {"tickvals": tile_centers(count, width), "ticktext": list(columns)}
+        heading = {"text": columns_title, "standoff": 4}
+        figure.update_xaxes(labels, side="top", showticklabels=True, title=heading)
     return figure

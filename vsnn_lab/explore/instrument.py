@@ -35,7 +35,7 @@ class Instrument(FigureBox):
         width: The width shown.
     """
 
-    def __init__(self, steps: int, description: str, more: Sequence[widgets.Widget] = ()) -> None:
+    def __init__(self, steps: int, description: str, more: Sequence[Any] = ()) -> None:
         self.slider = WidthSlider(steps, description=description)
         self.read_outs = ReadOuts()
         self.status = widgets.HTML(layout={"flex": "1 1 auto"})

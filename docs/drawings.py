@@ -70,7 +70,9 @@ CALLS = {
         Call("measure", "at_width", "width", "turns the knob to every width"),
         Call("measure", "VariableLinear", "batch", "the images, layer by layer"),
         Call("layers", "WidthControl", "width", "where does it stand?"),
-        Call("explore", "figures.autoencoder.move", "width", "each move: marker and pictures"),
+        Call(
+            "explore", "figures.autoencoder.show_width", "width", "each move: marker and pictures"
+        ),
         Call("explore", "save_weights", "width", "the button: a file of this width"),
         Call("export", "extract", "width", "cut out, as plain layers"),
     ],

@@ -539,7 +539,7 @@ CALLS: dict[str, Call] = {
         labels=torch.arange(6) % 2,
         class_names=("a", "b"),
     ),
-    "explore.CodeExplorer.pick": call(CODES.pick, image=1),
+    "explore.CodeExplorer.show_image": call(CODES.show_image, image=1),
     "explore.MaskExplorer": call(
         explore.MaskExplorer, samplers={"a": Triangular()}, most=4, seed=0
     ),
@@ -554,7 +554,7 @@ CALLS: dict[str, Call] = {
         class_names=("a", "b"),
         widths=(1, 2),
     ),
-    "explore.WidthComparison.pick": call(COMPARISON.pick, image=1),
+    "explore.WidthComparison.show_image": call(COMPARISON.show_image, image=1),
     "figures.autoencoder_figure": call(
         figures.autoencoder_figure,
         originals=pictures(),

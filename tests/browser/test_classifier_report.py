@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from tests.browser import lab
 from vsnn_lab import MLP, Width
 from vsnn_lab.explore import ClassifierExplorer
-from vsnn_lab.explore.portable import MIME, portable
+from vsnn_lab.explore.instrument import MIME, instrument_data
 from vsnn_lab.headless.report import build_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -47,7 +47,7 @@ def captions_of(explorer) -> list[str]:
 
 def test_in_a_report_the_slider_moves_predictions_matrix_and_read_outs(chromium, tmp_path):
     explorer = untrained()
-    told = new_output("display_data", {"text/plain": "explorer", MIME: portable(explorer)})
+    told = new_output("display_data", {"text/plain": "explorer", MIME: instrument_data(explorer)})
     path = tmp_path / "one.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("explorer", outputs=[told])]), path)
     build_report([path], tmp_path / "site")

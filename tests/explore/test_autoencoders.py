@@ -250,7 +250,7 @@ def test_widths_outside_the_knob_are_refused(model, images, widths, error, messa
 def test_an_image_that_there_is_not_is_refused(codes, comparison, image):
     for explorer in (codes, comparison):
         with pytest.raises((ValueError, TypeError), match="image must"):
-            explorer.pick(image)
+            explorer.show_image(image)
 
 
 def test_a_model_without_a_decoder_is_refused(model, images):

@@ -13,10 +13,10 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from vsnn_lab import MLP, Width, extract, width_sweep
-from vsnn_lab.explore import ClassifierExplorer, take_home
+from vsnn_lab.explore import ClassifierExplorer, save_submodel
 from vsnn_lab.explore.budget_box import BudgetBox
-from vsnn_lab.explore.portable import portable
-from vsnn_lab.explore.predictions import choose_samples, settled_at
+from vsnn_lab.explore.instrument import instrument_data
+from vsnn_lab.explore.predictions import choose_samples, settling_widths
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.metrics import accuracy
 
@@ -172,7 +172,7 @@ class TestSamples:
     def test_a_sample_settles_where_its_last_other_prediction_ends(self):
         generator = np.random.default_rng(0)
         predictions = generator.integers(0, 2, (9, 40))
-        for settled, column in zip(settled_at(predictions), predictions.T, strict=True):
+        for settled, column in zip(settling_widths(predictions), predictions.T, strict=True):
             expected = 9
             while expected > 1 and column[expected - 2] == column[-1]:
                 expected -= 1
@@ -347,7 +347,7 @@ class TestSaving:
         assert "not saved: " in explorer.status.value
 
     def test_a_network_that_deviates_is_not_saved(self, explorer, monkeypatch):
-        monkeypatch.setattr(take_home, "verify_extraction", lambda *_: 0.1)
+        monkeypatch.setattr(save_submodel, "verify_extraction", lambda *_: 0.1)
         with pytest.raises(ValueError, match=r"to 1.0e-05, got a deviation of 0.1 at width 16"):
             explorer.save()
         assert "not saved: model must agree" in explorer.status.value
@@ -366,17 +366,17 @@ class TestSaving:
         def fail(*_, **__):
             raise ValueError("no such operator")
 
-        monkeypatch.setattr(take_home, "export_onnx", fail)
+        monkeypatch.setattr(save_submodel, "export_onnx", fail)
         with pytest.raises(ValueError, match="no such operator"):
             explorer.save()
         assert "saved classifier-width-16.safetensors" in explorer.status.value
         assert "then: no such operator" in explorer.status.value
 
 
-class TestPortable:
+class TestInstrumentData:
     def test_every_width_has_what_the_live_widget_shows(self, explorer):
         explorer.slider.value = 5
-        data = portable(explorer)
+        data = instrument_data(explorer)
         assert json.loads(json.dumps(data, allow_nan=False)) == data
         assert data["widths"] == list(range(1, STEPS + 1))
         assert data["picture"] is None
@@ -400,7 +400,7 @@ class TestPortable:
         explorer = ClassifierExplorer(
             model, images, torch.arange(300) % 10, inputs=images.flatten(1)
         )
-        data = portable(explorer)
+        data = instrument_data(explorer)
         assert len(data["widths"]) == 256
         assert len(json.dumps(data)) < 2.5e6
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from vsnn_lab import figures
 from vsnn_lab.figures.diverging import COLORSCALE, colorize
+from vsnn_lab.figures.images import GAP
 from vsnn_lab.figures.panels import panels_figure, show_panels
-from vsnn_lab.figures.tiles import GAP
 
 COUNT, HEIGHT, WIDTH = 3, 4, 5
 

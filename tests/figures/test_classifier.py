@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from vsnn_lab.figures import classifier_figure
-from vsnn_lab.figures.captioned import PictureGrid
 from vsnn_lab.figures.classifier import show_predictions
+from vsnn_lab.figures.picture_grid import PictureGrid
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.metrics import accuracy
 
@@ -80,7 +80,7 @@ def test_pictures_of_any_size_and_their_captions_stay_in_the_box(shape):
     scale = 370 / (grid.x_range[1] - grid.x_range[0])
     assert 338 / (grid.y_range[0] - grid.y_range[1]) == pytest.approx(scale)
     assert max(grid.x) + shape[2] / 2 <= grid.x_range[1] + 1e-9
-    assert max(grid.below) <= grid.y_range[0] + grid.shift
+    assert max(grid.caption_y) <= grid.y_range[0] + grid.caption_gap
     assert grid.canvas.shape[0] <= grid.y_range[0] + 0.5 + 1e-9
 
 

@@ -5,8 +5,8 @@ import torch
 
 from vsnn_lab import Triangular, figures, prefix_mask
 from vsnn_lab.figures import style
-from vsnn_lab.figures.autoencoder import move
-from vsnn_lab.figures.images import mosaic, png, row_centers, to_bytes
+from vsnn_lab.figures.autoencoder import show_width
+from vsnn_lab.figures.images import mosaic, png, tile_centers, to_bytes
 from vsnn_lab.figures.masks import show_mask
 from vsnn_lab.measure.ablation import WidthSweep
 
@@ -30,7 +30,7 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.INK, style.HERE])
+@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.TEXT_COLOR, style.POINTER])
 def test_every_colour_stands_out_by_three_to_one_on_white_and_on_black_pages(color):
     light = 1.05 / (luminance(color) + 0.05)
     dark = (luminance(color) + 0.05) / (luminance("#111111") + 0.05)
@@ -95,7 +95,7 @@ def test_a_mosaic_puts_each_reconstruction_below_its_original():
         assert (canvas[top : top + 4, left : left + 5, :3] == index).all()
         assert (canvas[top + 6 : top + 10, left : left + 5, :3] == index + 100).all()
     assert canvas[..., 3].sum() == 255 * 6 * 20
-    assert row_centers(3, 4, 2) == [1.5, 7.5, 13.5, 19.5]
+    assert tile_centers(4, 4) == [1.5, 7.5, 13.5, 19.5]
 
 
 def test_a_mosaic_of_unequal_shapes_is_refused():
@@ -107,7 +107,7 @@ def test_a_move_equals_a_figure_drawn_there(sweep):
     originals = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
     moved = figures.autoencoder_figure(originals, originals // 2, sweep, 8, pca={1: 1.0})
     drawn = figures.autoencoder_figure(originals, originals // 4, sweep, 3, pca={1: 1.0})
-    move(moved, png(mosaic(originals, originals // 4, 5)), sweep, 3)
+    show_width(moved, png(mosaic(originals, originals // 4, 5)), sweep, 3)
     assert moved.to_plotly_json() == drawn.to_plotly_json()
 
 

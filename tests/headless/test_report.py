@@ -13,7 +13,7 @@ from nbformat.v4 import (
     new_output,
 )
 
-from vsnn_lab.explore.portable import portable
+from vsnn_lab.explore.instrument import instrument_data
 from vsnn_lab.headless.report import build_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -192,7 +192,7 @@ def test_an_instrument_has_a_slider_over_all_its_widths(tmp_path, explorer):
     for name, (number, _) in explorer.read_out(5).items():
         assert f'data-readout="{name}">{number}</dd>' in page
     stored = re.search(r"data-widths>(.*?)</script>", page)[1]
-    assert json.loads(stored)["pictures"] == portable(explorer)["pictures"]
+    assert json.loads(stored)["pictures"] == instrument_data(explorer)["pictures"]
     assert front.count("data-figure") == 1
     assert "data-instrument" not in front
 

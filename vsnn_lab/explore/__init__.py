@@ -10,9 +10,9 @@ May import ``_basics``, ``widths``, ``samplers``, ``data``, ``networks``, ``meas
 from vsnn_lab.explore.autoencoder import AutoencoderExplorer
 from vsnn_lab.explore.classifier import ClassifierExplorer
 from vsnn_lab.explore.codes import CodeExplorer
-from vsnn_lab.explore.compare_runs import RunsExplorer
-from vsnn_lab.explore.comparison import WidthComparison
 from vsnn_lab.explore.masks import MaskExplorer
+from vsnn_lab.explore.runs import RunsExplorer
+from vsnn_lab.explore.width_comparison import WidthComparison
 
 __all__ = [
     "AutoencoderExplorer",

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
 import torch
@@ -12,20 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab import data
-from vsnn_lab._basics.checks import check_int, check_path, check_tensor
-from vsnn_lab.explore.controls import ReadOuts, WidthSlider
-from vsnn_lab.explore.figure_box import FigureBox
-from vsnn_lab.explore.portable import Portable
+from vsnn_lab._basics.checks import check_int, check_path
+from vsnn_lab.explore.evaluation import check_image_batch, evaluate
+from vsnn_lab.explore.instrument import Instrument
 from vsnn_lab.export.weights import save_weights
-from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, move
+from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, show_width
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import mosaic, png, to_bytes
-from vsnn_lab.measure.ablation import WidthSweep, kept_mode, width_sweep
+from vsnn_lab.measure.ablation import WidthSweep, width_sweep
 from vsnn_lab.measure.costs import count_parameters
 from vsnn_lab.widths import at_width, single_control
 
 
-class AutoencoderExplorer(Portable, FigureBox):
+class AutoencoderExplorer(Instrument):
     """An instrument for one autoencoder: slider, pictures, error curve, read-outs.
 
     Everything is computed when it is made (and, for the pictures, when new ones are asked for): the
@@ -62,55 +60,23 @@ class AutoencoderExplorer(Portable, FigureBox):
         folder: str | Path | None = None,
     ) -> None:
         self.steps = single_control(model).steps
-        check_images(images, getattr(model, "shape", None))
+        check_image_batch(images, getattr(model, "shape", None))
         self.model, self.images, self.pca = model, images, check_curve("pca", pca)
         self.shown = min(check_int("shown", shown), len(images))
-        seed = check_int("seed", seed, 0)
-        if folder is None:
-            folder = data.data_root() / "submodels"
+        self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
+        folder = data.data_root() / "submodels" if folder is None else folder
         self.folder = check_path("folder", folder)
         if sweep is None:
             sweep = width_sweep(model, F.mse_loss, (images, images))
-        self.sweep = check_sweep(sweep)
-        if list(self.sweep.widths) != list(range(1, self.steps + 1)):
-            raise ValueError(f"sweep must hold every width 1..{self.steps}, got {sweep.widths}")
+        self.sweep = check_sweep(sweep, self.steps)
         self.parameters = [count_parameters(model, w) for w in range(1, self.steps + 1)]
-        self._generator = torch.Generator().manual_seed(seed)
-
-        self.slider = WidthSlider(self.steps, description="code units")
-        self.read_outs = ReadOuts()
-        self.status = widgets.HTML()
-        self.new_button = widgets.Button(description="New images", icon="refresh")
-        self.save_button = widgets.Button(
-            description="Extract this width and save", icon="scissors", layout={"width": "250px"}
-        )
-        self._draw()
-        self.figure = go.FigureWidget(self.static_figure())
-        self.show(self.width)
-        self.slider.observe(lambda change: self.show(change.new), "value")
-        self.new_button.on_click(lambda button: self.new_images())
-        self.save_button.on_click(lambda button: self.save())
-        buttons = widgets.HBox(
-            [self.new_button, self.save_button, self.status], layout={"align_items": "center"}
-        )
-        super().__init__(
-            [self.slider, self.figure, self.read_outs, buttons], layout={"max_width": "1016px"}
-        )
-
-    @property
-    def width(self) -> int:
-        """The width shown."""
-        return self.slider.value
-
-    def show(self, width: int) -> None:
-        """Put pictures, marker and read-outs to a width: the slider's callback, look-ups only."""
-        self.move_figure(self.figure, width)
-        self.read_outs.show(self.read_out(width))
+        self._choose_images()
+        super().__init__(self.steps, "code units")
 
     def move_figure(self, figure: go.Figure, width: int) -> None:
         """Put the figure, or one like it, to a width."""
         width = check_int("width", width, 1, self.steps)
-        move(figure, self._pictures[width - 1], self.sweep, width)
+        show_width(figure, self._pictures[width - 1], self.sweep, width)
 
     def read_out(self, width: int) -> dict[str, tuple[str, str]]:
         """Return what the read-outs say at a width: number and small print by name."""
@@ -129,7 +95,7 @@ class AutoencoderExplorer(Portable, FigureBox):
     def new_images(self) -> None:
         """Show other images, at the same width."""
         self.status.value = ""
-        self._draw()
+        self._choose_images()
         self.show(self.width)
 
     def save(self) -> Path:
@@ -152,40 +118,19 @@ class AutoencoderExplorer(Portable, FigureBox):
             originals, reconstructions[self.width - 1], self.sweep, self.width, pca=self.pca
         )
 
-    def _draw(self) -> None:
+    def _choose_images(self) -> None:
         """Choose images and compute their pictures at every width."""
         chosen = torch.randperm(len(self.images), generator=self._generator)[: self.shown]
         originals = self.images[chosen]
-        device = next(self.model.parameters()).device
         rebuilt = []
-        with kept_mode(self.model), torch.no_grad():
-            self.model.eval()
-            for width in range(1, self.steps + 1):
-                with at_width(self.model, width):
-                    output = self.model(originals.to(device))
-                if not isinstance(output, Tensor) or output.shape != originals.shape:
-                    raise ValueError(
-                        f"model must return images of shape {tuple(originals.shape)}, got "
-                        f"{getattr(output, 'shape', output)!r}"
-                    )
-                rebuilt.append(to_bytes(output))
+        for width in range(1, self.steps + 1):
+            with at_width(self.model, width):
+                output = evaluate(self.model, originals)
+            if not isinstance(output, Tensor) or output.shape != originals.shape:
+                raise ValueError(
+                    f"model must return images of shape {tuple(originals.shape)}, got "
+                    f"{getattr(output, 'shape', output)!r}"
+                )
+            rebuilt.append(to_bytes(output))
         self._bytes = to_bytes(originals), np.stack(rebuilt)
         self._pictures = [png(mosaic(self._bytes[0], pictures, COLUMNS)) for pictures in rebuilt]
-
-
-def check_images(images: Tensor, shape: tuple[int, ...] | None) -> None:
-    """Refuse what is not a batch of images; ``shape`` is that of one, where the model tells it."""
-    check_tensor("images", images)
-    if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
-        raise ValueError(
-            f"model must take images of shape (1 or 3, height, width), got {tuple(shape)}"
-        )
-    wanted = ", ".join(map(str, shape or ("1 or 3", "height", "width")))
-    fits = images.dim() == 4 and tuple(images.shape[1:]) == tuple(shape or images.shape[1:])
-    if not fits or images.shape[1] not in (1, 3) or images.numel() == 0:
-        raise ValueError(f"images must have shape (n, {wanted}), got {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise ValueError(f"images must be floats in [0, 1], got {images.dtype}")
-    low, high = (value.item() for value in images.aminmax())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"images must be floats in [0, 1], got {images.dtype} in [{low}, {high}]")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import ipywidgets as widgets
 import numpy as np
 
+from vsnn_lab.explore.controls import unobserved
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.budgets import choose_width
 
@@ -47,28 +48,27 @@ class BudgetBox(widgets.HBox):
         self.timed = WidthSweep(
             "accuracy", timed, self.sweep.values[timed - 1], sweep.steps, **costs
         )
-        self._callback: Callable[[], object] | None = None
-        self._silent = False
+        self._callback: Callable[[], object] = lambda: None
         self.kind = widgets.Dropdown(
             options=_LABELS.items(), description="budget", layout={"width": "270px"}
         )
         # Told at Enter or when it is left, not with every digit on the way.
-        self.number = widgets.FloatText(
-            value=self._own("parameters"), continuous_update=False, layout={"width": "120px"}
-        )
+        self.number = widgets.FloatText(continuous_update=False, layout={"width": "120px"})
+        self.number.value = self._starting_number(self.kind.value)
         self.button = widgets.Button(
             description="Go", tooltip="Move the slider to this width", layout={"width": "52px"}
         )
-        self.rule = widgets.HTML(self._rule(), layout={"flex": "1 1 auto"})
-        self.kind.observe(lambda change: self._switch(), "value")
-        self.number.observe(lambda change: self._ask(), "value")
-        self.button.on_click(lambda button: self._ask())
+        self.rule = widgets.HTML(layout={"flex": "1 1 auto"})
+        self._show_rule()
+        self.kind.observe(self._change_kind, "value")
+        self.number.observe(self._submit, "value")
+        self.button.on_click(self._submit)
         super().__init__(
             [self.kind, self.number, self.button, self.rule],
             layout={"align_items": "center", "width": "100%", "overflow": "hidden"},
         )
 
-    def on_ask(self, callback: Callable[[], object]) -> None:
+    def on_submit(self, callback: Callable[[], object]) -> None:
         """Call something whenever a budget is asked for."""
         self._callback = callback
 
@@ -82,47 +82,43 @@ class BudgetBox(widgets.HBox):
         kind, number = self.kind.value, self.number.value
         if kind == "accuracy":
             width = choose_width(self.sweep, min_metric=round(number / _PERCENT, _DECIMALS))
-            return width, f"the first to reach {number:g} %, with {self._has(kind, width)}"
+            return width, f"the first to reach {number:g} %, with {self._describe(kind, width)}"
         sweep = self.timed if kind == "latency_ms" else self.sweep
         width = choose_width(sweep, **{f"max_{kind}": number})
-        return width, f"the last with {self._has(kind, width)}, within {number:,.10g}"
+        return width, f"the last with {self._describe(kind, width)}, within {number:,.10g}"
 
-    def nearest(self, width: int) -> int:
+    def nearest_timed(self, width: int) -> int:
         """Return the timed width that is nearest to a width."""
         return min(self.timed.widths.tolist(), key=lambda timed: abs(timed - width))
 
-    def _has(self, kind: str, width: int) -> str:
+    def _describe(self, kind: str, width: int) -> str:
         if kind == "accuracy":
             return f"{self.sweep.at(width):.2%}"
         if kind == "latency_ms":
             return f"{self.timed.cost(kind, width):.3f} ms"
         return f"{self.sweep.cost(kind, width):,} {'MACs' if kind == 'macs' else kind}"
 
-    def _own(self, kind: str) -> float:
+    def _starting_number(self, kind: str) -> float:
         """Return what the width shown has, rounded to a number that it still meets."""
         if kind == "accuracy":
             return math.floor(round(self.sweep.at(self.width) * 1e4, 2)) / _PERCENT
         if kind == "latency_ms":
-            return math.ceil(self.timed.cost(kind, self.nearest(self.width)) * 1000) / 1000
+            return math.ceil(self.timed.cost(kind, self.nearest_timed(self.width)) * 1000) / 1000
         return float(self.sweep.cost(kind, self.width))
 
-    def _ask(self) -> None:
-        if self._callback is not None and not self._silent:
-            self._callback()
+    def _submit(self, event: object) -> None:
+        self._callback()
 
-    def _switch(self) -> None:
+    def _change_kind(self, change: object) -> None:
         """Start another kind of budget with what the width shown has, and move nothing."""
-        self._silent = True
-        try:
-            self.number.value = self._own(self.kind.value)
-        finally:
-            self._silent = False
-        self.rule.value = self._rule()
+        with unobserved(self.number, self._submit):
+            self.number.value = self._starting_number(self.kind.value)
+        self._show_rule()
 
-    def _rule(self) -> str:
+    def _show_rule(self) -> None:
         text = "takes the largest width within it"
         if self.kind.value == "latency_ms":
             text = f"takes the largest within it of the {len(self.timed.widths)} widths timed"
         if self.kind.value == "accuracy":
             text = "takes the smallest width that reaches it"
-        return f'<span style="font-size:11px;opacity:.72">{text}</span>'
+        self.rule.value = f'<span style="font-size:11px;opacity:.72">{text}</span>'

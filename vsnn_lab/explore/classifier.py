@@ -5,7 +5,6 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
 import torch
@@ -14,33 +13,37 @@ from tqdm.auto import tqdm
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
-from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.budget_box import BudgetBox
-from vsnn_lab.explore.controls import ReadOuts, WidthSlider, log2_positions
-from vsnn_lab.explore.figure_box import FigureBox
-from vsnn_lab.explore.portable import Portable
+from vsnn_lab.explore.controls import log2_positions
+from vsnn_lab.explore.evaluation import check_image_batch, to_device_of
+from vsnn_lab.explore.instrument import Instrument
 from vsnn_lab.explore.predictions import (
     choose_samples,
     confusion_matrices,
     count_classes,
     name_classes,
     predict,
-    settled_at,
+    settling_widths,
 )
-from vsnn_lab.explore.take_home import Saved, take_home
-from vsnn_lab.figures.classes import check_accuracies, check_share, check_shares
+from vsnn_lab.explore.save_submodel import SavedSubmodel, save_submodel
+from vsnn_lab.figures.checks import (
+    check_accuracies,
+    check_class_names,
+    check_classes,
+    check_share,
+    check_shares,
+)
 from vsnn_lab.figures.classifier import MOST_SHOWN, PERCENT, classifier_figure, show_predictions
 from vsnn_lab.figures.images import to_bytes
-from vsnn_lab.figures.scatter import check_class_names, check_labels
 from vsnn_lab.measure.ablation import WidthSweep
-from vsnn_lab.measure.costs import Latency, count_macs_by_width, count_parameters, measure_latency
+from vsnn_lab.measure.costs import count_macs_by_width, count_parameters, measure_latency
 from vsnn_lab.widths import single_control
 
 _VERIFIED = 100  # inputs that an extracted network is verified on
 _REPEATS = 20  # forwards timed at a width
 
 
-class ClassifierExplorer(Portable, FigureBox):
+class ClassifierExplorer(Instrument):
     """An instrument for one classifier: slider, predictions, accuracy, confusion, costs, budgets.
 
     Everything is computed when it is made: all predictions at every width, costs, and the latency
@@ -98,7 +101,7 @@ class ClassifierExplorer(Portable, FigureBox):
         folder: str | Path | None = None,
     ) -> None:
         self.steps = single_control(model).steps
-        check_images(images, None)
+        check_image_batch(images, None)
         self.model, self.images = model, images
         self.inputs = images if inputs is None else check_rows("inputs", inputs)
         if len(self.inputs) != len(images):
@@ -107,7 +110,7 @@ class ClassifierExplorer(Portable, FigureBox):
                 f"{len(self.inputs)}"
             )
         names = None if class_names is None else check_class_names(class_names)
-        self.labels = check_labels(labels, len(images), names)
+        self.labels = check_classes("labels", labels, len(images), names)
         self.shown = min(check_int("shown", shown, 1, MOST_SHOWN), len(images))
         timed = min(check_int("timed", timed), len(images))
         self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
@@ -116,64 +119,42 @@ class ClassifierExplorer(Portable, FigureBox):
         self.dedicated = check_shares("dedicated", dedicated)
         for width in self.dedicated:
             check_int("each width of dedicated", width, 1, self.steps)
-        self.plain = None if plain is None else check_share("plain", plain)
+        self.plain = check_share("plain", plain)
         if sweep is not None:
-            check_accuracies(sweep)
-            if list(sweep.widths) != list(range(1, self.steps + 1)):
-                raise ValueError(f"sweep must hold every width 1..{self.steps}, got {sweep.widths}")
+            check_accuracies(sweep, self.steps)
         classes = count_classes(model, self.inputs)
         self.class_names = name_classes(names, self.labels, classes)
 
         self.predictions = predict(model, self.inputs, classes)
         self.confusion = confusion_matrices(self.predictions, self.labels, classes)
         self.flips = (self.predictions != self.predictions[-1]).sum(1)
-        self._settled = settled_at(self.predictions)
-        self.sweep = self._costed(sweep)
-        self.latency = self._timed(timed)
+        self._settling_widths = settling_widths(self.predictions)
+        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
+        if sweep is None:
+            accuracies = (self.predictions == self.labels).mean(1)
+            sweep = WidthSweep("accuracy", np.arange(1, self.steps + 1), accuracies, self.steps)
+        widths, sample = sweep.widths.tolist(), to_device_of(model, self.inputs[:1])
+        parameters = np.array([count_parameters(model, width) for width in widths])
+        macs = np.array(count_macs_by_width(model, widths, sample))
+        self.sweep = replace(sweep, parameters=parameters, macs=macs)
+        some = to_device_of(model, self.inputs[:timed])
+        bar = tqdm(log2_positions(self.steps), desc="latency", delay=2)
+        self.latency = {w: measure_latency(model, w, some, repeats=_REPEATS) for w in bar}
 
-        self.slider = WidthSlider(self.steps, description="width")
-        self.read_outs = ReadOuts()
         self.budget = BudgetBox(self.sweep, {w: t.median_ms for w, t in self.latency.items()})
-        self.status = widgets.HTML(layout={"flex": "1 1 auto"})
-        self.new_button = widgets.Button(
-            description="New images", icon="refresh", layout={"flex": "0 0 auto"}
-        )
-        self.save_button = widgets.Button(
-            description="Extract this width and save",
-            icon="scissors",
-            layout={"width": "250px", "flex": "0 0 auto"},
-        )
-        self._choose()
-        self.figure = go.FigureWidget(self.static_figure())
-        self.show(self.width)
-        self.slider.observe(lambda change: self.show(change.new), "value")
-        self.budget.on_ask(self.to_budget)
-        self.new_button.on_click(lambda button: self.new_images())
-        self.save_button.on_click(lambda button: self.save())
-        buttons = widgets.HBox(
-            [self.new_button, self.save_button, self.status], layout={"align_items": "center"}
-        )
-        super().__init__(
-            [self.slider, self.figure, self.read_outs, self.budget, buttons],
-            layout={"max_width": "1016px"},
-        )
-
-    @property
-    def width(self) -> int:
-        """The width shown."""
-        return self.slider.value
+        self.budget.on_submit(self.to_budget)
+        super().__init__(self.steps, "width", [self.budget])
 
     def show(self, width: int) -> None:
         """Put figure and read-outs to a width: the slider's callback, look-ups only."""
-        self.move_figure(self.figure, width)
-        self.read_outs.show(self.read_out(width))
+        super().show(width)
         self.budget.width = width
-        self._say("")  # what was said was about another width
+        self._write_status("")  # what it said was about another width
 
     def move_figure(self, figure: go.Figure, width: int) -> None:
         """Put the figure, or one like it, to a width."""
         width = check_int("width", width, 1, self.steps)
-        show_predictions(figure, *self._told(width), self.sweep, width, self.class_names)
+        show_predictions(figure, *self._classes_at(width), self.sweep, width, self.class_names)
 
     def read_out(self, width: int) -> dict[str, tuple[str, str]]:
         """Return what the read-outs say at a width: number and small print by name."""
@@ -184,8 +165,9 @@ class ClassifierExplorer(Portable, FigureBox):
             for kind in ("parameters", "macs")
         ]
         counts = [(f"{cost:,}", f"{cost / most:.1%} of full width") for cost, most in costs]
-        timed = self.budget.nearest(width)
-        latency = self.latency[timed]
+        timed = self.budget.nearest_timed(width)
+        latency, flips = self.latency[timed], self.flips[width - 1]
+        milliseconds = f"{latency.median_ms:.3f} ms"
         threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
         where = threads if latency.device == "cpu" else latency.device
         return {
@@ -194,24 +176,18 @@ class ClassifierExplorer(Portable, FigureBox):
             "against full width": (f"{accuracy - full:+.2f}", f"points; full: {full:.2f} %"),
             "parameters": counts[0],
             "MACs a sample": counts[1],
-            f"latency, batch {latency.batch}": (
-                f"{latency.median_ms:.3f} ms",
-                f"width {timed}, {where}",
-            ),
-            "flips vs full width": (
-                f"{self.flips[width - 1]:,}",
-                f"of {len(self.labels):,} images",
-            ),
+            f"latency, batch {latency.batch}": (milliseconds, f"width {timed}, {where}"),
+            "flips vs full width": (f"{flips:,}", f"of {len(self.labels):,} images"),
         }
 
     def new_images(self) -> None:
         """Show other samples, at the same width."""
-        self._choose()
+        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
         shown = self.static_figure()
         with self.figure.batch_update():
             self.figure.data[0].source = shown.data[0].source
             self.move_figure(self.figure, self.width)
-        self._say("")
+        self._write_status("")
 
     def to_budget(self) -> int | None:
         """Move to the width that the budget box asks for; return it, or None if there is none.
@@ -221,10 +197,10 @@ class ClassifierExplorer(Portable, FigureBox):
         try:
             width, has = self.budget.choose()
         except (TypeError, ValueError) as error:
-            self._say(f"{error}")
+            self._write_status(f"{error}")
             return None
         self.slider.value = width
-        self._say(f"width {width} of {self.steps}: {has}")
+        self._write_status(f"width {width} of {self.steps}: {has}")
         return width
 
     def save(self) -> tuple[Path, ...]:
@@ -233,22 +209,22 @@ class ClassifierExplorer(Portable, FigureBox):
         These are weights as safetensors and, where onnx is installed, the network as ONNX. What
         goes wrong is said in the status line and raised.
         """
-        width, saved = self.width, Saved()
-        self._say(f"saving width {width} …")
+        width, saved = self.width, SavedSubmodel()
+        self._write_status(f"saving width {width} …")
         stem = self.folder / f"classifier-width-{width}"
         try:
-            take_home(self.model, width, stem, self.inputs[:_VERIFIED], saved)
+            save_submodel(self.model, width, stem, self.inputs[:_VERIFIED], saved)
         except Exception as error:
-            self._say(f"{saved}; then: {error}" if saved.files else f"not saved: {error}")
+            self._write_status(f"{saved}; then: {error}" if saved.files else f"not saved: {error}")
             raise
-        self._say(f"{saved}")
+        self._write_status(f"{saved}")
         return saved.files
 
     def static_figure(self) -> go.Figure:
         """Return what the instrument shows as a figure for headless runs, reports and print."""
         return classifier_figure(
             to_bytes(self.images[self.chosen]),
-            *self._told(self.width),
+            *self._classes_at(self.width),
             self.sweep,
             self.width,
             self.class_names,
@@ -256,37 +232,11 @@ class ClassifierExplorer(Portable, FigureBox):
             plain=self.plain,
         )
 
-    def _told(self, width: int) -> tuple[np.ndarray, ...]:
+    def _classes_at(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return classes of the samples shown (true, predicted, at full width) and confusion."""
-        predicted, at_full = self.predictions[width - 1], self.predictions[-1]
-        of_shown = (each[self.chosen] for each in (self.labels, predicted, at_full))
-        return *of_shown, self.confusion[width - 1]
+        chosen, predicted, full = self.chosen, self.predictions[width - 1], self.predictions[-1]
+        return self.labels[chosen], predicted[chosen], full[chosen], self.confusion[width - 1]
 
-    def _choose(self) -> None:
-        self.chosen = choose_samples(self._settled, self.shown, self._generator)
-
-    def _costed(self, sweep: WidthSweep | None) -> WidthSweep:
-        """Return accuracy and costs at every width."""
-        widths = np.arange(1, self.steps + 1)
-        if sweep is None:
-            values = (self.predictions == self.labels).mean(1)
-            sweep = WidthSweep("accuracy", widths, values, self.steps)
-        parameters = [count_parameters(self.model, width) for width in widths.tolist()]
-        sample = self._on_device(self.inputs[:1])
-        macs = count_macs_by_width(self.model, widths.tolist(), sample)
-        return replace(sweep, parameters=np.array(parameters), macs=np.array(macs))
-
-    def _timed(self, images: int) -> dict[int, Latency]:
-        """Time a forward of some images, at widths evenly spaced in log2."""
-        some = self._on_device(self.inputs[:images])
-        bar = tqdm(log2_positions(self.steps), desc="latency", delay=2)
-        return {w: measure_latency(self.model, w, some, repeats=_REPEATS) for w in bar}
-
-    def _on_device(self, inputs: Tensor) -> Tensor:
-        return inputs.to(next(self.model.parameters(), inputs).device)
-
-    def _say(self, text: str) -> None:
+    def _write_status(self, text: str) -> None:
         line = '<div style="font-size:12px;line-height:1.3;overflow-wrap:anywhere">{}</div>'
-        said = line.format(escape(text)) if text else ""
-        if self.status.value != said:
-            self.status.value = said
+        self.status.value = line.format(escape(text)) if text else ""

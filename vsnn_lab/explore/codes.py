@@ -1,6 +1,7 @@
 """Move the units of an image's code and watch what is decoded."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -8,14 +9,14 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.explore.autoencoder import check_images
-from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab._basics.checks import check_int
+from vsnn_lab.explore.controls import ReadOuts, WidthSlider, unobserved
+from vsnn_lab.explore.evaluation import check_image_batch, evaluate, to_floats
 from vsnn_lab.explore.figure_box import FigureBox
-from vsnn_lab.explore.pick import ImagePicker, check_index, floats
+from vsnn_lab.explore.image_picker import ImagePicker
 from vsnn_lab.explore.unit_slider import UnitSlider
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
-from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.widths import at_width, single_control
 
 MOST_UNITS = 8  # sliders; more would not fit on the screen, and the first units do most
@@ -65,7 +66,7 @@ class CodeExplorer(FigureBox):
                     f"model must have the children encoder and decoder, got "
                     f"{type(model).__name__} without {child}"
                 )
-        check_images(images, getattr(model, "shape", None))
+        check_image_batch(images, getattr(model, "shape", None))
         self.model, self.images = model, images
         self.picker = ImagePicker(len(images), labels, class_names)
         self.width = WidthSlider(self.steps, description="code units")
@@ -73,23 +74,26 @@ class CodeExplorer(FigureBox):
         self.units = [
             UnitSlider(f"unit {unit}", *ends) for unit, ends in enumerate(self._ranges, 1)
         ]
+        for slider in self.units:
+            slider.observe(self._move_unit, "value")
         self.button = widgets.Button(
             description="Back to the image's own code", icon="undo", layout={"width": "250px"}
         )
         self.read_outs = ReadOuts()
-        self._moved: dict[int, float] = {}  # by position among the sliders
-        self._quiet = False
+        self._moved_units: dict[int, float] = {}  # by position among the sliders
         self._image = 0
         self._encode()
-        self._varies = self._varying()
+        with at_width(model, 1):
+            narrow = evaluate(model, images[:1], model.get_submodule("encoder"))[0].cpu()
+        # Whether a unit's value depends on the width, as where hidden layers vary too.
+        own = self._own_code[: len(narrow)]
+        self._code_varies = not torch.allclose(narrow, own, atol=1e-6)
         self._decode()
         self.figure = go.FigureWidget(self.static_figure())
         self.read_outs.show(self.read_out())
-        self.picker.observe(lambda change: self.pick(change.new), "value")
-        self.width.observe(lambda change: self.resize(), "value")
-        self.button.on_click(lambda button: self.back())
-        for index, slider in enumerate(self.units):
-            slider.observe(lambda change, index=index: self._move(index, change.new), "value")
+        self.picker.observe(lambda change: self.show_image(change.new), "value")
+        self.width.observe(lambda change: self.change_width(), "value")
+        self.button.on_click(lambda button: self.restore_code())
         grid = widgets.GridBox(
             self.units, layout={"grid_template_columns": "50% 50%", "width": "100%"}
         )
@@ -98,35 +102,33 @@ class CodeExplorer(FigureBox):
             layout={"max_width": "1016px"},
         )
 
-    def pick(self, image: int) -> None:
+    def show_image(self, image: int) -> None:
         """Show another image and its own code: the picker's callback.
 
         Args:
             image: Its index.
         """
-        self._image = check_index(image, len(self.images))
-        self._moved.clear()
+        self._image = check_int("image", image, 0, len(self.images) - 1)
+        self._moved_units.clear()
         self._encode()
         self.show()
 
-    def resize(self) -> None:
+    def change_width(self) -> None:
         """Keep as many units as the width slider says, moved ones moved: its callback."""
-        if self._varies:
+        if self._code_varies:
             self._ranges[: self.width.value] = self._percentiles()
         self._encode()
         self.show()
 
-    def back(self) -> None:
+    def restore_code(self) -> None:
         """Return to the image's own code: the button's callback."""
-        self._moved.clear()
-        self._set()
-        self.show()
+        self.show_image(self._image)
 
     @property
     def code(self) -> Tensor:
         """The code that is decoded, shape (units at this width,)."""
-        code = self._own.clone()
-        for index, value in self._moved.items():
+        code = self._own_code.clone()
+        for index, value in self._moved_units.items():
             if index < len(code):
                 code[index] = value
         return code
@@ -141,12 +143,13 @@ class CodeExplorer(FigureBox):
         """Return what the read-outs say: number and small print by name."""
         original, own, moved = self._pictures
         errors = [((each - original) ** 2).mean() * MSE_SCALE for each in (own, moved)]
-        units = [str(index + 1) for index in (self.code != self._own).nonzero().flatten().tolist()]
+        moved_units = (self.code != self._own_code).nonzero().flatten().tolist()
+        names = ["unit" if len(moved_units) == 1 else "units", *(f"{i + 1}" for i in moved_units)]
         change = np.abs(moved - own).mean() * MSE_SCALE
         return {
-            "image": (f"{self._image}", self.picker.name or f"of {len(self.images):,}"),
+            "image": (f"{self._image}", self.picker.class_name or f"of {len(self.images):,}"),
             "code units kept": (f"{self.width.value}", f"of {self.steps}"),
-            "units moved": (f"{len(units)}", _listed(units)),
+            "units moved": (f"{len(moved_units)}", " ".join(names) if moved_units else "none"),
             "MSE × 1000, own": (f"{errors[0]:.2f}", "per pixel, this image"),
             "MSE × 1000, moved": (f"{errors[1]:.2f}", "per pixel, this image"),
             "change × 1000": (f"{change:.1f}", "mean absolute, per pixel"),
@@ -156,26 +159,16 @@ class CodeExplorer(FigureBox):
         """Return what the instrument shows as a figure for headless runs, reports and print."""
         return panels_figure(self._pictures, _TITLES, _LIMIT)
 
-    def _move(self, index: int, value: float) -> None:
-        if not self._quiet:
-            self._moved[index] = value
-            self.show()
-
-    def _set(self) -> None:
-        """Put the sliders to the code, in silence."""
-        code = self.code.tolist()
-        self._quiet = True
-        for index, slider in enumerate(self.units):
-            if index < len(code):
-                slider.put(*self._ranges[index], float(self._own[index]), code[index])
-            slider.disabled = index >= len(code)
-        self._quiet = False
+    def _move_unit(self, change: Any) -> None:
+        self._moved_units[self.units.index(change.owner)] = change.new
+        self.show()
 
     def _percentiles(self) -> list[tuple[float, float]]:
         """Return how far the slider of each unit at this width reaches."""
         chunks = self.images.split(_CHUNK)
         with at_width(self.model, self.width.value):
-            codes = torch.cat([self._run(self.model.encoder, chunk).cpu() for chunk in chunks])
+            encoder = self.model.get_submodule("encoder")
+            codes = torch.cat([evaluate(self.model, chunk, encoder).cpu() for chunk in chunks])
         if codes.dim() != 2 or not codes.is_floating_point():
             raise ValueError(
                 f"model must have an encoder of codes of shape (n, units), got {codes.dtype} of "
@@ -186,38 +179,27 @@ class CodeExplorer(FigureBox):
         # A unit that is the same for every image has a slider nevertheless.
         return [(low, high) if low < high else (low - 1, high + 1) for low, high in pairs]
 
-    def _varying(self) -> bool:
-        """Return whether a unit's value depends on the width, as where hidden layers vary too."""
-        with at_width(self.model, 1):
-            narrow = self._run(self.model.encoder, self.images[:1])[0].cpu()
-        return not torch.allclose(narrow, self._own[: len(narrow)], atol=1e-6)
-
     def _encode(self) -> None:
         """Compute the image's own code at the width, and put the sliders to it."""
         image = self.images[self._image : self._image + 1]
         with at_width(self.model, self.width.value):
-            self._own = self._run(self.model.encoder, image)[0].cpu()
-        self._set()
+            code = evaluate(self.model, image, self.model.get_submodule("encoder"))
+        self._own_code = code[0].cpu()
+        own, shown = code[0].tolist(), self.code.tolist()
+        for index, slider in enumerate(self.units):
+            if index < len(own):
+                with unobserved(slider, self._move_unit):
+                    slider.set_range(*self._ranges[index], own[index], shown[index])
+            slider.disabled = index >= len(own)
 
     def _decode(self) -> None:
         original = self.images[self._image]
-        codes = torch.stack([self._own, self.code])
+        codes = torch.stack([self._own_code, self.code])
         with at_width(self.model, self.width.value):
-            rebuilt = self._run(self.model.decoder, codes)
+            rebuilt = evaluate(self.model, codes, self.model.get_submodule("decoder"))
         if rebuilt.shape[1:] != original.shape:
             raise ValueError(
                 f"model must have a decoder to images of shape {tuple(original.shape)}, got "
                 f"{tuple(rebuilt.shape[1:])}"
             )
-        self._pictures = floats(torch.cat([original[None].cpu(), rebuilt.cpu()]))
-
-    def _run(self, part: nn.Module, x: Tensor) -> Tensor:
-        device = next(self.model.parameters()).device
-        with kept_mode(self.model), torch.no_grad():
-            self.model.eval()
-            return part(x.to(device))
-
-
-def _listed(units: Sequence[str]) -> str:
-    """Name units in small print."""
-    return " ".join(["unit" if len(units) == 1 else "units", *units]) if units else "none"
+        self._pictures = to_floats(torch.cat([original[None].cpu(), rebuilt.cpu()]))

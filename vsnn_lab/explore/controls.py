@@ -1,7 +1,9 @@
 """What every instrument has: the width slider on top, the read-outs below."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import ipywidgets as widgets
 import traitlets
@@ -21,6 +23,16 @@ def log2_positions(steps: int) -> list[int]:
     return sorted(width for width in near | {steps} if width <= steps)
 
 
+@contextmanager
+def unobserved(widget: widgets.Widget, handler: Callable[[Any], None]) -> Iterator[None]:
+    """Change a widget's value without telling the handler that observes it."""
+    widget.unobserve(handler, "value")
+    try:
+        yield
+    finally:
+        widget.observe(handler, "value")
+
+
 class WidthSlider(widgets.HBox):
     """A slider over knob positions with a play button and a switch of spacing.
 
@@ -37,13 +49,10 @@ class WidthSlider(widgets.HBox):
 
     def __init__(self, steps: int, value: int | None = None, description: str = "width") -> None:
         value = steps if value is None else value
-        self.linear = widgets.IntSlider(
-            value, 1, steps, description=description, layout={"flex": "1 1 auto", "width": "auto"}
-        )
+        wide = {"flex": "1 1 auto", "width": "auto"}
+        self.linear = widgets.IntSlider(value, 1, steps, description=description, layout=wide)
         self.log2 = widgets.SelectionSlider(
-            options=log2_positions(steps),
-            description=description,
-            layout={"flex": "1 1 auto", "width": "auto"},
+            options=log2_positions(steps), description=description, layout=wide
         )
         self.spacing = widgets.ToggleButtons(
             options=["linear", "log2"],
@@ -59,25 +68,22 @@ class WidthSlider(widgets.HBox):
             layout={"align_items": "center", "width": "100%", "overflow": "hidden"},
         )
         self.value = value
-        self._played = None
+        self._last_played: int | None = None
         for slider in (self.linear, self.log2):
-            slider.observe(lambda change: self._take(change.new), "value")
-        self.play.observe(lambda change: self._tick(change.new), "value")
-        self.spacing.observe(lambda change: self._switch(), "value")
+            slider.observe(lambda change: self.set_trait("value", change.new), "value")
+        self.play.observe(lambda change: self._play_next(change.new), "value")
+        self.spacing.observe(lambda change: self._change_spacing(), "value")
 
-    def _take(self, width: int) -> None:
-        self.value = width
-
-    def _tick(self, index: int) -> None:
+    def _play_next(self, index: int) -> None:
         """Move with the play button, from wherever the slider was left."""
         positions = self.positions
-        if self._played not in (None, self.value):
+        if self._last_played not in (None, self.value):
             # Moved by hand since the last tick. Catching up only now keeps a hand's move to one
             # message.
             index = (positions.index(self.value) + 1) % len(positions)
-        self._played = positions[index]
+        self._last_played = positions[index]
         self.play.value = index
-        self.value = self._played
+        self.value = self._last_played
 
     @property
     def active(self) -> widgets.Widget:
@@ -92,14 +98,14 @@ class WidthSlider(widgets.HBox):
         return list(range(1, self.linear.max + 1))
 
     @traitlets.observe("value")
-    def _follow(self, change: object) -> None:
+    def _move_slider(self, change: object) -> None:
         if self.value not in self.positions:
             self.spacing.value = "linear"
         self.active.value = self.value
 
-    def _switch(self) -> None:
+    def _change_spacing(self) -> None:
         nearest = min(self.positions, key=lambda width: abs(width - self.value))
-        self.active.value = self.value = self._played = nearest
+        self.active.value = self.value = self._last_played = nearest
         with self.play.hold_trait_notifications():
             self.play.value = self.positions.index(nearest)
             self.play.max = len(self.positions) - 1

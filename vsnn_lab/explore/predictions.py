@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab.figures.scatter import check_class_names
+from vsnn_lab.explore.evaluation import evaluate, to_device_of
+from vsnn_lab.figures.checks import check_class_names
 from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import at_width, single_control
@@ -13,7 +14,7 @@ from vsnn_lab.widths import at_width, single_control
 # Samples a forward; as in `width_sweep`, so that activations stay in the cache.
 _CHUNK = 1024
 # Of those shown, the share whose prediction changes on the way to full width.
-_RESTLESS = 2 / 3
+_CHANGING = 2 / 3
 
 
 def count_classes(model: nn.Module, inputs: Tensor) -> int:
@@ -26,7 +27,8 @@ def count_classes(model: nn.Module, inputs: Tensor) -> int:
     shapes = []
     for width in (single_control(model).steps, 1):
         try:
-            output = _forward(model, inputs[:1], width)
+            with at_width(model, width):
+                output = evaluate(model, inputs[:1])
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ValueError(
                 f"inputs must be what model takes, one row for each image, got shape "
@@ -86,11 +88,11 @@ def predict(model: nn.Module, inputs: Tensor, classes: int, *, progress: bool = 
     found = np.empty((steps, len(inputs)), kind)
     starts = range(0, len(inputs), _CHUNK)
     bar = tqdm(total=len(starts) * steps, desc="predictions", delay=2, disable=not progress)
-    device, widths = next(model.parameters(), inputs).device, range(1, steps + 1)
+    widths = range(1, steps + 1)
     with kept_mode(model), bar:
         model.eval()
         for start in starts:
-            chunk = inputs[start : start + _CHUNK].to(device)
+            chunk = to_device_of(model, inputs[start : start + _CHUNK])
             for row, output in zip(found, outputs_by_width(model, chunk, widths), strict=True):
                 row[start : start + len(chunk)] = output.argmax(1).cpu().numpy()
                 bar.update()
@@ -104,11 +106,11 @@ def confusion_matrices(predictions: np.ndarray, labels: np.ndarray, classes: int
     return np.stack(counts).reshape(-1, classes, classes)
 
 
-def settled_at(predictions: np.ndarray) -> np.ndarray:
+def settling_widths(predictions: np.ndarray) -> np.ndarray:
     """Return the width from which on each sample's prediction is that of full width, shape (n,).
 
     Example:
-        >>> settled_at(np.array([[1, 0], [0, 0], [1, 0]]))
+        >>> settling_widths(np.array([[1, 0], [0, 0], [1, 0]]))
         array([3, 1])
     """
     same = predictions == predictions[-1]
@@ -125,7 +127,7 @@ def choose_samples(settled: np.ndarray, shown: int, generator: torch.Generator) 
     the narrowest width.
 
     Args:
-        settled: As from `settled_at`.
+        settled: As from `settling_widths`.
         shown: How many, at most all.
         generator: Draws them.
 
@@ -141,14 +143,7 @@ def choose_samples(settled: np.ndarray, shown: int, generator: torch.Generator) 
         turn[own] = np.arange(len(own))
     # Of an unfinished round the widest octaves come first: they are the rarest.
     rounds = np.lexsort((-octaves, turn))
-    restless = order[[index for index in rounds if octaves[index]]][: round(shown * _RESTLESS)]
-    others = order[~np.isin(order, restless)][: shown - len(restless)]
-    chosen = np.concatenate([restless, others])
+    changing = order[[index for index in rounds if octaves[index]]][: round(shown * _CHANGING)]
+    others = order[~np.isin(order, changing)][: shown - len(changing)]
+    chosen = np.concatenate([changing, others])
     return chosen[np.argsort(settled[chosen], kind="stable")]
-
-
-def _forward(model: nn.Module, inputs: Tensor, width: int) -> Tensor:
-    device = next(model.parameters(), inputs).device
-    with kept_mode(model), torch.no_grad(), at_width(model, width):
-        model.eval()
-        return model(inputs.to(device))

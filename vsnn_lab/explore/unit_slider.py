@@ -3,6 +3,8 @@
 import ipywidgets as widgets
 import traitlets
 
+from vsnn_lab.explore.controls import unobserved
+
 _POSITIONS = 200
 _NONE = "–"  # noqa: RUF001 - a dash: no number
 
@@ -26,19 +28,14 @@ class UnitSlider(widgets.HBox):
     value = traitlets.Float()
 
     def __init__(self, description: str, low: float, high: float) -> None:
+        wide = {"flex": "1 1 auto", "width": "auto"}
         self.position = widgets.IntSlider(
-            0,
-            0,
-            _POSITIONS,
-            description=description,
-            readout=False,
-            layout={"flex": "1 1 auto", "width": "auto"},
+            0, 0, _POSITIONS, description=description, readout=False, layout=wide
         )
         self.number = widgets.Label(layout={"flex": "0 0 auto", "width": "64px"})
         super().__init__([self.position, self.number], layout={"overflow": "hidden"})
-        self.low, self.high, self._home, self._quiet = low, high, low, False
-        self.position.observe(lambda change: self._take(), "value")
-        self.put(low, high, low)
+        self.position.observe(self._read_position, "value")
+        self.set_range(low, high, low)
 
     @property
     def disabled(self) -> bool:
@@ -50,29 +47,24 @@ class UnitSlider(widgets.HBox):
         self.position.disabled = disabled
         self._show()
 
-    def put(self, low: float, high: float, home: float, value: float | None = None) -> None:
+    def set_range(self, low: float, high: float, home: float, value: float | None = None) -> None:
         """Give it other ends, widened to hold what it shows, and a home; by default go there."""
         value = home if value is None else value
         self.low, self.high, self._home = min(low, home, value), max(high, home, value), home
         self.value = value
         self._show()
 
-    def _at(self, value: float) -> int:
+    def _position_of(self, value: float) -> int:
         share = (value - self.low) / (self.high - self.low)
         return round(min(max(share, 0), 1) * _POSITIONS)
 
-    def _take(self) -> None:
-        if not self._quiet:
-            place = self.position.value
-            value = self.low + (self.high - self.low) * place / _POSITIONS
-            self.value = self._home if place == self._at(self._home) else value
+    def _read_position(self, change: object) -> None:
+        place = self.position.value
+        value = self.low + (self.high - self.low) * place / _POSITIONS
+        self.value = self._home if place == self._position_of(self._home) else value
 
     @traitlets.observe("value")
-    def _follow(self, change: object) -> None:
-        self._show()
-
-    def _show(self) -> None:
-        self._quiet = True
-        self.position.value = self._at(self.value)
-        self._quiet = False
+    def _show(self, change: object = None) -> None:
+        with unobserved(self.position, self._read_position):
+            self.position.value = self._position_of(self.value)
         self.number.value = _NONE if self.disabled else f"{self.value:+.2f}"

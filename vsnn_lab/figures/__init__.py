@@ -8,13 +8,13 @@ from vsnn_lab.figures.classifier import classifier_figure
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_figure, mask_gallery
-from vsnn_lab.figures.needed import fewest_units, width_needed
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
 from vsnn_lab.figures.recipes import recipe_curves
 from vsnn_lab.figures.scatter import code_scatter
 from vsnn_lab.figures.style import TEMPLATE
 from vsnn_lab.figures.units import traversal, unit_differences
 from vsnn_lab.figures.width_grid import width_grid
+from vsnn_lab.figures.width_needed import fewest_units, width_needed
 
 __all__ = [
     "TEMPLATE",

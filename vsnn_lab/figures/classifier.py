@@ -1,7 +1,7 @@
 """The classifier instrument's picture: what samples are taken for, accuracy, and confusion."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,20 +9,18 @@ from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
-from vsnn_lab.figures.captioned import PictureGrid
-from vsnn_lab.figures.checks import check_pictures
-from vsnn_lab.figures.classes import (
-    captions,
+from vsnn_lab.figures.checks import (
     check_accuracies,
+    check_class_names,
     check_classes,
-    check_confusion,
+    check_integers,
+    check_pictures,
     check_share,
     check_shares,
-    row_shares,
 )
 from vsnn_lab.figures.curves import sweep_figure, width_axis
 from vsnn_lab.figures.images import png
-from vsnn_lab.figures.scatter import check_class_names
+from vsnn_lab.figures.picture_grid import PictureGrid
 from vsnn_lab.measure.ablation import WidthSweep
 
 PERCENT = 100
@@ -36,6 +34,7 @@ _PICTURES = (4, 374, 60, 398)
 _CURVE = (432, 648, 60, 350)
 _MATRIX = (752, 988, 60, 296)
 _TEXT = 11
+_LETTERS = 12  # of a name that fits below a picture
 _NOTHING = "\N{NO-BREAK SPACE}"  # a text that was once empty Plotly never draws again
 # Positions among the figure's traces.
 _FRAMES, _RIGHT, _MISTAKEN, _FLIPPED, _SHARES, _MARKER = 1, 2, 3, 4, 5, -1
@@ -89,30 +88,27 @@ def classifier_figure(
     """
     if len(check_pictures("pictures", pictures)) > MOST_SHOWN:
         raise ValueError(f"pictures must be at most {MOST_SHOWN}, got {len(pictures)}")
-    names = check_class_names(class_names)
-    told = _Told(labels, predicted, at_full, confusion, names, len(pictures))
+    names = captions(check_class_names(class_names))
     check_accuracies(sweep)
-    width = check_int("width", width)
-    dedicated = check_shares("dedicated", dedicated)
-    plain = None if plain is None else check_share("plain", plain)
+    dedicated, plain = check_shares("dedicated", dedicated), check_share("plain", plain)
 
     grid = PictureGrid(pictures, _PICTURES)
     figure = go.Figure(go.Image(source=png(grid.canvas), hoverinfo="skip"))
     silent = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
     figure.add_trace(go.Scatter(mode="lines", line={"color": WRONG, "width": 3}, **silent))
-    for color in (style.INK, WRONG):
-        caption = {"x": grid.x, "y": grid.below, "textposition": "bottom center"}
+    caption = {"x": grid.x, "y": grid.caption_y, "mode": "text", "textposition": "bottom center"}
+    for color in (style.TEXT_COLOR, WRONG):
         font = {"color": color, "size": _TEXT}
-        figure.add_trace(go.Scatter(mode="text", textfont=font, **caption, **silent))
+        figure.add_trace(go.Scatter(textfont=font, **caption, **silent))
     disc = {"color": FLIP, "size": 17, "line": {"color": "#ffffff", "width": 1}}
     arrows = {"color": "#ffffff", "size": 13}
     figure.add_trace(go.Scatter(mode="markers+text", marker=disc, textfont=arrows, **silent))
-    figure.add_trace(_heatmap(captions(names)))
-    for curve in sweep_figure(sweep, scale=PERCENT, dedicated=dedicated, plain=plain).data:
+    figure.add_trace(_confusion_heatmap(names))
+    curves = sweep_figure(sweep, scale=PERCENT, dedicated=dedicated, plain=plain).data
+    for curve in (*curves, style.slider_marker().update(cliponaxis=False)):
         figure.add_trace(curve.update(xaxis="x2", yaxis="y2"))
-    figure.add_trace(_ring())
-    _lay_out(figure, grid, sweep, captions(names))
-    _show(figure, told, sweep, width)
+    _place_parts(figure, grid, sweep, names)
+    show_predictions(figure, labels, predicted, at_full, confusion, sweep, width, class_names)
     return figure
 
 
@@ -138,84 +134,74 @@ def show_predictions(
         width: The width.
         class_names: What each class is called.
     """
-    count = len(figure.data[_RIGHT].x)
-    told = _Told(labels, predicted, at_full, confusion, check_class_names(class_names), count)
-    _show(figure, told, check_accuracies(sweep), check_int("width", width))
-
-
-class _Told:
-    """What is said of the samples at one width, checked."""
-
-    def __init__(
-        self,
-        labels: Any,
-        predicted: Any,
-        at_full: Any,
-        confusion: Any,
-        names: Sequence[str],
-        count: int,
-    ) -> None:
-        self.labels = check_classes("labels", labels, count, len(names))
-        self.predicted = check_classes("predicted", predicted, count, len(names))
-        self.at_full = check_classes("at_full", at_full, count, len(names))
-        self.shares = row_shares(check_confusion(confusion, len(names)))
-        self.names = captions(names)
-
-
-def _show(figure: go.Figure, told: _Told, sweep: WidthSweep, width: int) -> None:
-    level = sweep.at(width) * PERCENT
-    wrong = (told.predicted != told.labels).tolist()
-    flipped = (told.predicted != told.at_full).tolist()
-    said, true = ([told.names[i] for i in classes] for classes in (told.predicted, told.labels))
-    mistakes = [f"✗ {each}<br>({other})" for each, other in zip(said, true, strict=True)]
+    names = check_class_names(class_names)
     # Captions stand in the middle below their pictures; frames and discs go by that.
     tall, wide, below = figure.layout.meta
-    middles = [
-        (x, y - below) for x, y in zip(figure.data[_RIGHT].x, figure.data[_RIGHT].y, strict=True)
+    x, y = np.array(figure.data[_RIGHT].x), np.array(figure.data[_RIGHT].y) - below
+    true, said, full = (
+        check_classes(name, value, len(x), names)
+        for name, value in (("labels", labels), ("predicted", predicted), ("at_full", at_full))
+    )
+    counts = check_integers("confusion", confusion, (len(names), len(names)), "counts")
+    if counts.min() < 0:
+        raise ValueError(f"confusion must hold counts, got {counts.min()}")
+    width = check_int("width", width)
+    level = check_accuracies(sweep).at(width) * PERCENT
+    wrong, flipped = said != true, said != full
+    short = captions(names)
+    right = [_NOTHING if is_wrong else short[i] for i, is_wrong in zip(said, wrong, strict=True)]
+    mistaken = [
+        f"✗ {short[i]}<br>({short[j]})" if i != j else _NOTHING
+        for i, j in zip(said, true, strict=True)
     ]
-    frames: tuple[list, list] = [], []
-    for x, y in (middle for middle, is_wrong in zip(middles, wrong, strict=True) if is_wrong):
-        left, right = x - wide / 2, x + wide / 2
-        frames[0].extend((left, right, right, left, left, None))
-        frames[1].extend((y, y, y - tall, y - tall, y, None))
-    corners = [
-        (x + wide / 2, y - tall) for (x, y), is_ in zip(middles, flipped, strict=True) if is_
-    ]
+    frames: tuple[list[float | None], list[float | None]] = [], []
+    for middle, bottom in zip(x[wrong], y[wrong], strict=True):
+        ends = middle - wide / 2, middle + wide / 2
+        frames[0].extend((ends[0], ends[1], ends[1], ends[0], ends[0], None))
+        frames[1].extend((bottom, bottom, bottom - tall, bottom - tall, bottom, None))
     with figure.batch_update():
         figure.data[_FRAMES].x, figure.data[_FRAMES].y = frames
-        figure.data[_RIGHT].text = _where(said, [not each for each in wrong])
-        figure.data[_MISTAKEN].text = _where(mistakes, wrong)
-        figure.data[_FLIPPED].x = [x for x, _ in corners]
-        figure.data[_FLIPPED].y = [y for _, y in corners]
-        figure.data[_FLIPPED].text = ["⇄"] * len(corners)
-        figure.data[_SHARES].z = told.shares
+        figure.data[_RIGHT].text, figure.data[_MISTAKEN].text = right, mistaken
+        figure.data[_FLIPPED].x = (x[flipped] + wide / 2).tolist()
+        figure.data[_FLIPPED].y = (y[flipped] - tall).tolist()
+        figure.data[_FLIPPED].text = ["⇄"] * int(flipped.sum())
+        figure.data[_SHARES].z = row_shares(counts.astype(np.int64))
         figure.data[_MARKER].x = [width, width]
         figure.data[_MARKER].y = [0, level]
 
 
-def _where(texts: Sequence[str], shown: Sequence[bool]) -> list[str]:
-    return [text if is_shown else _NOTHING for text, is_shown in zip(texts, shown, strict=True)]
+def captions(names: Sequence[str]) -> list[str]:
+    """Return names of classes as text that Plotly shows as it is, short enough for a caption.
+
+    Example:
+        >>> captions(["Shirt", "a<b>", "Trousers and socks"])
+        ['Shirt', 'a&lt;b&gt;', 'Trousers an…']
+    """
+    short = [
+        name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1].rstrip()}…" for name in names
+    ]
+    return [escape(name, quote=False) for name in short]
 
 
-def _heatmap(names: Sequence[str]) -> go.Heatmap:
+def row_shares(confusion: np.ndarray) -> list[list[float]]:
+    """Return each count as a share of its row; zeros where a class has no sample.
+
+    Example:
+        >>> row_shares(np.array([[3, 1], [0, 0]]))
+        [[0.75, 0.25], [0.0, 0.0]]
+    """
+    totals = confusion.sum(1, keepdims=True)
+    # As short as the eye allows: a page without a kernel holds them for every width.
+    return (confusion / totals.clip(1)).round(4).tolist()
+
+
+def _confusion_heatmap(names: Sequence[str]) -> go.Heatmap:
     left, right, top, _ = _MATRIX
-    bar = {
-        "orientation": "h",
-        "x": (left + right) / 2 / _WIDTH,
-        "y": 1 - (top - 34) / _HEIGHT,
-        "yanchor": "top",
-        "len": right - left,
-        "lenmode": "pixels",
-        "thickness": 8,
-        "xpad": 0,
-        "ypad": 0,
-        "outlinewidth": 0,
-        "tickvals": [0, 0.25, 0.5, 0.75, 1],
-        "ticktext": ["0", "25", "50", "75", "100"],
-        "tickfont": {"size": _TEXT},
-        "ticklabeloverflow": "allow",
-        "ticks": "",
-    }
+    place = {"x": (left + right) / 2 / _WIDTH, "y": 1 - (top - 34) / _HEIGHT, "yanchor": "top"}
+    size = {"len": right - left, "lenmode": "pixels", "thickness": 8, "xpad": 0, "ypad": 0}
+    ticks = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "ticktext": ["0", "25", "50", "75", "100"]}
+    labels = {"ticks": "", "tickfont": {"size": _TEXT}, "ticklabeloverflow": "allow"}
+    bar = {"orientation": "h", "outlinewidth": 0} | place | size | ticks | labels
     return go.Heatmap(
         x=list(range(len(names))),
         y=list(range(len(names))),
@@ -230,33 +216,20 @@ def _heatmap(names: Sequence[str]) -> go.Heatmap:
     )
 
 
-def _ring() -> go.Scatter:
-    ring = {"color": "rgba(0,0,0,0)", "size": 17, "line": {"color": style.HERE, "width": 3}}
-    return go.Scatter(
-        mode="lines+markers",
-        line={"color": style.HERE, "width": 1.5, "dash": "dot"},
-        marker=ring | {"opacity": [0, 1]},
-        hoverinfo="skip",
-        showlegend=False,
-        cliponaxis=False,
-        xaxis="x2",
-        yaxis="y2",
-    )
-
-
-def _lay_out(figure: go.Figure, grid: PictureGrid, sweep: WidthSweep, names: Sequence[str]) -> None:
+def _place_parts(
+    figure: go.Figure, grid: PictureGrid, sweep: WidthSweep, names: Sequence[str]
+) -> None:
     # Boxes are of the whole figure, and nothing may push them.
     none = {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False}
-    size = {"width": _WIDTH, "height": _HEIGHT, "margin": none}
-    figure.update_layout(template=style.TEMPLATE, **size)
-    figure.update_layout(meta=[grid.tall, grid.wide, grid.shift])
+    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin=none)
     left, _, top, _ = _CURVE
-    legend = {"x": (left - 8) / _WIDTH, "y": 1 - top / _HEIGHT}
-    legend |= {"xanchor": "left", "yanchor": "bottom", "font": {"size": _TEXT}}
-    figure.update_layout(style.STILL, legend=legend)
+    corner = {"x": (left - 8) / _WIDTH, "y": 1 - top / _HEIGHT}
+    legend = corner | {"xanchor": "left", "yanchor": "bottom", "font": {"size": _TEXT}}
+    shape = [grid.tall, grid.wide, grid.caption_gap]
+    figure.update_layout(style.FIXED_VIEW, legend=legend, meta=shape)
     bare = style.pixel_axes()["xaxis"] | {"constrain": None}
     small = {"tickfont": {"size": _TEXT}, "fixedrange": True}
-    edge = {"showline": True, "mirror": True, "linecolor": style.INK, "showgrid": False}
+    edge = {"showline": True, "mirror": True, "linecolor": style.TEXT_COLOR, "showgrid": False}
     # Beyond some classes not every name has room.
     step = -(-len(names) // 20)
     ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}
@@ -264,11 +237,12 @@ def _lay_out(figure: go.Figure, grid: PictureGrid, sweep: WidthSweep, names: Seq
     angle = -45 if max(map(len, names)) > 2 else 0
     curve = width_axis(sweep) | small
     curve["title"] |= {"font": {"size": 12}}
+    accuracy = {"text": "test accuracy (%)", "font": {"size": 12}, "standoff": 6}
     figure.update_layout(
         xaxis=bare | {"range": grid.x_range},
         yaxis=bare | {"range": grid.y_range},
         xaxis2=curve,
-        yaxis2={"range": [0, 103], "title": _titled("test accuracy (%)")} | small,
+        yaxis2={"range": [0, 103], "title": accuracy} | small,
         xaxis3=edge | ticks | small | {"range": ends, "tickangle": angle},
         yaxis3=edge | ticks | small | {"range": ends[::-1]},
     )
@@ -281,17 +255,13 @@ def _lay_out(figure: go.Figure, grid: PictureGrid, sweep: WidthSweep, names: Seq
         f'<span style="color:{WRONG}"><b>✗ framed</b></span>: wrong (true class)   '
         f'<span style="color:{FLIP}"><b>⇄</b></span> not as at full width'
     )
-    _note(figure, _PICTURES[0], 8, "predicted class below each picture")
-    _note(figure, _PICTURES[0], 27, key)
+    _write_line(figure, _PICTURES[0], 8, "predicted class below each picture")
+    _write_line(figure, _PICTURES[0], 27, key)
     left, _, _, bottom = _MATRIX
-    _note(figure, left - 12, bottom + 78, "% of each true class (row) by prediction")
+    _write_line(figure, left - 12, bottom + 78, "% of each true class (row) by prediction")
 
 
-def _titled(text: str) -> dict[str, Any]:
-    return {"text": text, "font": {"size": 12}, "standoff": 6}
-
-
-def _note(figure: go.Figure, left: float, top: float, text: str) -> None:
+def _write_line(figure: go.Figure, left: float, top: float, text: str) -> None:
     """Write a line of text at a place of the figure, in pixels of the screen."""
     where = {"x": left / _WIDTH, "y": 1 - top / _HEIGHT, "xref": "paper", "yref": "paper"}
     corner = {"xanchor": "left", "yanchor": "top", "showarrow": False, "align": "left"}

@@ -1,6 +1,6 @@
 """The error of several methods at each code width, and how it compares to ordinary networks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -8,9 +8,8 @@ from plotly.subplots import make_subplots
 from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
-from vsnn_lab.figures.seeds import Points, check_methods, means, method_traces
+from vsnn_lab.figures.seeds import Curves, Points, check_methods, method_traces, seed_means
 
-Curves = Mapping[str, Mapping[int, float | Sequence[float]]]
 ERROR_LABEL = "test MSE per pixel × 1000"
 WIDTH_LABEL = "code width (units)"
 LEGEND_ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
@@ -51,7 +50,7 @@ def comparison_curves(
     """
     methods = check_methods("curves", curves)
     scale, title = check_number("scale", scale, 0), check_text("title", title)
-    label = check_text("label", label)
+    check_text("label", label)
     dedicated = "dedicated" in methods
     widths = [0.56, 0.44] if dedicated else [1]
     figure = make_subplots(1, len(widths), column_widths=widths, horizontal_spacing=0.1)
@@ -66,23 +65,21 @@ def comparison_curves(
     # small. What a log axis would show better, equal ratios, has a panel of its own.
     figure.update_yaxes(rangemode="tozero", title=label, row=1, col=1)
     if dedicated:
-        ends = [10 ** axis["range"][0], 10 ** axis["range"][1]]
+        ends = [10**end for end in axis["range"]]
         level = go.Scatter(x=ends, y=[1, 1], mode="lines", line=style.REFERENCE.line)
-        level.update(name="ratio 1", hoverinfo="skip", showlegend=False)
-        figure.add_trace(level, 1, 2)
+        figure.add_trace(level.update(name="ratio 1", hoverinfo="skip"), 1, 2)
         for method, points in _ratios(methods).items():
-            traces = method_traces(method, points)
-            figure.add_traces([t.update(showlegend=False) for t in traces], rows=1, cols=2)
+            figure.add_traces(method_traces(method, points), rows=1, cols=2)
+        figure.update_traces(showlegend=False, col=2)
         figure.update_xaxes(axis, row=1, col=2)
         # The line at 1 is what a ratio is measured from, so that zero need not be in sight.
-        title = f"ratio to {style.DEDICATED.name}"
-        figure.update_yaxes(title=title, row=1, col=2)
+        figure.update_yaxes(title=f"ratio to {style.DEDICATED.name}", row=1, col=2)
     return figure
 
 
 def _ratios(methods: Mapping[str, Points]) -> dict[str, dict[int, list[float]]]:
     """Divide every seed by the mean of the dedicated networks, where there are some."""
-    base = means(methods["dedicated"])
+    base = seed_means(methods["dedicated"])
     for width, value in base.items():
         if value == 0:
             raise ValueError(

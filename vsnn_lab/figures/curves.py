@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from vsnn_lab._basics.checks import check_flag, check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_points, check_sweep, check_text
+from vsnn_lab.figures.seeds import seed_points
 from vsnn_lab.measure.ablation import WidthSweep
 
 
@@ -43,18 +44,20 @@ def sweep_figure(
     check_sweep(sweep)
     over = sweep.steps if check_flag("fraction", fraction) else 1
     scale = check_number("scale", scale)
-    dedicated, pca = check_points("dedicated", dedicated), check_curve("pca", pca)
+    points, components = check_points("dedicated", dedicated), check_curve("pca", pca)
     title, label = check_text("title", title), check_text("label", label)
-    figure = go.Figure()
-    figure.add_trace(variable_line(sweep, scale, over))
+    figure = go.Figure(variable_curve(sweep, scale, over))
     if plain is not None:
         level = check_number("plain", plain) * scale
-        figure.add_trace(_level(style.PLAIN, level, sweep, over))
-    if dedicated:
-        figure.add_trace(_points(style.DEDICATED, dedicated, scale, over))
-    if pca:
-        widths, values = np.array(list(pca)), np.array(list(pca.values()))
-        figure.add_trace(_line(style.PCA, widths / over, values * scale))
+        ends = [sweep.widths[0] / over, sweep.widths[-1] / over]
+        look = style.PLAIN
+        figure.add_scatter(x=ends, y=[level, level], name=look.name, mode="lines", line=look.line)
+    if points:
+        trace = seed_points(style.DEDICATED, points, scale, size=10)
+        figure.add_trace(trace.update(x=np.array(list(points)) / over))
+    if components:
+        x, y = np.array(list(components)) / over, np.array(list(components.values())) * scale
+        figure.add_trace(style.curve_trace(style.PCA, x, y))
     figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
     figure.update_xaxes(width_axis(sweep, fraction))
     figure.update_yaxes(rangemode="tozero", title=label or sweep.metric)
@@ -68,38 +71,6 @@ def width_axis(sweep: WidthSweep, fraction: bool = False) -> dict[str, Any]:
     return style.log2_axis(sweep.steps, "width (units kept)")
 
 
-def variable_line(sweep: WidthSweep, scale: float = 1.0, over: float = 1.0) -> go.Scatter:
+def variable_curve(sweep: WidthSweep, scale: float = 1.0, over: float = 1.0) -> go.Scatter:
     """Return the variable network's curve."""
-    return _line(style.VARIABLE, sweep.widths / over, sweep.values * scale)
-
-
-def _line(look: style.Style, x: np.ndarray, y: np.ndarray) -> go.Scatter:
-    # Markers tell curves apart in grey, but 256 of them would be a smear.
-    mode = "lines+markers" if len(x) <= 40 else "lines"
-    marker = look.marker | {"size": 6}
-    return go.Scatter(x=x, y=y, name=look.name, mode=mode, line=look.line, marker=marker)
-
-
-def _level(look: style.Style, value: float, sweep: WidthSweep, over: float) -> go.Scatter:
-    ends = [sweep.widths[0] / over, sweep.widths[-1] / over]
-    return go.Scatter(x=ends, y=[value, value], name=look.name, mode="lines", line=look.line)
-
-
-def _points(
-    look: style.Style,
-    values: Mapping[int, Sequence[float]],
-    scale: float,
-    over: float,
-) -> go.Scatter:
-    widths = np.array(list(values))
-    seeds = [np.array(numbers) * scale for numbers in values.values()]
-    mean = np.array([v.mean() for v in seeds])
-    whiskers = {
-        "array": [v.max() - m for v, m in zip(seeds, mean, strict=True)],
-        "arrayminus": [m - v.min() for v, m in zip(seeds, mean, strict=True)],
-        "visible": any(len(v) > 1 for v in seeds),
-    }
-    marker = look.marker | {"size": 10}
-    return go.Scatter(
-        x=widths / over, y=mean, error_y=whiskers, name=look.name, mode="markers", marker=marker
-    )
+    return style.curve_trace(style.VARIABLE, sweep.widths / over, sweep.values * scale)

@@ -54,6 +54,9 @@ def add_color_bar(figure: go.Figure, limit: float, title: str, column: int | Non
         title: What is drawn, with its unit.
         column: Of the subplot that it belongs to, if there are several.
     """
+    bar = {"thickness": 12, "outlinewidth": 0, "tickformat": "~g", "nticks": 7}
+    scale = {"cmin": -limit, "cmax": limit, "colorscale": COLORSCALE, "showscale": True}
+    place = {"x": 1, "xpad": 12, "ypad": 0}
     # A point that is nowhere: a picture has no scale of its own.
     trace = go.Scatter(
         x=[None],
@@ -61,34 +64,11 @@ def add_color_bar(figure: go.Figure, limit: float, title: str, column: int | Non
         mode="markers",
         hoverinfo="skip",
         showlegend=False,
-        marker={
-            "color": [0],
-            "cmin": -limit,
-            "cmax": limit,
-            "colorscale": COLORSCALE,
-            "showscale": True,
-            "colorbar": {
-                "thickness": 12,
-                "outlinewidth": 0,
-                "tickformat": "~g",
-                "nticks": 7,
-                "x": 1,
-                "xpad": 12,
-                "ypad": 0,
-            },
-        },
+        marker=scale | {"color": [0], "colorbar": bar | place},
     )
     where = {} if column is None else {"row": 1, "col": column}
     figure.add_trace(trace, **where)
     # Plotly's own title of a scale would lie over long labels.
-    figure.add_annotation(
-        text=title,
-        textangle=-90,
-        showarrow=False,
-        xref="paper",
-        yref="paper",
-        x=1,
-        xanchor="left",
-        xshift=66,
-        y=0.5,
-    )
+    x = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 66}
+    y = {"y": 0.5, "yref": "paper"}
+    figure.add_annotation(text=title, textangle=-90, showarrow=False, **x, **y)

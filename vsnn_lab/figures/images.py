@@ -4,16 +4,17 @@ import base64
 import io
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures.checks import check_pictures
 
-_GAP = 2  # pixels between pictures, transparent
+GAP = 2  # pixels between pictures, transparent
 _WIDEST = 2**15  # pixels in a row of a picture that every browser still draws
 
 
-def to_bytes(images: Tensor) -> np.ndarray:
+def to_bytes(images: Tensor | np.ndarray) -> np.ndarray:
     """Return pixels in [0, 1] as bytes on one scale for all pictures, colours last.
 
     Args:
@@ -22,6 +23,8 @@ def to_bytes(images: Tensor) -> np.ndarray:
     Returns:
         uint8, shape (n, height, width, 1 or 3).
     """
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(images.astype(np.float64))
     clipped = images.detach().cpu().clamp(0, 1)
     return (clipped * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
@@ -48,27 +51,43 @@ def mosaic(originals: np.ndarray, reconstructions: np.ndarray, columns: int) -> 
             f"originals and reconstructions must have one shape, got {originals.shape} and "
             f"{reconstructions.shape}"
         )
-    count, height, width, channels = originals.shape
-    columns = check_int("columns", columns, 1, _WIDEST // (width + _GAP))
+    count, _, width, _ = originals.shape
+    columns = check_int("columns", columns, 1, _WIDEST // (width + GAP))
     bands = -(-count // columns)
-    canvas = np.zeros(
-        (2 * bands * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, channels + 1),
-        np.uint8,
-    )
-    for index in range(count):
-        band, column = divmod(index, columns)
-        left = column * (width + _GAP)
-        for row, pictures in ((2 * band, originals), (2 * band + 1, reconstructions)):
-            top = row * (height + _GAP)
-            canvas[top : top + height, left : left + width, :channels] = pictures[index]
-            canvas[top : top + height, left : left + width, channels] = 255
-    return canvas
+    pairs = add_opacity(np.stack([originals, reconstructions]))
+    filled = np.pad(pairs, ((0, 0), (0, bands * columns - count), (0, 0), (0, 0), (0, 0)))
+    rows = filled.reshape(2, bands, columns, *pairs.shape[2:]).swapaxes(0, 1)
+    return tile(rows.reshape(2 * bands, columns, *pairs.shape[2:]))
 
 
-def row_centers(count: int, height: int, columns: int) -> list[float]:
-    """Return the vertical centre of each row of a `mosaic`, in pixels from the top."""
-    rows = 2 * -(-count // columns)
-    return [row * (height + _GAP) + (height - 1) / 2 for row in range(rows)]
+def tile(grid: np.ndarray) -> np.ndarray:
+    """Lay a grid of pictures out, with transparent gaps.
+
+    Args:
+        grid: uint8, shape (rows, columns, height, width, channels); the last channel is opacity.
+
+    Returns:
+        uint8, shape (height, width, channels) of the whole.
+    """
+    cells = np.pad(grid, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)))
+    return join_grid(cells)[:-GAP, :-GAP]
+
+
+def join_grid(grid: np.ndarray) -> np.ndarray:
+    """Return pictures of a grid (rows, columns, height, width, channels) as one, without gaps."""
+    rows, columns, height, width, channels = grid.shape
+    return grid.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+
+
+def tile_centers(count: int, size: int) -> list[float]:
+    """Return the middle of each picture along one side of a `tile`, in its pixels."""
+    return [index * (size + GAP) + (size - 1) / 2 for index in range(count)]
+
+
+def add_opacity(pictures: np.ndarray) -> np.ndarray:
+    """Return pictures, colours last, with a last channel in which they are opaque."""
+    opaque = np.full((*pictures.shape[:-1], 1), 255, np.uint8)
+    return np.concatenate([pictures, opaque], -1)
 
 
 def png(pixels: np.ndarray) -> str:

@@ -45,11 +45,13 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"masks must map titles to masks, got {masks!r}")
-    masks = {check_text("each title of masks", k): check_mask("masks", v) for k, v in masks.items()}
-    if not masks:
+    for title in masks:
+        check_text("each title of masks", title)
+    checked = [check_mask("masks", mask) for mask in masks.values()]
+    if not checked:
         raise ValueError("masks must hold at least one mask, got none")
     columns = check_int("columns", columns, 1, int(1 / _SPACING))
-    rows = -(-len(masks) // columns)
+    rows = -(-len(checked) // columns)
     figure = make_subplots(
         rows,
         columns,
@@ -57,18 +59,15 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         horizontal_spacing=_SPACING,
         vertical_spacing=0.5 / (rows + 1),
     )
-    for index, mask in enumerate(masks.values()):
-        row, column = index // columns + 1, index % columns + 1
-        figure.add_trace(mask_heatmap(mask), row, column)
     figure.update_layout(template=style.TEMPLATE, width=900, height=90 + 290 * rows)
-    for index, mask in enumerate(masks.values()):
+    for index, mask in enumerate(checked):
         where = {"row": index // columns + 1, "col": index % columns + 1}
         batch, units = mask.shape
-        figure.update_xaxes(_cells(units, "unit") | {"constrain": "domain"}, **where)
-        anchor = "x" if index == 0 else f"x{index + 1}"
-        square = {"scaleanchor": anchor, "constrain": "domain", "constraintoward": "top"}
-        square["autorange"] = "reversed"
-        figure.update_yaxes(_cells(batch, "sample") | square, **where)
+        figure.add_trace(mask_heatmap(mask), **where)
+        figure.update_xaxes(_cell_axis(units, "unit") | {"constrain": "domain"}, **where)
+        square = {"scaleanchor": "x" if index == 0 else f"x{index + 1}", "constrain": "domain"}
+        square |= {"constraintoward": "top", "autorange": "reversed"}
+        figure.update_yaxes(_cell_axis(batch, "sample") | square, **where)
     return figure
 
 
@@ -83,22 +82,15 @@ def mask_figure(mask: Tensor, most: int) -> go.Figure:
         A figure of 900 by 400 pixels. `show_mask` puts another mask in.
     """
     most = check_int("most", most)
-    picture = mask_heatmap(mask)
     figure = make_subplots(1, 2, column_widths=[0.45, 0.55], horizontal_spacing=0.12)
-    figure.add_trace(picture, 1, 1)
-    figure.add_trace(
-        go.Bar(
-            marker={"color": style.VARIABLE.color},
-            hovertemplate="unit %{x}: %{y:.0%} of the samples<extra></extra>",
-        ),
-        1,
-        2,
-    )
+    figure.add_trace(mask_heatmap(mask), 1, 1)
+    hover = "unit %{x}: %{y:.0%} of the samples<extra></extra>"
+    figure.add_trace(go.Bar(marker={"color": style.VARIABLE.color}, hovertemplate=hover), 1, 2)
     figure.update_layout(template=style.TEMPLATE, width=900, height=400, bargap=0.1)
-    figure.update_layout(style.STILL)
-    cells = _cells(most, "unit")
+    figure.update_layout(style.FIXED_VIEW)
+    cells = _cell_axis(most, "unit")
     figure.update_xaxes(cells | {"constrain": "domain"}, row=1, col=1)
-    rows = _cells(most, "sample") | {"scaleanchor": "x", "constrain": "domain"}
+    rows = _cell_axis(most, "sample") | {"scaleanchor": "x", "constrain": "domain"}
     figure.update_yaxes(rows | {"range": [most + 0.5, 0.5]}, row=1, col=1)
     figure.update_xaxes(cells, row=1, col=2)
     figure.update_yaxes(
@@ -117,13 +109,8 @@ def show_mask(figure: go.Figure, mask: Tensor) -> None:
         figure.data[1].y = kept.mean(0)
 
 
-def _cells(count: int, title: str) -> dict[str, object]:
+def _cell_axis(count: int, title: str) -> dict[str, object]:
     step = max(1, 2 ** (int(count - 1).bit_length() - 3))
     ticks = sorted({1, *range(step, count + 1, step)} - ({step} if step == 2 else set()))
-    return {
-        "range": [0.5, count + 0.5],
-        "tickvals": ticks,
-        "title": title,
-        "showgrid": False,
-        "zeroline": False,
-    }
+    cells = {"range": [0.5, count + 0.5], "tickvals": ticks, "title": title}
+    return {**cells, "showgrid": False, "zeroline": False}

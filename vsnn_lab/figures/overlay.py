@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -58,17 +58,8 @@ def overlay_curves(
     label, title = check_text("label", label), check_text("title", title)
     figure = go.Figure()
     for index, (name, curve) in enumerate(checked.items()):
-        look = run_style(index, len(checked))
-        figure.add_trace(
-            go.Scatter(
-                x=list(curve),
-                y=[value * scale for value in curve.values()],
-                name=name,
-                mode="lines+markers" if len(curve) <= 40 else "lines",
-                line=look.line,
-                marker=look.marker | {"size": 6},
-            )
-        )
+        look, values = run_style(index, len(checked), name), curve.values()
+        figure.add_trace(style.curve_trace(look, list(curve), [value * scale for value in values]))
     most = max(max(curve) for curve in checked.values())
     # Beside the curves, since many names would cover them; one name is told as well.
     legend = {"x": 1.02, "xanchor": "left"}
@@ -110,43 +101,38 @@ def parallel_parameters(
     title, rows = check_text("title", title), table.dropna(subset=[metric])
     if rows.empty:
         raise ValueError(f"table must have a row with {metric!r}, got none")
-    axes = [_axis(name, rows[name]) for name in parameters]
-    result = {"label": metric, "values": rows[metric], "range": _span(rows[metric])}
+    axes = [_parallel_axis(name, rows[name]) for name in parameters]
+    result = {"label": metric, "values": rows[metric], "range": _column_range(rows[metric])}
     axes.append(result | {"tickformat": ".4~g"})
     color = {"color": rows[metric], "colorscale": _SCALE, "showscale": True}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=color))
-    return figure.update_layout(
-        template=style.TEMPLATE,
-        width=900,
-        height=380,
-        title=title,
-        margin={"l": 80, "r": 40, "t": 64},
-    )
+    figure.update_layout(template=style.TEMPLATE, width=900, height=380, title=title)
+    return figure.update_layout(margin={"l": 80, "r": 40, "t": 64})
 
 
-def run_style(index: int, runs: int) -> style.Style:
+def run_style(index: int, runs: int, name: str) -> style.Style:
     """Return how one of several runs looks, by its place among them."""
     share = index / (runs - 1) if runs > 1 else 0.5
     at = _DARKEST + share * (_LIGHTEST - _DARKEST)
     color = sample_colorscale(_SCALE, [at])[0]
     symbol, dash = _SYMBOLS[index % len(_SYMBOLS)], _DASHES[index % len(_DASHES)]
-    return style.Style("", color, symbol, dash)
+    return style.Style(name, color, symbol, dash)
 
 
-def _axis(name: str, column: "pd.Series") -> dict[str, object]:
+def _parallel_axis(name: str, column: "pd.Series[Any]") -> dict[str, Any]:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
         values = sorted(column.unique().tolist())
         ticks = {"tickvals": values} if len(values) <= 8 else {}
-        return {"label": name, "values": column, "range": _span(column)} | ticks
+        return {"label": name, "values": column, "range": _column_range(column)} | ticks
     classes = sorted(map(str, column.unique()))
     places = [classes.index(str(value)) for value in column]
     ticks = {"tickvals": list(range(len(classes))), "ticktext": classes}
     return {"label": name, "values": places, "range": [-0.5, len(classes) - 0.5]} | ticks
 
 
-def _span(column: "pd.Series") -> list[float]:
+def _column_range(column: "pd.Series[Any]") -> list[float]:
     """Return an axis' ends, with room for a value that all rows share."""
     low, high = float(column.min()), float(column.max())
     room = 0.5 * abs(low) or 1.0

@@ -9,8 +9,7 @@ from plotly.subplots import make_subplots
 from vsnn_lab._basics.checks import check_collection
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize
-from vsnn_lab.figures.images import png
-from vsnn_lab.figures.tiles import as_bytes
+from vsnn_lab.figures.images import add_opacity, png, to_bytes
 
 _COUNT = 3
 _PANEL, _HIGHEST = 215, 260  # pixels of the screen across a panel, and down at most
@@ -46,15 +45,14 @@ def panels_figure(images: np.ndarray, titles: Sequence[str], limit: float) -> go
     tall, wide = images.shape[-2:]
     height = min(round(_PANEL * tall / wide), _HIGHEST) + 40
     figure.update_layout(template=style.TEMPLATE, width=1000, height=height)
-    figure.update_layout(style.STILL, margin={"l": 8, "r": 92, "t": 32, "b": 8})
+    figure.update_layout(style.FIXED_VIEW, margin={"l": 8, "r": 92, "t": 32, "b": 8})
     figure.update_annotations(font_size=13)
     axes = style.pixel_axes()
+    figure.update_xaxes(axes["xaxis"] | {"range": [-0.5, wide - 0.5]})
+    rows = {"autorange": False, "range": [tall - 0.5, -0.5], "showticklabels": False}
     for column in range(1, _COUNT + 2):
-        where = {"row": 1, "col": column}
-        anchor = "x" if column == 1 else f"x{column}"
-        figure.update_xaxes(axes["xaxis"] | {"range": [-0.5, wide - 0.5]}, **where)
-        still = {"autorange": False, "range": [tall - 0.5, -0.5], "showticklabels": False}
-        figure.update_yaxes(axes["yaxis"] | still | {"scaleanchor": anchor}, **where)
+        anchor = {"scaleanchor": "x" if column == 1 else f"x{column}"}
+        figure.update_yaxes(axes["yaxis"] | rows | anchor, row=1, col=column)
     show_panels(figure, images, limit)
     return figure
 
@@ -67,11 +65,9 @@ def show_panels(figure: go.Figure, images: np.ndarray, limit: float) -> None:
         images: As in `panels_figure`.
         limit: As in `panels_figure`.
     """
-    change = colorize(images[2] - images[1], limit)
-    pictures = [*as_bytes(images), change]
+    pictures = [*to_bytes(images), colorize(images[2] - images[1], limit)]
     with figure.batch_update():
         for trace, pixels in zip(figure.data[: _COUNT + 1], pictures, strict=True):
-            opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
-            trace.source = png(np.concatenate([pixels, opaque], -1))
+            trace.source = png(add_opacity(pixels))
         marker = figure.data[_COUNT + 1].marker
         marker.cmin, marker.cmax = -limit, limit

@@ -1,6 +1,7 @@
 """How close recipes come to networks trained for each width alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -10,9 +11,7 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.comparison import LEGEND_ABOVE
 from vsnn_lab.figures.overlay import run_style
-from vsnn_lab.figures.seeds import means
-
-Seeds = Mapping[int, float | Sequence[float]]
+from vsnn_lab.figures.seeds import Points, Seeds, seed_means, seed_points
 
 
 def recipe_curves(
@@ -62,16 +61,19 @@ def recipe_curves(
         raise ValueError(f"recommended must be one of {list(checked)}, got {recommended!r}")
     scale, lowest = check_number("scale", scale), check_number("lowest", lowest)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.1)
-    mean = means(alone)
-    figure.add_trace(_trace(style.DEDICATED, alone, scale, mode="markers"), 1, 1)
+    mean = seed_means(alone)
     own = {width: [v - mean[width] for v in values] for width, values in alone.items()}
-    figure.add_trace(_trace(style.DEDICATED, own, scale, mode="markers"), 1, 2)
+    for column, points in enumerate((alone, own), 1):
+        trace = _recipe_trace(style.DEDICATED, points, scale)
+        figure.add_trace(trace.update(mode="markers"), 1, column)
     for index, (name, points) in enumerate(checked.items()):
-        look = style.VARIABLE if name == recommended else run_style(index, len(checked))
-        gaps = {w: [each - mean[w]] for w, each in means(points).items() if w in mean}
-        figure.add_trace(_trace(look, points, scale, name=name), 1, 1)
-        figure.add_trace(_trace(look, gaps, scale, name=name), 1, 2)
-    figure.for_each_trace(lambda trace: trace.update(showlegend=False), col=2)
+        look = run_style(index, len(checked), name)
+        if name == recommended:
+            look = replace(style.VARIABLE, name=name)
+        gaps = {w: [each - mean[w]] for w, each in seed_means(points).items() if w in mean}
+        figure.add_trace(_recipe_trace(look, points, scale), 1, 1)
+        figure.add_trace(_recipe_trace(look, gaps, scale), 1, 2)
+    figure.update_traces(showlegend=False, col=2)
     most = max(max(points) for points in [alone, *checked.values()])
     figure.update_layout(template=style.TEMPLATE, width=900, height=440)
     figure.update_layout(title=title, legend=LEGEND_ABOVE, margin_t=84 if title else 44)
@@ -83,29 +85,7 @@ def recipe_curves(
     return figure
 
 
-def _trace(
-    look: style.Style,
-    points: Mapping[int, Sequence[float]],
-    scale: float,
-    *,
-    name: str | None = None,
-    mode: str = "lines+markers",
-) -> go.Scatter:
-    middle = means(points, scale)
-    whiskers = {
-        "array": [scale * max(points[width]) - mean for width, mean in middle.items()],
-        "arrayminus": [mean - scale * min(points[width]) for width, mean in middle.items()],
-        "visible": any(len(values) > 1 for values in points.values()),
-        "thickness": 1.2,
-    }
-    return go.Scatter(
-        x=list(middle),
-        y=list(middle.values()),
-        error_y=whiskers,
-        name=name or look.name,
-        legendgroup=name or look.name,
-        mode=mode,
-        line=look.line,
-        marker=look.marker | {"size": 7},
-        hovertemplate="%{x} units: %{y:.2f}",
-    )
+def _recipe_trace(look: style.Style, points: Points, scale: float) -> go.Scatter:
+    trace = seed_points(look, points, scale, size=7)
+    trace.update(mode="lines+markers", line=look.line, error_y_thickness=1.2)
+    return trace.update(legendgroup=look.name, hovertemplate="%{x} units: %{y:.2f}")

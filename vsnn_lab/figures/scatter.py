@@ -1,16 +1,14 @@
 """A code of two units as a plane."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_collection, check_int
+from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
-from vsnn_lab.figures.checks import check_text
-from vsnn_lab.figures.tiles import check_floats
+from vsnn_lab.figures.checks import check_class_names, check_classes, check_floats, check_text
 
 # Ten colours to be told apart with any colour vision: Petroff 2021, "Accessible Color Sequences for
 # Data Visualization", arXiv 2107.02270.
@@ -26,12 +24,11 @@ CLASS_COLORS = (
     "#717581",
     "#92dadd",
 )
-# Seven shapes against ten colours: each pair is met once in the first seventy classes.
+# Seven shapes against ten colours: each pair is met once in the first `MOST_CLASSES`.
 CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
 _AREA = (696, 472)  # pixels of the screen between the axes
 _RIGHT = 140  # for the legend
 _NAME = (84, 22)  # that a name takes, its frame included
-_MOST_CLASSES = len(CLASS_COLORS) * len(CLASS_SYMBOLS)
 
 
 def code_scatter(
@@ -60,32 +57,30 @@ def code_scatter(
         TypeError: If an argument is of another kind.
         ValueError: If shapes do not fit each other, or a label has no name.
     """
-    codes = check_floats("codes", codes, "(n, units)", 2)
-    if codes.shape[1] < 2:
-        raise ValueError(f"codes must have two units at least, got shape {codes.shape}")
+    points = check_floats("codes", codes, "(n, units)", 2)
+    if points.shape[1] < 2:
+        raise ValueError(f"codes must have two units at least, got shape {points.shape}")
     names = check_class_names(class_names)
-    labels = check_labels(labels, len(codes), names)
+    classes = check_classes("labels", labels, len(points), names)
     most, seed = check_int("most", most), check_int("seed", seed, 0)
     title = check_text("title", title)
-    drawn = np.random.default_rng(seed).permutation(len(codes))[:most]
+    drawn = np.random.default_rng(seed).permutation(len(points))[:most]
     figure, medians = go.Figure(), []
     for index, name in enumerate(names):
-        own = labels == index
-        if not own.any():
+        members = classes == index
+        if not members.any():
             continue
         color = CLASS_COLORS[index % len(CLASS_COLORS)]
         symbol = CLASS_SYMBOLS[index % len(CLASS_SYMBOLS)]
-        some = codes[drawn[own[drawn]], :2].astype(np.float32)
-        medians.append((name, color, *np.median(codes[own, :2], 0).tolist()))
-        figure.add_trace(
-            go.Scatter(
-                x=some[:, 0],
-                y=some[:, 1],
-                name=name,
-                mode="markers",
-                marker={"color": color, "symbol": symbol, "size": 5, "opacity": 0.8},
-                hovertemplate="unit 1: %{x:.2f}, unit 2: %{y:.2f}",
-            )
+        some = points[drawn[members[drawn]], :2].astype(np.float32)
+        medians.append((name, color, *np.median(points[members, :2], 0).tolist()))
+        figure.add_scatter(
+            x=some[:, 0],
+            y=some[:, 1],
+            name=name,
+            mode="markers",
+            marker={"color": color, "symbol": symbol, "size": 5, "opacity": 0.8},
+            hovertemplate="unit 1: %{x:.2f}, unit 2: %{y:.2f}",
         )
     right, top = _RIGHT, 40 if title else 16
     size = {"width": _AREA[0] + 64 + right, "height": _AREA[1] + 56 + top}
@@ -99,40 +94,18 @@ def code_scatter(
     return figure
 
 
-def check_class_names(names: Any) -> list[str]:
-    """Return the names of classes, or say what is wrong with them."""
-    check_collection("class_names", names, "names")
-    if not 1 <= len(names) <= _MOST_CLASSES:
-        raise ValueError(f"class_names must name 1..{_MOST_CLASSES} classes, got {len(names)}")
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"class_names must be strings, got {name!r}")
-    return list(names)
-
-
-def check_labels(labels: Any, count: int, names: Sequence[str] | None = None) -> np.ndarray:
-    """Return classes as int64 of shape (count,), each with a name; or say what is wrong."""
-    if not isinstance(labels, Tensor | np.ndarray):
-        raise TypeError(f"labels must be an array or a tensor of integers, got {labels!r}")
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
-    if array.dtype.kind not in "ui" or array.shape != (count,):
-        raise ValueError(
-            f"labels must be integers of shape ({count},), got {array.dtype} of shape {array.shape}"
-        )
-    top = array.max() if names is None else len(names) - 1
-    if array.min() < 0 or array.max() > top:
-        worst = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"labels must lie in 0..{top}, got {worst}; class_names names each")
-    return array.astype(np.int64)
-
-
 def _name_medians(figure: go.Figure, medians: Sequence[tuple[str, str, float, float]]) -> None:
     """Write each class's name at its median, or a little above where another name is."""
-    spans = [_span([trace[axis] for trace in figure.data]) for axis in "xy"]
-    figure.update_xaxes(range=spans[0])
-    figure.update_yaxes(range=spans[1])
+    scales = []
+    for axis, size in zip("xy", _AREA, strict=True):
+        values = np.concatenate([trace[axis] for trace in figure.data]).astype(np.float64)
+        # One point alone has a unit around it.
+        margin = 0.04 * (values.max() - values.min()) or 0.5
+        low, high = values.min() - margin, values.max() + margin
+        figure.layout[f"{axis}axis"].range = [low, high]
+        scales.append(size / (high - low))
     # Pixels of the screen, so that it shows which names overlap.
-    across, up = (size / (high - low) for size, (low, high) in zip(_AREA, spans, strict=True))
+    across, up = scales
     taken: list[tuple[float, float]] = []
     for name, color, x, y in sorted(medians, key=lambda median: median[3]):
         right, level = x * across, y * up
@@ -140,22 +113,6 @@ def _name_medians(figure: go.Figure, medians: Sequence[tuple[str, str, float, fl
             if abs(right - other) < _NAME[0] and abs(level - there) < _NAME[1]:
                 level = there + _NAME[1]
         taken.append((right, level))
-        figure.add_annotation(
-            x=x,
-            y=y,
-            yshift=level - y * up,
-            text=name,
-            showarrow=False,
-            font={"color": "#ffffff", "size": 12},
-            bgcolor="rgba(24, 26, 30, 0.8)",
-            bordercolor=color,
-            borderwidth=2,
-            borderpad=2,
-        )
-
-
-def _span(parts: Sequence[np.ndarray]) -> list[float]:
-    """Return the range of an axis that holds all points; one point alone has a unit around it."""
-    values = np.concatenate(parts).astype(np.float64)
-    margin = 0.04 * (values.max() - values.min()) or 0.5
-    return [values.min() - margin, values.max() + margin]
+        paint = {"font": {"color": "#ffffff", "size": 12}, "bgcolor": "rgba(24, 26, 30, 0.8)"}
+        frame = {"bordercolor": color, "borderwidth": 2, "borderpad": 2, "showarrow": False}
+        figure.add_annotation(x=x, y=y, yshift=level - y * up, text=name, **paint, **frame)

@@ -1,6 +1,6 @@
 """Several methods, each at several widths, each with several seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vsnn_lab._basics.checks import check_choice
 from vsnn_lab.figures import style
-from vsnn_lab.figures.checks import check_points
+from vsnn_lab.figures.checks import as_array, check_points
 
 METHODS = {
     "variable": style.VARIABLE,
@@ -17,14 +17,18 @@ METHODS = {
     "pca": style.PCA,
     "pcaae": style.PCAAE,
 }
-Points = Mapping[int, list[float]]
+Seeds = Mapping[int, float | Sequence[float]]
+Curves = Mapping[str, Seeds]
+Points = Mapping[int, Sequence[float]]
 
 
 def check_errors(name: str, points: Any) -> dict[int, list[float]]:
     """Return errors, one or several a width, widths ascending; or say what is wrong with them."""
     if isinstance(points, Mapping):
         points = {
-            width: value.detach().cpu().double().numpy() if _real(value) else value
+            width: as_array(value.double())
+            if isinstance(value, Tensor) and value.is_floating_point()
+            else value
             for width, value in points.items()
         }
     found = check_points(name, points)
@@ -47,9 +51,31 @@ def check_methods(name: str, curves: Any) -> dict[str, dict[int, list[float]]]:
     return {m: check_errors(f"{name}[{m!r}]", curves[m]) for m in METHODS if m in curves}
 
 
-def means(points: Points, scale: float = 1.0) -> dict[int, float]:
+def seed_means(points: Points, scale: float = 1.0) -> dict[int, float]:
     """Return the mean over seeds at each width."""
     return {width: fmean(values) * scale for width, values in points.items()}
+
+
+def seed_whiskers(points: Points, scale: float = 1.0) -> dict[str, Any]:
+    """Return Plotly's error bars from the mean over seeds to the least and to the largest."""
+    middle = seed_means(points, scale)
+    return {
+        "array": [max(points[width]) * scale - mean for width, mean in middle.items()],
+        "arrayminus": [mean - min(points[width]) * scale for width, mean in middle.items()],
+        "visible": any(len(values) > 1 for values in points.values()),
+    }
+
+
+def seed_points(look: style.Style, points: Points, scale: float, size: int) -> go.Scatter:
+    """Return means over seeds as points of some size, with whiskers."""
+    return go.Scatter(
+        x=list(points),
+        y=list(seed_means(points, scale).values()),
+        error_y=seed_whiskers(points, scale),
+        name=look.name,
+        mode="markers",
+        marker=look.marker | {"size": size},
+    )
 
 
 def method_traces(method: str, points: Points, scale: float = 1.0) -> list[go.Scatter]:
@@ -62,47 +88,27 @@ def method_traces(method: str, points: Points, scale: float = 1.0) -> list[go.Sc
         points: One or several values a width.
         scale: Factor on all values.
     """
-    look, several = METHODS[method], any(len(values) > 1 for values in points.values())
-    middle = means(points, scale)
-    low = {width: min(values) * scale for width, values in points.items()}
-    high = {width: max(values) * scale for width, values in points.items()}
-    x, shared = list(points), {"legendgroup": method, "name": look.name}
-    hover = {"hovertemplate": "%{x} units: %{y:.3~g}"}
+    look, x = METHODS[method], list(points)
+    shared = {"legendgroup": method, "hovertemplate": "%{x} units: %{y:.3~g}"}
     if method == "dedicated":
-        whiskers = {
-            "array": [high[w] - middle[w] for w in x],
-            "arrayminus": [middle[w] - low[w] for w in x],
-            "visible": several,
-            "thickness": 1.5,
-        }
-        y, marker = list(middle.values()), look.marker | {"size": 9}
-        points_of = {"mode": "markers", "marker": marker, "error_y": whiskers}
-        return [go.Scatter(x=x, y=y, **points_of, **shared, **hover)]
-    # Markers tell lines apart in grey, but 256 of them would be a smear.
-    mode = "lines+markers" if len(x) <= 40 else "lines"
-    lines = {"mode": mode, "line": look.line, "marker": look.marker | {"size": 6}}
-    line = go.Scatter(x=x, y=list(middle.values()), **lines, **shared, **hover)
-    if not several:
+        trace = seed_points(look, points, scale, size=9)
+        return [trace.update(error_y_thickness=1.5, **shared)]
+    line = style.curve_trace(look, x, list(seed_means(points, scale).values())).update(**shared)
+    if all(len(values) == 1 for values in points.values()):
         return [line]
+    high = [max(values) * scale for values in points.values()]
+    low = [min(values) * scale for values in points.values()]
+    red, green, blue = (int(look.color[i : i + 2], 16) for i in (1, 3, 5))
     band = go.Scatter(
         x=x + x[::-1],
-        y=list(high.values()) + list(low.values())[::-1],
+        y=high + low[::-1],
         mode="lines",
         line={"width": 0},
         fill="toself",
-        fillcolor=_faint(look.color),
+        fillcolor=f"rgba({red}, {green}, {blue}, 0.25)",
         hoverinfo="skip",
         showlegend=False,
         legendgroup=method,
         name=f"{look.name}, seeds",
     )
     return [band, line]
-
-
-def _faint(color: str) -> str:
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, 0.25)"
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()

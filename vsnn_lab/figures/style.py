@@ -1,12 +1,16 @@
 """One palette and one meaning everywhere; told apart by shape and dash as well as by colour."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log10
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from vsnn_lab.widths import geometric_widths
+
+Numbers = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,16 @@ PCA = Style("PCA", "#16936d", "square", "dashdot")
 PCAAE = Style("PCAAE", "#b8609c", "triangle-up", "longdash")
 REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
 
-INK = "#7d8187"
-HERE = "#d03a4b"  # where the slider stands
+TEXT_COLOR = "#7d8187"
+POINTER = "#d03a4b"  # the marker that follows the slider
+TRANSPARENT = "rgba(0,0,0,0)"
 _GRID = "rgba(128, 132, 138, 0.22)"
 _AXIS = {
     "gridcolor": _GRID,
-    "linecolor": INK,
+    "linecolor": TEXT_COLOR,
     "zeroline": False,
     "ticks": "outside",
-    "tickcolor": INK,
+    "tickcolor": TEXT_COLOR,
     "automargin": False,
     "title": {"standoff": 8},
 }
@@ -54,33 +59,47 @@ _AXIS = {
 # Transparent, in greys that show on a light page and on a dark one.
 TEMPLATE = go.layout.Template(
     layout={
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": INK, "size": 13, "family": "system-ui, sans-serif"},
+        "paper_bgcolor": TRANSPARENT,
+        "plot_bgcolor": TRANSPARENT,
+        "font": {"color": TEXT_COLOR, "size": 13, "family": "system-ui, sans-serif"},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
-        "legend": {
-            "x": 1,
-            "xanchor": "right",
-            "y": 1,
-            "yanchor": "top",
-            "bgcolor": "rgba(0,0,0,0)",
-        },
+        "legend": {"x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": TRANSPARENT},
         "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
         "title": {"x": 0, "xref": "paper", "font": {"size": 15}},
         # Plotly's own would be a dark box, since it takes the transparent ground for black.
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": HERE},
+        "modebar": {"bgcolor": TRANSPARENT, "color": TEXT_COLOR, "activecolor": POINTER},
     }
 )
 
 
 # For instruments, whose axes stay still: no dragging, no tools over the picture.
-STILL = {
+FIXED_VIEW = {
     "dragmode": False,
     "modebar": {
         "remove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
     },
 }
+
+
+def curve_trace(look: Style, x: Numbers, y: Numbers) -> go.Scatter:
+    """Return a curve in a network's look."""
+    # Markers tell curves apart in grey, but 256 of them would be a smear.
+    mode = "lines+markers" if len(x) <= 40 else "lines"
+    marker = look.marker | {"size": 6}
+    return go.Scatter(x=x, y=y, name=look.name, mode=mode, line=look.line, marker=marker)
+
+
+def slider_marker() -> go.Scatter:
+    """Return the stem and the ring that stand at an instrument's width, not yet placed."""
+    ring = {"color": TRANSPARENT, "size": 17, "line": {"color": POINTER, "width": 3}}
+    return go.Scatter(
+        mode="lines+markers",
+        line={"color": POINTER, "width": 1.5, "dash": "dot"},
+        marker=ring | {"opacity": [0, 1]},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def log2_axis(steps: int, title: str) -> dict[str, Any]:
@@ -102,13 +121,8 @@ def log2_axis(steps: int, title: str) -> dict[str, Any]:
 
 def pixel_axes() -> dict[str, dict[str, Any]]:
     """Return the axes of a picture: no lines, square pixels, first row on top."""
-    bare = {
-        "showgrid": False,
-        "zeroline": False,
-        "ticks": "",
-        "showline": False,
-        "fixedrange": True,
-    }
+    lines = {"showgrid": False, "zeroline": False, "showline": False}
+    bare = lines | {"ticks": "", "fixedrange": True}
     return {
         "xaxis": bare | {"showticklabels": False, "constrain": "domain"},
         "yaxis": bare | {"autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},

@@ -7,10 +7,16 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_collection, check_int, check_number
-from vsnn_lab.figures.checks import check_text
+from vsnn_lab.figures.checks import (
+    as_array,
+    check_floats,
+    check_images,
+    check_images_by_width,
+    check_text,
+)
 from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize, symmetric_limit
-from vsnn_lab.figures.tiles import as_bytes, as_colors, check_floats, check_images, tiles_figure
-from vsnn_lab.figures.width_grid import check_rebuilt
+from vsnn_lab.figures.images import to_bytes
+from vsnn_lab.figures.tiles import tiles_figure
 
 _BAR = 96  # pixels of the screen for the scale
 _CHANGE = "change of the pixel, pixels in [0, 1]"
@@ -43,11 +49,13 @@ def unit_differences(
         TypeError: If an argument is of another kind.
         ValueError: If shapes differ, or there is no difference to draw.
     """
-    originals = check_images("originals", originals)
-    changes = check_rebuilt("differences", differences, originals.shape)
+    first = check_images("originals", originals)
+    changes = check_images_by_width("differences", differences, first.shape)
     whole = np.stack(list(changes.values()))
     limit, title = check_limit(limit, whole), check_text("title", title)
-    grid = np.concatenate([as_colors(as_bytes(originals))[None], colorize(whole, limit)])
+    colors = colorize(whole, limit)
+    # Of one channel, they get three too, to share the grid.
+    grid = np.concatenate([np.broadcast_to(to_bytes(first), colors.shape[1:])[None], colors])
     labels = ["original", *(f"unit {unit}" for unit in changes)]
     figure = tiles_figure(grid, labels, title=title, right=_BAR)
     clipped = limit < symmetric_limit(whole)
@@ -81,23 +89,22 @@ def traversal(
     rows, columns = array.shape[:2]
     flat = check_images("pictures", array.reshape(-1, *array.shape[2:]))
     if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
-    values = check_collection("values", values, "numbers")
-    units = range(1, rows + 1) if units is None else check_collection("units", units, "units")
-    for name, found, expected in (("values", values, columns), ("units", units, rows)):
-        if len(found) != expected:
+        values = as_array(values)
+    check_collection("values", values, "numbers")
+    if units is None:
+        units = range(1, rows + 1)
+    check_collection("units", units, "units")
+    for name, found, expected in (("values", len(values), columns), ("units", len(units), rows)):
+        if found != expected:
             raise ValueError(
-                f"{name} must number {expected} for pictures of shape {array.shape}, got "
-                f"{len(found)}"
+                f"{name} must number {expected} for pictures of shape {array.shape}, got {found}"
             )
-    values = [check_number("each of values", value) for value in values]
-    units = [check_int("each of units", unit) for unit in units]
-    grid = as_bytes(flat)
-    grid = grid.reshape(rows, columns, *grid.shape[1:])
+    moves = [check_number("each of values", value) for value in values]
+    grid = to_bytes(flat)
     return tiles_figure(
-        grid,
-        [f"unit {unit}" for unit in units],
-        [signed(value) for value in values],
+        grid.reshape(rows, columns, *grid.shape[1:]),
+        [f"unit {check_int('each of units', unit)}" for unit in units],
+        [signed(move) for move in moves],
         columns_title="unit moved by, in its standard deviations",
         title=check_text("title", title),
     )

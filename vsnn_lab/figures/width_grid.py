@@ -6,11 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_int
-from vsnn_lab.figures.checks import check_curve, check_text
-from vsnn_lab.figures.tiles import as_bytes, centers, check_images, tiles_figure
+from vsnn_lab.figures.autoencoder import MSE_SCALE
+from vsnn_lab.figures.checks import check_curve, check_images, check_images_by_width, check_text
+from vsnn_lab.figures.images import tile_centers, to_bytes
+from vsnn_lab.figures.tiles import RIGHT, tiles_figure
 
-_SCALE = 1000  # pixels lie in [0, 1], so errors are a few thousandths
 _ERRORS = 104  # pixels of the screen for the column of errors
 
 
@@ -42,33 +42,23 @@ def width_grid(
     References:
         After figure 3 of Staley & Markowitz 2022, "Triangular Dropout", arXiv 2205.01235.
     """
-    originals = check_images("originals", originals)
-    rebuilt = check_rebuilt("reconstructions", reconstructions, originals.shape)
+    first = check_images("originals", originals)
+    rebuilt = check_images_by_width("reconstructions", reconstructions, first.shape)
     errors, title = check_curve("errors", errors), check_text("title", title)
     if errors and not rebuilt.keys() <= errors.keys():
         raise ValueError(
             f"errors must hold every width of the reconstructions, {list(rebuilt)}, got "
             f"{list(errors)}"
         )
-    grid = np.stack([as_bytes(images) for images in (originals, *rebuilt.values())])
+    grid = np.stack([to_bytes(images) for images in (first, *rebuilt.values())])
     labels = ["original", *(f"{w} unit{'s' if w > 1 else ''}" for w in rebuilt)]
-    right = {"right": _ERRORS, "header": True} if errors else {}
-    figure = tiles_figure(grid, labels, title=title, **right)
+    right = _ERRORS if errors else RIGHT
+    figure = tiles_figure(grid, labels, title=title, right=right, header=bool(errors))
     if errors:
         note = {"showarrow": False, "xref": "paper", "x": 1, "xanchor": "left", "xshift": 12}
         head = note | {"yref": "paper", "y": 1, "yanchor": "bottom"}
         figure.add_annotation(head, text="MSE × 1000")
-        rows = centers(len(grid), grid.shape[2])[1:]
+        rows = tile_centers(len(grid), grid.shape[2])[1:]
         for row, width in zip(rows, rebuilt, strict=True):
-            figure.add_annotation(note, y=row, text=f"{errors[width] * _SCALE:.1f}")
+            figure.add_annotation(note, y=row, text=f"{errors[width] * MSE_SCALE:.1f}")
     return figure
-
-
-def check_rebuilt(name: str, images: object, shape: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """Return images by number, ascending, all of one shape; or say what is wrong with them."""
-    if not isinstance(images, Mapping):
-        raise TypeError(f"{name} must map numbers of units to images, got {images!r}")
-    if not images:
-        raise ValueError(f"{name} must hold at least one width, got none")
-    widths = {check_int(f"each width of {name}", key): key for key in images}
-    return {w: check_images(f"{name}[{w}]", images[widths[w]], shape) for w in sorted(widths)}

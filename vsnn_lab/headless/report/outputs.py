@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vsnn_lab import explore
-from vsnn_lab.explore.portable import MIME as INSTRUMENT
+from vsnn_lab.explore.instrument import MIME as INSTRUMENT
 from vsnn_lab.headless.report.text import Place, clean, markdown, terminal_text
 from vsnn_lab.headless.runs.results import MIME as RECORD
 from vsnn_lab.headless.runs.results import decode_results

@@ -115,7 +115,7 @@ def _templates(title: str) -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"number": _number, "scalars": _scalars}
-    templates.globals |= {"title": title, "accent": style.VARIABLE.color, "here": style.HERE}
+    templates.globals |= {"title": title, "accent": style.VARIABLE.color, "here": style.POINTER}
     return templates
 
 

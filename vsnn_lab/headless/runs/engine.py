@@ -15,7 +15,7 @@ NAME, _CELL_ID = "vsnn_lab", "every-slider-moved"
 _MOVE_SLIDERS = """import sys
 
 if "ipywidgets" in sys.modules:
-    from vsnn_lab.explore.exercise import move_every_slider
+    from vsnn_lab.explore.move_every_slider import move_every_slider
 
     move_every_slider()"""
 _START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine with much else to do

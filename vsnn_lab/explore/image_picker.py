@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import ipywidgets as widgets
 import numpy as np
-import torch
 import traitlets
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int
-from vsnn_lab.figures.scatter import check_class_names, check_labels
+from vsnn_lab.figures.checks import check_class_names, check_classes
 
 _ALL = -1  # in place of a class
 
@@ -40,10 +39,10 @@ class ImagePicker(widgets.HBox):
         labels: Tensor | np.ndarray | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        self._everyone = np.arange(check_int("count", count))
+        self._all_indices = np.arange(check_int("count", count))
         names = None if class_names is None else check_class_names(class_names)
-        self.labels = None if labels is None else check_labels(labels, count, names)
-        present = [] if labels is None else np.unique(self.labels).tolist()
+        self.labels = None if labels is None else check_classes("labels", labels, count, names)
+        present = [] if self.labels is None else np.unique(self.labels).tolist()
         self._classes = {i: names[i] if names else f"class {i}" for i in present}
         wide = {"flex": "1 1 auto", "width": "auto"}
         self.position = widgets.IntSlider(0, 0, 1, description="image", layout=wide)
@@ -52,45 +51,35 @@ class ImagePicker(widgets.HBox):
             description="class",
             layout={"flex": "0 0 auto", "width": "240px"},
         )
-        self._fit()
+        self._fit_slider()
         shown = [self.category, self.position] if labels is not None else [self.position]
         super().__init__(shown, layout={"width": "100%", "overflow": "hidden"})
-        self.position.observe(lambda change: self._take(), "value")
-        self.category.observe(lambda change: self._switch(), "value")
+        self.position.observe(lambda change: self._read_position(), "value")
+        self.category.observe(lambda change: self._change_class(), "value")
 
     @property
-    def members(self) -> np.ndarray:
+    def indices(self) -> np.ndarray:
         """Indices of the images that the slider runs through."""
         if self.category.value == _ALL:
-            return self._everyone
+            return self._all_indices
         return np.flatnonzero(self.labels == self.category.value)
 
     @property
-    def name(self) -> str:
+    def class_name(self) -> str:
         """What the class of the image chosen is called; nothing without labels."""
         return "" if self.labels is None else self._classes[int(self.labels[self.value])]
 
-    def _fit(self) -> None:
+    def _fit_slider(self) -> None:
         # A slider needs two ends; over a single image it stands still.
-        self.position.max = max(1, len(self.members) - 1)
-        self.position.disabled = len(self.members) == 1
+        self.position.max = max(1, len(self.indices) - 1)
+        self.position.disabled = len(self.indices) == 1
 
-    def _take(self) -> None:
-        self.value = int(self.members[min(self.position.value, len(self.members) - 1)])
+    def _read_position(self) -> None:
+        self.value = int(self.indices[min(self.position.value, len(self.indices) - 1)])
 
-    def _switch(self) -> None:
+    def _change_class(self) -> None:
         # Silent until the slider fits the class, so that no image in between is shown.
         with self.position.hold_trait_notifications():
             self.position.value = 0
-            self._fit()
-        self._take()
-
-
-def check_index(value: int, count: int) -> int:
-    """Return the index of an image, or say what is wrong with it."""
-    return check_int("image", value, 0, count - 1)
-
-
-def floats(images: Tensor) -> np.ndarray:
-    """Return images as the figures take them."""
-    return images.detach().cpu().to(torch.float64).numpy()
+            self._fit_slider()
+        self._read_position()

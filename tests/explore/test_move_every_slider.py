@@ -6,14 +6,14 @@ import sys
 import ipywidgets as widgets
 import pytest
 
-from vsnn_lab.explore.exercise import move_every_slider
+from vsnn_lab.explore.move_every_slider import move_every_slider
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ipywidgets")
 
 # Either shows the error where its output goes, and raises nothing.
 SHOWN = """
 import ipywidgets as widgets
-from vsnn_lab.explore.exercise import move_every_slider
+from vsnn_lab.explore.move_every_slider import move_every_slider
 
 def fail(x):
     assert x != 5, "the claim"

@@ -9,8 +9,8 @@ import ipywidgets as widgets
 from IPython import get_ipython
 from ipywidgets.widgets.widget import _instances
 
-# They show a number, and nobody moves them.
-_SHOWN = (widgets.IntProgress, widgets.FloatProgress)
+# Nobody moves them.
+_DISPLAYS = (widgets.IntProgress, widgets.FloatProgress)
 
 
 def move_every_slider() -> int:
@@ -24,41 +24,38 @@ def move_every_slider() -> int:
     Raises:
         RuntimeError: If a callback failed; its own error is the cause.
     """
-    found = [each for each in list(_instances.values()) if _stops(each)]
     moved = 0
-    for widget in found:
+    for widget in list(_instances.values()):
+        positions = _positions_to_try(widget)
         # Looked up at its turn, since moving one may enable another.
-        if not widget.disabled:
-            _move(widget)
-            moved += 1
+        if not positions or widget.disabled:
+            continue
+        for value in [*positions, widget.value]:
+            try:
+                with _raise_shown_error():
+                    widget.value = value
+            except Exception as error:
+                name = f"{type(widget).__name__} {widget.description!r}".strip()
+                raise RuntimeError(f"a callback of {name} failed at {value!r}: {error}") from error
+        moved += 1
     return moved
 
 
-def _move(widget: widgets.Widget) -> None:
-    start = widget.value
-    for value in [*_stops(widget), start]:
-        try:
-            with _raising_what_is_shown():
-                widget.value = value
-        except Exception as error:
-            name = f"{type(widget).__name__} {widget.description!r}".strip()
-            raise RuntimeError(f"a callback of {name} failed at {value!r}: {error}") from error
-
-
 @contextmanager
-def _raising_what_is_shown() -> Iterator[None]:
+def _raise_shown_error() -> Iterator[None]:
     """Raise the error that ``interact`` or an ``Output`` shows in place of raising it."""
-    shell, shown = get_ipython(), []
+    shell = get_ipython()
     if shell is None:
         yield
         return
     show = shell.showtraceback
+    shown: list[Any] = []
 
-    def noted(exc_tuple=None, *args: Any, **options: Any) -> None:
+    def show_and_keep(exc_tuple: Any = None, *args: Any, **options: Any) -> None:
         shown.append(exc_tuple[1] if exc_tuple else sys.exc_info()[1])
         show(exc_tuple, *args, **options)
 
-    shell.showtraceback = noted
+    shell.showtraceback = show_and_keep
     try:
         yield
     finally:
@@ -67,13 +64,12 @@ def _raising_what_is_shown() -> Iterator[None]:
         raise shown[0]
 
 
-def _stops(widget: widgets.Widget) -> list[Any]:
+def _positions_to_try(widget: Any) -> list[Any]:
     """Return where a widget is put; nowhere, if it is none that has a range."""
-    value = getattr(widget, "value", None)
-    if isinstance(widget, _SHOWN):
+    if isinstance(widget, _DISPLAYS):
         return []
     if isinstance(widget, widgets.Checkbox | widgets.ToggleButton):
-        return [not value]
+        return [not widget.value]
     if hasattr(widget, "_options_full"):
         values = [value for _, value in widget._options_full]
         if isinstance(widget, widgets.SelectionRangeSlider):
@@ -86,9 +82,9 @@ def _stops(widget: widgets.Widget) -> list[Any]:
         return []
     if isinstance(widget, widgets.FloatLogSlider):
         return [widget.base**power for power in (low, (low + high) / 2, high)]
-    if isinstance(value, tuple):
+    if isinstance(widget.value, tuple):
         return _ranges(low, high)
-    return [low, type(value)((low + high) / 2), high]
+    return [low, type(widget.value)((low + high) / 2), high]
 
 
 def _ranges(low: Any, high: Any) -> list[tuple[Any, Any]]:

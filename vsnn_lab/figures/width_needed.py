@@ -1,19 +1,17 @@
 """The code width that an error demands: the error curve read the other way round."""
 
-from collections.abc import Mapping, Sequence
-
 import plotly.graph_objects as go
 
 from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
-from vsnn_lab.figures.comparison import ERROR_LABEL, LEGEND_ABOVE, Curves
-from vsnn_lab.figures.seeds import METHODS, check_errors, check_methods, means
+from vsnn_lab.figures.comparison import ERROR_LABEL, LEGEND_ABOVE
+from vsnn_lab.figures.seeds import METHODS, Curves, Seeds, check_errors, check_methods, seed_means
 
 _BEYOND = 1.05  # of the largest error, to where the steps run on
 
 
-def fewest_units(curve: Mapping[int, float | Sequence[float]], error: float) -> int | None:
+def fewest_units(curve: Seeds, error: float) -> int | None:
     """Return the fewest units whose mean error is at most ``error``, or None if none reach it.
 
     Args:
@@ -29,7 +27,7 @@ def fewest_units(curve: Mapping[int, float | Sequence[float]], error: float) -> 
         2
     """
     error = check_number("error", error, 0)
-    reached = (w for w, mean in means(check_errors("curve", curve)).items() if mean <= error)
+    reached = (w for w, mean in seed_means(check_errors("curve", curve)).items() if mean <= error)
     return next(reached, None)
 
 
@@ -60,39 +58,32 @@ def width_needed(
     """
     methods = check_methods("curves", curves)
     scale, title = check_number("scale", scale, 0), check_text("title", title)
-    label = check_text("label", label) or ""
-    curves = {method: means(points, scale) for method, points in methods.items()}
-    edge = _BEYOND * max(max(curve.values()) for curve in curves.values())
+    check_text("label", label)
+    errors = {method: seed_means(points, scale) for method, points in methods.items()}
+    edge = _BEYOND * max(max(curve.values()) for curve in errors.values())
     figure = go.Figure()
-    for method, curve in curves.items():
-        look, steps = METHODS[method], _steps(curve)
+    for method, curve in errors.items():
+        look = METHODS[method]
+        steps: list[tuple[float, int]] = []  # errors descending; no better, no step
+        for width, error in curve.items():
+            if not steps or error < steps[-1][0]:
+                steps.append((error, width))
+        steps.reverse()
         # The last point only carries the line to the edge. It is hidden by its colour: of opacities
         # the legend would take the mean.
-        colors = [look.color] * len(steps) + ["rgba(0,0,0,0)"]
-        marker = look.marker | {"size": 7, "color": colors}
-        figure.add_trace(
-            go.Scatter(
-                x=[error for error, _ in steps] + [edge],
-                y=[width for _, width in steps] + [steps[-1][1]],
-                name=look.name,
-                mode="lines+markers",
-                line=look.line | {"shape": "hv"},
-                marker=marker,
-                hovertemplate="%{x:.3~g} or less: %{y} units",
-            )
+        colors = [look.color] * len(steps) + [style.TRANSPARENT]
+        figure.add_scatter(
+            x=[error for error, _ in steps] + [edge],
+            y=[width for _, width in steps] + [steps[-1][1]],
+            name=look.name,
+            mode="lines+markers",
+            line=look.line | {"shape": "hv"},
+            marker=look.marker | {"size": 7, "color": colors},
+            hovertemplate="%{x:.3~g} or less: %{y} units",
         )
-    most = max(max(curve) for curve in curves.values())
+    most = max(max(curve) for curve in errors.values())
     figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
     figure.update_layout(legend=LEGEND_ABOVE, margin_t=76 if title else 44)
-    figure.update_xaxes(range=[0, edge], title=f"{label}, at most")
+    figure.update_xaxes(range=[0, edge], title=f"{label or ''}, at most")
     figure.update_yaxes(style.log2_axis(most, "fewest code units that reach it"))
     return figure
-
-
-def _steps(curve: Mapping[int, float]) -> list[tuple[float, int]]:
-    """Return (error, fewest units), errors ascending; a width that is no better has no step."""
-    steps: list[tuple[float, int]] = []
-    for width, error in curve.items():
-        if not steps or error < steps[-1][0]:
-            steps.append((error, width))
-    return steps[::-1]

@@ -8,7 +8,7 @@ import torch
 
 from vsnn_lab import Autoencoder, Width, extract
 from vsnn_lab.explore import AutoencoderExplorer
-from vsnn_lab.explore.portable import MIME, portable
+from vsnn_lab.explore.instrument import MIME, instrument_data
 from vsnn_lab.figures.images import mosaic, png, to_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -23,7 +23,7 @@ def test_the_output_holds_the_live_widget_and_its_text_as_before(explorer):
 
 
 def test_every_width_has_the_pictures_of_the_extracted_network(explorer):
-    data = portable(explorer)
+    data = instrument_data(explorer)
     chosen = torch.randperm(30, generator=torch.Generator().manual_seed(0))[:4]
     originals = explorer.images[chosen]
     assert data["widths"] == list(range(1, 13))
@@ -35,7 +35,7 @@ def test_every_width_has_the_pictures_of_the_extracted_network(explorer):
 
 
 def test_every_width_has_the_marker_and_the_read_outs_of_the_live_widget(explorer):
-    data = portable(explorer)
+    data = instrument_data(explorer)
     marker = str(len(data["figure"]["data"]) - 1)
     for width, changes, said in zip(data["widths"], data["changes"], data["readouts"], strict=True):
         explorer.slider.value = width
@@ -46,7 +46,7 @@ def test_every_width_has_the_marker_and_the_read_outs_of_the_live_widget(explore
 
 
 def test_the_figure_and_the_slider_stand_where_they_were_left(explorer):
-    data = portable(explorer)
+    data = instrument_data(explorer)
     assert (data["start"], data["label"], explorer.width) == (5, "code units", 5)
     assert data["figure"] == {
         name: json.loads(explorer.static_figure().to_json())[name] for name in ("data", "layout")
@@ -54,18 +54,18 @@ def test_the_figure_and_the_slider_stand_where_they_were_left(explorer):
 
 
 def test_it_is_plain_json(explorer):
-    data = portable(explorer)
+    data = instrument_data(explorer)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
 def test_widths_are_left_out_rather_than_too_much_said(explorer):
     named = ("pictures", "changes", "layouts", "readouts")
-    most = sum(len(json.dumps(portable(explorer)[name])) for name in named) // 2
-    fewer = portable(explorer, most=most)
+    most = sum(len(json.dumps(instrument_data(explorer)[name])) for name in named) // 2
+    fewer = instrument_data(explorer, most=most)
     assert {1, 5, 12} < set(fewer["widths"]) < set(range(1, 13))
     assert {len(fewer[name]) for name in named} == {len(fewer["widths"])}
     assert sum(len(json.dumps(fewer[name])) for name in named) < 1.1 * most
-    assert portable(explorer, most=1)["widths"] == [1, 5, 12]
+    assert instrument_data(explorer, most=1)["widths"] == [1, 5, 12]
 
 
 def test_a_layout_that_moves_is_kept_and_several_pictures_are_changes(explorer):
@@ -84,7 +84,7 @@ def test_a_layout_that_moves_is_kept_and_several_pictures_are_changes(explorer):
         def read_out(self, width):
             return {}
 
-    data = portable(Titled())
+    data = instrument_data(Titled())
     assert [each["title"]["text"] for each in data["layouts"]] == [f"{w}" for w in range(1, 13)]
     assert data["picture"] == 0
     assert data["pictures"][4] == "data:image/png;base64,5"
@@ -94,4 +94,4 @@ def test_a_layout_that_moves_is_kept_and_several_pictures_are_changes(explorer):
 def test_an_instrument_of_256_widths_fits_a_page():
     model = Autoencoder((1, 28, 28), Width(256), hidden=(9,))
     explorer = AutoencoderExplorer(model, torch.rand(10, 1, 28, 28))
-    assert len(json.dumps(portable(explorer))) < 3e6
+    assert len(json.dumps(instrument_data(explorer))) < 3e6

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int
-from vsnn_lab.explore.autoencoder import check_images
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
+from vsnn_lab.explore.evaluation import check_image_batch, evaluate, to_floats
 from vsnn_lab.explore.figure_box import FigureBox
-from vsnn_lab.explore.pick import ImagePicker, check_index, floats
+from vsnn_lab.explore.image_picker import ImagePicker
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
-from vsnn_lab.measure.ablation import kept_mode
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.widths import single_control
 
@@ -55,17 +54,21 @@ class WidthComparison(FigureBox):
         widths: tuple[int, int] | None = None,
     ) -> None:
         self.steps = single_control(model).steps
-        check_images(images, getattr(model, "shape", None))
+        check_image_batch(images, getattr(model, "shape", None))
         self.model, self.images = model, images
-        first, second = _check_pair(widths, self.steps)
+        if widths is None:
+            widths = max(1, self.steps // 8), self.steps
+        if not isinstance(widths, tuple | list) or len(widths) != 2:
+            raise TypeError(f"widths must be a pair of widths (A, B), got {widths!r}")
+        first, second = (check_int("each of widths", width, 1, self.steps) for width in widths)
         self.picker = ImagePicker(len(images), labels, class_names)
         self.first = WidthSlider(self.steps, first, description="width A")
         self.second = WidthSlider(self.steps, second, description="width B")
         self.read_outs = ReadOuts()
-        self._compute(0)
+        self._rebuild(0)
         self.figure = go.FigureWidget(self.static_figure())
         self.show()
-        self.picker.observe(lambda change: self.pick(change.new), "value")
+        self.picker.observe(lambda change: self.show_image(change.new), "value")
         for slider in (self.first, self.second):
             slider.observe(lambda change: self.show(), "value")
         # One above the other, so that equal widths stand above each other.
@@ -79,18 +82,18 @@ class WidthComparison(FigureBox):
         """The two widths shown."""
         return self.first.value, self.second.value
 
-    def pick(self, image: int) -> None:
+    def show_image(self, image: int) -> None:
         """Show another image: the picker's callback.
 
         Args:
             image: Its index.
         """
-        self._compute(check_index(image, len(self.images)))
+        self._rebuild(check_int("image", image, 0, len(self.images) - 1))
         self.show()
 
     def show(self) -> None:
         """Put pictures and read-outs to the widths of the sliders, look-ups only."""
-        show_panels(self.figure, self._shown(), self._limit)
+        show_panels(self.figure, self._panel_images(), self._limit)
         self.read_outs.show(self.read_out())
 
     def read_out(self) -> dict[str, tuple[str, str]]:
@@ -100,7 +103,7 @@ class WidthComparison(FigureBox):
         change = np.abs(self._rebuilt[b - 1] - self._rebuilt[a - 1]).mean() * MSE_SCALE
         ratio = f"{second / first:.2f} ×" if first else "–"  # noqa: RUF001 - a dash: no number
         return {
-            "image": (f"{self._image}", self.picker.name or f"of {len(self.images):,}"),
+            "image": (f"{self._image}", self.picker.class_name or f"of {len(self.images):,}"),
             "MSE × 1000 at A": (f"{first:.2f}", f"{a} of {self.steps} units, per pixel"),
             "MSE × 1000 at B": (f"{second:.2f}", f"{b} of {self.steps} units, per pixel"),
             "error of B against A": (ratio, "below 1: B is closer"),
@@ -109,37 +112,27 @@ class WidthComparison(FigureBox):
 
     def static_figure(self) -> go.Figure:
         """Return what the instrument shows as a figure for headless runs, reports and print."""
-        return panels_figure(self._shown(), _TITLES, self._limit)
+        return panels_figure(self._panel_images(), _TITLES, self._limit)
 
-    def _shown(self) -> np.ndarray:
+    def _panel_images(self) -> np.ndarray:
         a, b = self.widths
         return np.stack([self._original, self._rebuilt[a - 1], self._rebuilt[b - 1]])
 
-    def _compute(self, image: int) -> None:
+    def _rebuild(self, image: int) -> None:
         """Rebuild one image at every width, in one call."""
         original = self.images[image : image + 1]
-        device = next(self.model.parameters()).device
-        repeated = original.to(device).expand(self.steps, *original.shape[1:])
-        with kept_mode(self.model), torch.no_grad():
-            self.model.eval()
-            output = forward_at_widths(self.model, repeated, torch.arange(1, self.steps + 1))
+        repeated = original.expand(self.steps, *original.shape[1:])
+        widths = torch.arange(1, self.steps + 1)
+        output = evaluate(
+            self.model, repeated, lambda images: forward_at_widths(self.model, images, widths)
+        )
         if output.shape != repeated.shape:
             raise ValueError(
                 f"model must return images of shape {tuple(repeated.shape)}, got "
                 f"{tuple(output.shape)}"
             )
-        self._image, self._original = image, floats(original)[0]
-        self._rebuilt = floats(output)
+        self._image, self._original = image, to_floats(original)[0]
+        self._rebuilt = to_floats(output)
         self._errors = ((self._rebuilt - self._original) ** 2).mean((1, 2, 3))
         spread = self._rebuilt.mean(1)
         self._limit = max(float((spread.max(0) - spread.min(0)).max()), _SMALLEST)
-
-
-def _check_pair(widths: object, steps: int) -> tuple[int, int]:
-    """Return where two sliders start, or say what is wrong with it."""
-    if widths is None:
-        return max(1, steps // 8), steps
-    if not isinstance(widths, tuple | list) or len(widths) != 2:
-        raise TypeError(f"widths must be a pair of widths (A, B), got {widths!r}")
-    first, second = (check_int("each of widths", width, 1, steps) for width in widths)
-    return first, second

@@ -40,11 +40,11 @@ class RunsExplorer(FigureBox):
         scale: float = 1.0,
         label: str | None = None,
     ) -> None:
-        self._drawn = overlay_curves(curves, scale=scale, label=label)
+        self._all_runs = overlay_curves(curves, scale=scale, label=label)
         self.curves = {name: check_curve(name, curve) for name, curve in curves.items()}
         self.scale, self.label = check_number("scale", scale), check_text("label", label)
         top = max(max(curve.values()) for curve in self.curves.values()) * self.scale
-        self._drawn.update_yaxes(range=[0, top * 1.08])
+        self._all_runs.update_yaxes(range=[0, top * 1.08])
         names = list(self.curves)
         self.picker = widgets.SelectMultiple(
             options=names,
@@ -53,7 +53,7 @@ class RunsExplorer(FigureBox):
             description="runs",
             layout={"width": "900px"},
         )
-        self.figure = go.FigureWidget(self._drawn)
+        self.figure = go.FigureWidget(self._all_runs)
         self.best = widgets.HTML()
         self.show()
         self.picker.observe(lambda change: self.show(), "value")
@@ -64,7 +64,12 @@ class RunsExplorer(FigureBox):
         with self.figure.batch_update():
             for trace in self.figure.data:
                 trace.visible = trace.name in self.picker.value
-        self.best.value = self._table()
+        found = list(self.best_at().values())
+        # How often each run is the best one: all widths would be too long a list.
+        counted = sorted({name: found.count(name) for name in found}.items(), key=lambda n: -n[1])
+        names = ", ".join(f"{escape(name)} ({count})" for name, count in counted)
+        text = f"lowest at so many of {len(found)} widths: {names}"
+        self.best.value = text if found else "no run picked"
 
     def best_at(self) -> dict[int, str]:
         """Return the run of the lowest value at each width, among those picked."""
@@ -77,14 +82,5 @@ class RunsExplorer(FigureBox):
 
     def static_figure(self) -> go.Figure:
         """Return what the instrument shows as a figure for headless runs, reports and print."""
-        picked = [trace for trace in self._drawn.data if trace.name in self.picker.value]
-        return go.Figure(picked, self._drawn.layout)
-
-    def _table(self) -> str:
-        """Say how often each run is the best one; all widths would be too long a list."""
-        found = list(self.best_at().values())
-        if not found:
-            return "no run picked"
-        counted = sorted({name: found.count(name) for name in found}.items(), key=lambda n: -n[1])
-        said = ", ".join(f"{escape(name)} ({count})" for name, count in counted)
-        return f"lowest at so many of {len(found)} widths: {said}"
+        picked = [trace for trace in self._all_runs.data if trace.name in self.picker.value]
+        return go.Figure(picked, self._all_runs.layout)

@@ -134,32 +134,14 @@ __all__ = [
 ]
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
-_LATE = {
-    "Distilled": "train",
-    "FullAndNarrow": "train",
-    "Latency": "measure",
-    "Phases": "train",
-    "Sampled": "train",
-    "choose_width": "measure",
-    "choose_widths": "measure",
-    "count_macs": "measure",
-    "count_parameters": "measure",
-    "export_onnx": "export",
-    "fit": "train",
-    "load_weights": "export",
-    "measure_latency": "measure",
-    "recalibrate": "measure",
-    "save_weights": "export",
-    "soft_targets": "train",
-    "verify_extraction": "export",
-    "width_sweep": "measure",
-}
-_LATE_ROOMS = ("data", "explore", "export", "figures", "headless", "measure", "train")
+_LATE_ROOMS = ("measure", "export", "train", "data", "figures", "explore", "headless")
 
 
 def __getattr__(name: str) -> object:
     if name in _LATE_ROOMS:
         return _import_module(f"{__name__}.{name}")
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)
+    if name in __all__:
+        for room in map(__getattr__, _LATE_ROOMS):
+            if hasattr(room, name):
+                return getattr(room, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

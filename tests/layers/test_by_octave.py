@@ -20,7 +20,7 @@ from vsnn_lab import (
 )
 from vsnn_lab.layers.by_octave import _OWN_PACE, _PACE
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
-from vsnn_lab.layers.side_by_side import side_by_side
+from vsnn_lab.layers.side_by_side import at_several_positions
 
 
 def filled(net: nn.Module) -> nn.Module:
@@ -86,7 +86,7 @@ def test_several_widths_side_by_side_are_what_each_is_alone():
     x = inputs(net, 6)
     knob = net[0].control
     for positions in ([1, 2, 3, 5], [1, 2, 4, 8], [1, 2, 3, 7]):
-        with side_by_side(knob, positions):
+        with at_several_positions(knob, positions):
             found = net(x)
         assert found.shape == (6, 4, 3)
         for index, position in enumerate(positions):
@@ -98,7 +98,7 @@ def test_several_widths_side_by_side_are_what_each_is_alone():
 def test_side_by_side_trains_what_each_width_would_train_alone():
     net = dense(40)
     x, positions = inputs(net, 6), [1, 2, 3, 7]
-    with side_by_side(net[0].control, positions):
+    with at_several_positions(net[0].control, positions):
         net(x).square().sum().backward()
     together = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
@@ -204,7 +204,7 @@ def test_what_cannot_be_conditioned_is_refused():
         ConvNet((8,), (4,), 2)
     knob = WidthControl(16)
     with pytest.raises(ValueError, match="first 4 octaves, one in each, got"):  # noqa: SIM117
-        with side_by_side(knob, [1, 3, 4]):
+        with at_several_positions(knob, [1, 3, 4]):
             pass
     assert knob.position == 16
 

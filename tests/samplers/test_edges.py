@@ -17,7 +17,7 @@ from vsnn_lab.samplers import Listed, LogUniform, TailExponential, Weighted
 def test_the_largest_random_number_draws_the_last_width_with_weight(make, last, monkeypatch):
     largest = 1 - 2**-53  # of those that torch.rand draws in float64
     monkeypatch.setattr(
-        "vsnn_lab.samplers.draws.uniforms",
+        "vsnn_lab.samplers.draws.random_numbers",
         lambda count, generator: torch.full((count,), largest, dtype=torch.float64),
     )
     sampler = make()
@@ -27,7 +27,7 @@ def test_the_largest_random_number_draws_the_last_width_with_weight(make, last, 
 
 def test_the_smallest_random_number_draws_no_width_without_weight(monkeypatch):
     monkeypatch.setattr(
-        "vsnn_lab.samplers.draws.uniforms",
+        "vsnn_lab.samplers.draws.random_numbers",
         lambda count, generator: torch.zeros(count, dtype=torch.float64),
     )
     assert Weighted(lambda fraction: float(fraction > 0.5))(1, 8).tolist() == [5]

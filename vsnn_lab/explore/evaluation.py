@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_tensor
-from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.measure.ablation import preserve_mode
 
 
 def evaluate(
@@ -20,7 +20,7 @@ def evaluate(
         inputs: What it takes.
         function: What is called instead, such as a part of the model.
     """
-    with kept_mode(model), torch.no_grad():
+    with preserve_mode(model), torch.no_grad():
         model.eval()
         return (function or model)(to_device_of(model, inputs))
 

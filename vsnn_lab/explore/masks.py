@@ -11,7 +11,7 @@ from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.masks import mask_figure, show_mask
 from vsnn_lab.samplers import Sampler
-from vsnn_lab.samplers.draws import check_sampler, drawn
+from vsnn_lab.samplers.draws import check_sampler, draw_widths
 from vsnn_lab.widths import prefix_mask
 
 
@@ -60,7 +60,7 @@ class MaskExplorer(FigureBox):
         generator = torch.Generator().manual_seed(self.seed)
         name, units = self.sampler.value, self.units.value
         sampler, what = self.samplers[name], f"samplers[{name!r}]"
-        widths = drawn(sampler, self.batch_size.value, units, generator, what)
+        widths = draw_widths(sampler, self.batch_size.value, units, generator, what)
         return prefix_mask(widths, units)
 
     def show(self) -> None:

@@ -35,6 +35,9 @@ _PACE = 5.0
 _OWN_PACE = 3.0
 
 
+_CORRECTIONS = ("own_weight", "own_bias", "scale", "shift")
+
+
 class OctaveLayer(WeightedLayer):
     """What `OctaveLinear` and `OctaveConv2d` share.
 
@@ -42,11 +45,7 @@ class OctaveLayer(WeightedLayer):
     ``kept_parameters`` and ``compute``.
     """
 
-    own_attributes = (
-        *("in_axis", "out_axis", "control"),
-        *("own_weight", "own_bias", "scale", "shift"),
-    )
-
+    own_attributes = ("in_axis", "out_axis", "control", *_CORRECTIONS)
     takes_prefixes = False
 
     control: WidthControl
@@ -69,14 +68,9 @@ class OctaveLayer(WeightedLayer):
         tops = octave_tops(control.steps)
         shapes = self._octave_shapes()
         weights = sum(math.prod(shape) for shape in shapes)
+        biases = sum(shape[0] for shape in shapes)
         wide = (len(tops) - len(shapes), len(self.weight))
-        sizes = {
-            "own_weight": (weights,),
-            "own_bias": (sum(shape[0] for shape in shapes),),
-            "scale": wide,
-            "shift": wide,
-        }
-        for name, size in sizes.items():
+        for name, size in zip(_CORRECTIONS, ((weights,), (biases,), wide, wide), strict=True):
             self.register_parameter(name, nn.Parameter(self.weight.new_zeros(size)))
 
     def _octave_shapes(self) -> list[tuple[int, ...]]:
@@ -114,9 +108,8 @@ class OctaveLayer(WeightedLayer):
         weight, bias = super().kept_parameters()
         assert bias is not None
         position = self.control.position
-        if isinstance(position, int) and octave_of(position) < octaves_with_weights(
-            self.control.steps
-        ):
+        octaves = octaves_with_weights(self.control.steps)
+        if isinstance(position, int) and octave_of(position) < octaves:
             return self._add_octave(weight, bias, octave_of(position))
         return weight, bias
 
@@ -198,8 +191,7 @@ class OctaveLayer(WeightedLayer):
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axes of each parameter; of what belongs to octaves a submodel keeps nothing."""
-        names = ("own_weight", "own_bias", "scale", "shift")
-        return super().parameter_axes | dict.fromkeys(names, (0,))
+        return super().parameter_axes | dict.fromkeys(_CORRECTIONS, (0,))
 
 
 class OctaveLinear(OctaveLayer, VariableLinear):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from vsnn_lab._basics.checks import check_callable, check_generator, check_int, check_tensor
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.samplers import Sampler, Triangular
-from vsnn_lab.samplers.draws import drawn
+from vsnn_lab.samplers.draws import draw_widths
 from vsnn_lab.widths import prefix_mask, spread
 
 
@@ -63,7 +63,7 @@ class TriangularDropout(VariableLayer, nn.Identity):
         units = x.shape[self.dim]
         if not (len(x) and units):
             raise ValueError(f"x must hold a sample and a unit, got shape {tuple(x.shape)}")
-        widths = drawn(self.sampler, len(x), units, self.generator)
+        widths = draw_widths(self.sampler, len(x), units, self.generator)
         mask = prefix_mask(widths, units).to(x.device)
         return torch.where(spread(mask, x, self.dim), x, 0.0)
 

@@ -16,7 +16,9 @@ from vsnn_lab.widths import SeveralPositions, Width, WidthControl, with_setting
 _REGISTER = 16
 
 
-def side_by_side(control: WidthControl, positions: Sequence[int]) -> AbstractContextManager[None]:
+def at_several_positions(
+    control: WidthControl, positions: Sequence[int]
+) -> AbstractContextManager[None]:
     """Run a chain of `OctaveLinear` layers and activations at several widths in one call.
 
     It returns what runs under `at_width` would, in a row, on the same inputs: shape

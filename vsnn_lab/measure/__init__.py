@@ -3,15 +3,9 @@
 May import ``_basics``, ``widths``, ``samplers``, ``layers``, ``networks``.
 """
 
-from vsnn_lab.measure.ablation import WidthSweep, kept_mode, mean_metric, width_sweep
+from vsnn_lab.measure.ablation import WidthSweep, width_sweep
 from vsnn_lab.measure.budgets import choose_width, choose_widths
-from vsnn_lab.measure.costs import (
-    Latency,
-    count_macs,
-    count_macs_by_width,
-    count_parameters,
-    measure_latency,
-)
+from vsnn_lab.measure.costs import Latency, count_macs, count_parameters, measure_latency
 from vsnn_lab.measure.recalibration import recalibrate
 
 __all__ = [
@@ -20,10 +14,7 @@ __all__ = [
     "choose_width",
     "choose_widths",
     "count_macs",
-    "count_macs_by_width",
     "count_parameters",
-    "kept_mode",
-    "mean_metric",
     "measure_latency",
     "recalibrate",
     "width_sweep",

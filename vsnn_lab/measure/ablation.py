@@ -157,7 +157,7 @@ def width_sweep(
             first.append(x[:1])
         return outputs_by_width(model, x, wanted)
 
-    values = _means(model, metric, chunked(batches), outputs, len(wanted), progress)
+    values = _means(model, metric, as_batches(batches), outputs, len(wanted), progress)
     name = getattr(metric, "__name__", type(metric).__name__)
     costs: dict[str, list[int] | list[float]] = {
         "parameters": [count_parameters(model, width) for width in wanted],
@@ -196,7 +196,7 @@ def mean_metric(
                 output = model(x)
             yield output
 
-    return _means(model, metric, chunked(batches), outputs, len(settings), progress)
+    return _means(model, metric, as_batches(batches), outputs, len(settings), progress)
 
 
 def _means(
@@ -211,7 +211,7 @@ def _means(
     totals, samples = np.zeros(count), 0
     first = next(model.parameters(), None)
     bar = tqdm(total=_length(chunks, count), desc="widths", delay=2, disable=not progress)
-    with kept_mode(model), torch.no_grad(), bar:
+    with preserve_mode(model), torch.no_grad(), bar:
         model.eval()
         for batch in chunks:
             x, y = check_pair("batches", batch)
@@ -227,7 +227,7 @@ def _means(
 
 
 @contextmanager
-def kept_mode(model: nn.Module) -> Iterator[None]:
+def preserve_mode(model: nn.Module) -> Iterator[None]:
     """Put every module back into training or evaluation mode, whichever it was in.
 
     Module by module, because a network in training may hold a batch norm that is not.
@@ -260,7 +260,7 @@ def _positions(control: WidthControl, widths: Any) -> list[int]:
     return sorted(found)
 
 
-def chunked(batches: Any) -> Batches:
+def as_batches(batches: Any) -> Batches:
     """Return batches to read: a pair of tensors in parts, anything else as it is."""
     if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
         raise TypeError(

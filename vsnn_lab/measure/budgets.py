@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_callable, check_flag, check_pair
-from vsnn_lab.measure.ablation import Batches, Metric, WidthSweep, chunked, mean_metric
+from vsnn_lab.measure.ablation import Batches, Metric, WidthSweep, as_batches, mean_metric
 from vsnn_lab.measure.costs import check_inputs, count_macs, count_parameters
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
@@ -149,7 +149,7 @@ def choose_widths(
     least = spend(dict.fromkeys(knobs, 1))
     if _exceeded(least, budgets):
         raise _refusal("every knob at 1", least, budgets, {})
-    data = [check_pair("batches", batch) for batch in chunked(batches)]
+    data = [check_pair("batches", batch) for batch in as_batches(batches)]
 
     def measure(candidates: list[dict[WidthControl, int]]) -> np.ndarray:
         settings = [at_width(model, candidate) for candidate in candidates]

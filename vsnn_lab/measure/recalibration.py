@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.measure.ablation import preserve_mode
 from vsnn_lab.networks.extraction import cut_positions
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
@@ -62,7 +62,7 @@ def recalibrate(
     momenta = [norm.momentum for norm in norms]
     before = [_copy(norm) for norm in norms]
     try:
-        with kept_mode(model), torch.no_grad(), at_width(model, positions):
+        with preserve_mode(model), torch.no_grad(), at_width(model, positions):
             model.eval()
             for norm in norms:
                 norm.training = True

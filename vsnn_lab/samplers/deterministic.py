@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_fraction, check_int
-from vsnn_lab.samplers.draws import checked
+from vsnn_lab.samplers.draws import check_sizes
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Triangular:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return ceil((i + 1) * steps / batch_size) for each row i; no randomness is used."""
-        batch_size, steps = checked(batch_size, steps)
+        batch_size, steps = check_sizes(batch_size, steps)
         rows = torch.arange(1, batch_size + 1)
         return -(-rows * steps // batch_size)
 
@@ -64,7 +64,7 @@ class Fixed:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the width ``batch_size`` times; no randomness is used."""
-        batch_size, steps = checked(batch_size, steps)
+        batch_size, steps = check_sizes(batch_size, steps)
         return torch.full((batch_size,), check_int("width", self.width, 1, steps, hint=_FIXED))
 
 
@@ -95,7 +95,7 @@ class FixedFraction:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the nearest position ``batch_size`` times; no randomness is used."""
-        batch_size, steps = checked(batch_size, steps)
+        batch_size, steps = check_sizes(batch_size, steps)
         return torch.full((batch_size,), max(round(self.fraction * steps), 1))
 
 
@@ -112,5 +112,5 @@ class Full:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return ``steps`` for each sample; no randomness is used."""
-        batch_size, steps = checked(batch_size, steps)
+        batch_size, steps = check_sizes(batch_size, steps)
         return torch.full((batch_size,), steps)

@@ -20,7 +20,7 @@ class Sampler(Protocol):
         ...
 
 
-def checked(batch_size: int, steps: int) -> tuple[int, int]:
+def check_sizes(batch_size: int, steps: int) -> tuple[int, int]:
     """Return both as ints of at least 1, or say what is wrong with them."""
     return check_int("batch_size", batch_size), check_int("steps", steps)
 
@@ -30,7 +30,7 @@ def check_sampler(name: str, sampler: Any) -> Sampler:
     return check_callable(name, sampler, "a sampler")
 
 
-def drawn(
+def draw_widths(
     sampler: Sampler,
     batch_size: int,
     steps: int,
@@ -45,7 +45,7 @@ def drawn(
     return widths
 
 
-def own(generator: torch.Generator | None) -> torch.Generator:
+def generator_or_fresh(generator: torch.Generator | None) -> torch.Generator:
     """Return the generator, or one of fresh entropy in place of torch's global one."""
     if (given := check_generator(generator)) is not None:
         return given
@@ -54,13 +54,13 @@ def own(generator: torch.Generator | None) -> torch.Generator:
     return fresh
 
 
-def uniforms(count: int, generator: torch.Generator) -> Tensor:
+def random_numbers(count: int, generator: torch.Generator) -> Tensor:
     """Return ``count`` random numbers in [0, 1)."""
     # float64, so that a knob of millions of steps still gets each of its positions.
     return torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device)
 
 
-def shares(parts: int, batch_size: int, generator: torch.Generator) -> Tensor:
+def assign_rows(parts: int, batch_size: int, generator: torch.Generator) -> Tensor:
     """Return which of ``parts`` each sample belongs to: equal shares, the rest at random."""
     counts = torch.full((parts,), batch_size // parts, device=generator.device)
     shuffled = torch.randperm(parts, generator=generator, device=generator.device)
@@ -71,10 +71,10 @@ def shares(parts: int, batch_size: int, generator: torch.Generator) -> Tensor:
 def quantiles(runs: int, generator: torch.Generator) -> Tensor:
     """Return one random point of each of ``runs`` equal slices of [0, 1), ascending."""
     slices = torch.arange(runs, device=generator.device)
-    return (slices + uniforms(runs, generator)) / runs
+    return (slices + random_numbers(runs, generator)) / runs
 
 
-def normalised(weights: Tensor) -> Tensor:
+def normalise_weights(weights: Tensor) -> Tensor:
     """Return weights as probabilities; at least one of them must be positive."""
     weights = weights / weights.max()  # so that the sum of large finite weights is finite
     return weights / weights.sum()
@@ -102,16 +102,16 @@ class Distribution:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return stratified random positions."""
-        batch_size, steps = checked(batch_size, steps)
-        generator = own(generator)
+        batch_size, steps = check_sizes(batch_size, steps)
+        generator = generator_or_fresh(generator)
         runs = min(int(self.runs or batch_size), batch_size)
         positions = self.draw(runs, steps, generator)
-        return positions[shares(runs, batch_size, generator)]
+        return positions[assign_rows(runs, batch_size, generator)]
 
     def draw(self, runs: int, steps: int, generator: torch.Generator) -> Tensor:
         """Return one position from each of ``runs`` equally likely slices, ascending."""
         runs, steps = check_int("runs", runs), check_int("steps", steps)
-        generator = own(generator)
+        generator = generator_or_fresh(generator)
         edges, last = _table(self, steps, generator.device)
         found = torch.searchsorted(edges, quantiles(runs, generator), right=True)
         # Rounding may leave the last edge below a quantile.

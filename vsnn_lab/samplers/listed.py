@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_collection, check_int
-from vsnn_lab.samplers.draws import Distribution, normalised
+from vsnn_lab.samplers.draws import Distribution, normalise_weights
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Listed(Distribution):
         weights = torch.zeros(steps, dtype=torch.float64)
         given = self.weights or (1.0,) * len(index)
         weights[torch.tensor(index)] = torch.tensor(given, dtype=torch.float64)
-        return normalised(weights)
+        return normalise_weights(weights)
 
 
 def _weights(weights: Sequence[float], count: int) -> tuple[float, ...]:

@@ -8,12 +8,12 @@ from torch import Tensor
 from vsnn_lab._basics.checks import check_fraction, check_int
 from vsnn_lab.samplers.draws import (
     Sampler,
+    assign_rows,
     check_sampler,
-    checked,
-    drawn,
-    own,
-    shares,
-    uniforms,
+    check_sizes,
+    draw_widths,
+    generator_or_fresh,
+    random_numbers,
 )
 from vsnn_lab.samplers.random import Stratified
 
@@ -50,13 +50,13 @@ class Sandwich:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the shares of the smallest, the random and the largest positions."""
-        batch_size, steps = checked(batch_size, steps)
-        generator = own(generator)
+        batch_size, steps = check_sizes(batch_size, steps)
+        generator = generator_or_fresh(generator)
         ends = torch.tensor([1, steps][-batch_size:], device=generator.device)
         inner = min(self.inner, batch_size - len(ends))
         random = _INNER.draw(inner, steps, generator) if inner else ends[:0]
         parts = torch.cat([ends, random]).sort().values
-        return parts[shares(len(parts), batch_size, generator)]
+        return parts[assign_rows(len(parts), batch_size, generator)]
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Interpolated:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the sampler's positions followed by the full ones."""
-        batch_size, steps = checked(batch_size, steps)
-        generator = own(generator)
+        batch_size, steps = check_sizes(batch_size, steps)
+        generator = generator_or_fresh(generator)
         exact = batch_size * self.full_fraction
-        full = min(int(exact + float(uniforms(1, generator))), batch_size)
+        full = min(int(exact + float(random_numbers(1, generator))), batch_size)
         widths = torch.full((full,), steps, device=generator.device)
         if full == batch_size:
             return widths
-        rest = drawn(self.sampler, batch_size - full, steps, generator)
+        rest = draw_widths(self.sampler, batch_size - full, steps, generator)
         return torch.cat([rest.to(widths), widths])
 
 
@@ -131,8 +131,8 @@ class Shifted:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the sampler's positions, shifted and held within 1..steps."""
-        batch_size, steps = checked(batch_size, steps)
-        widths = drawn(self.sampler, batch_size, steps, generator)
+        batch_size, steps = check_sizes(batch_size, steps)
+        widths = draw_widths(self.sampler, batch_size, steps, generator)
         # Further than from one end to the other no position moves; int64 would not hold any shift.
         shift = max(1 - steps, min(int(self.diagonal), steps - 1))
         return (widths + shift).clamp(1, steps)

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_fraction, check_int, check_returned
-from vsnn_lab.samplers.draws import Distribution, checked, normalised, own, shares
+from vsnn_lab.samplers.draws import (
+    Distribution,
+    assign_rows,
+    check_sizes,
+    generator_or_fresh,
+    normalise_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class Uniform:
         self, batch_size: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return balanced random positions."""
-        batch_size, steps = checked(batch_size, steps)
-        return shares(steps, batch_size, own(generator)) + 1
+        batch_size, steps = check_sizes(batch_size, steps)
+        return assign_rows(steps, batch_size, generator_or_fresh(generator)) + 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Stratified(Distribution):
 
     def probabilities(self, steps: int) -> Tensor:
         """Return the probability of each width 1..steps, shape (steps,), float64."""
-        return normalised(torch.ones(check_int("steps", steps), dtype=torch.float64))
+        return normalise_weights(torch.ones(check_int("steps", steps), dtype=torch.float64))
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ class Weighted(Distribution):
             )
         if not weights.any():
             raise ValueError(f"fn must give some width a weight above 0, got none in 1..{steps}")
-        return normalised(weights)
+        return normalise_weights(weights)
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ class LogUniform(Distribution):
     def probabilities(self, steps: int) -> Tensor:
         """Return the probability of each width 1..steps, shape (steps,), float64."""
         widths = torch.arange(1, check_int("steps", steps) + 1, dtype=torch.float64)
-        return normalised(torch.log1p(1 / widths))
+        return normalise_weights(torch.log1p(1 / widths))
 
 
 @dataclass(frozen=True)
@@ -243,4 +249,4 @@ class Geometric(Distribution):
     def probabilities(self, steps: int) -> Tensor:
         """Return the probability of each width 1..steps, shape (steps,), float64."""
         units = torch.arange(check_int("steps", steps), dtype=torch.float64)
-        return normalised((1.0 - self.p) ** units)
+        return normalise_weights((1.0 - self.p) ** units)

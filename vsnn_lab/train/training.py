@@ -17,7 +17,7 @@ from vsnn_lab._basics.checks import (
     check_path,
 )
 from vsnn_lab.data.batches import TensorBatches, split_validation
-from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.measure.ablation import preserve_mode
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.history import History
 from vsnn_lab.train.loop import Batches, Loop, Pair
@@ -123,7 +123,7 @@ def fit(
         history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
         history.resumed_at = len(history.epochs)
         best = run_checkpoint.best()
-    with kept_mode(model), loop.bar(history.resumed_at, history.folder, progress) as bar:
+    with preserve_mode(model), loop.bar(history.resumed_at, history.folder, progress) as bar:
         try:
             for epoch in range(history.resumed_at, epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")

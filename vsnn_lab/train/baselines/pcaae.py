@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int, check_number, check_rows
 from vsnn_lab.data.batches import seed_from
-from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.measure.ablation import preserve_mode
 from vsnn_lab.networks import Autoencoder
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.training import fit
@@ -76,7 +76,7 @@ class PCAAE(nn.Module):
         _check_images("x", x, self.shape)
         device = next(self.parameters()).device
         totals = np.zeros(self.units)
-        with kept_mode(self), torch.no_grad():
+        with preserve_mode(self), torch.no_grad():
             self.eval()
             for images in x.split(_CHUNK):
                 images = images.to(device)
@@ -206,6 +206,6 @@ def _check_images(name: str, images: Tensor, shape: tuple[int, ...]) -> None:
 
 def _encode_images(model: nn.Module, x: Tensor) -> Tensor:
     device = next(model.parameters()).device
-    with kept_mode(model), torch.no_grad():
+    with preserve_mode(model), torch.no_grad():
         model.eval()
         return torch.cat([model(rows.to(device)).to(x.device) for rows in x.split(_CHUNK)])

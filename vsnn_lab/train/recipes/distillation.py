@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_fraction, check_module, check_pair
-from vsnn_lab.measure.ablation import kept_mode
+from vsnn_lab.measure.ablation import preserve_mode
 from vsnn_lab.train.recipes.step import Loss
 
 # Samples per forward of a teacher that makes targets for a whole set.
@@ -136,7 +136,7 @@ def soft_targets(
         raise ValueError(f"data must pair inputs with classes, got {len(x)} and {len(y)} rows")
     first = next(teacher.parameters(), None)
     device = x.device if first is None else first.device
-    with kept_mode(teacher), torch.no_grad():
+    with preserve_mode(teacher), torch.no_grad():
         teacher.eval()
         probabilities = [
             _softmax(teacher(rows.to(device))).to(x.device) for rows in x.split(_CHUNK)

@@ -16,9 +16,9 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.layers import OctaveLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
-from vsnn_lab.layers.side_by_side import side_by_side
+from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, flatten_sequential
-from vsnn_lab.samplers.draws import own, uniforms
+from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
 from vsnn_lab.train.recipes.step import Step, check_step
@@ -90,7 +90,9 @@ class Distilled(Recipe):
         """
         steps = check_int("steps", steps)
         tops, octaves = octave_tops(steps), octaves_with_weights(steps)
-        *chances, where, whether = uniforms(octaves + 2, own(generator)).tolist()
+        *chances, where, whether = random_numbers(
+            octaves + 2, generator_or_fresh(generator)
+        ).tolist()
         widths = []
         for chance, below, top in zip(chances, [0, *tops], tops, strict=False):
             width = below + 1 + int((chance - _WIDEST) / (1 - _WIDEST) * (top - below))
@@ -114,7 +116,7 @@ class Distilled(Recipe):
         del output  # It would keep alive what it was computed from.
         rows = step.first_rows(self.narrow_rows)
         if octaves and rows.stop and _is_octave_chain(step.model):
-            with side_by_side(control, [width for width, _ in draws[:octaves]]):
+            with at_several_positions(control, [width for width, _ in draws[:octaves]]):
                 outputs = step.model(x[rows])
             yield self.weight * narrow_loss.of_several(outputs, rows)
             del outputs
@@ -132,7 +134,7 @@ class Distilled(Recipe):
 
 
 def _is_octave_chain(model: nn.Module) -> bool:
-    """Whether a network is a chain that `side_by_side` takes, of fixed inputs and outputs."""
+    """Whether a network is a chain that `at_several_positions` takes, of fixed ends."""
     modules = [part for part in flatten_sequential(model) if not isinstance(part, ELEMENTWISE)]
     while modules and isinstance(modules[0], nn.Flatten):
         modules.pop(0)

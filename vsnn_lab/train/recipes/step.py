@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_callable, check_fraction, check_generator, check_rows
 from vsnn_lab.samplers import Sampler
-from vsnn_lab.samplers.draws import drawn
+from vsnn_lab.samplers.draws import draw_widths
 from vsnn_lab.widths import WidthControl, single_control
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -55,7 +55,7 @@ class Step:
         So they do not depend on how many processes share it.
         """
         samples = self._samples
-        widths = drawn(sampler, samples.stop, self.control.steps, self.generator)
+        widths = draw_widths(sampler, samples.stop, self.control.steps, self.generator)
         return widths[samples.start :: samples.step]
 
     def first_rows(self, share: float) -> slice:

@@ -1,5 +1,6 @@
 """papermill's engine with two habits of our own; loading it loads papermill, which is slow."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.log import logger
+
+from vsnn_lab._basics.threads import spin_count
 
 NAME, _EXERCISE = "vsnn_lab", "every-slider-moved"
 # A notebook that has loaded no widgets has none to move.
@@ -40,7 +43,7 @@ class _Engine(Engine):
             client.told = lambda done: on_cell(done, len(cells))
             nb_man.cell_complete = _telling(nb_man.cell_complete, client.told)
         try:
-            client.execute()
+            client.execute(env=os.environ | spin_count(os.environ))
         finally:
             # One whose callback failed stays, to be shown.
             if exercise and not any(out.output_type == "error" for out in cells[-1].outputs):

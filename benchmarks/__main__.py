@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from benchmarks import evaluating, growth, memory, report, slider, starting, training, workers
+from benchmarks import (
+    evaluating,
+    growth,
+    memory,
+    report,
+    slider,
+    starting,
+    threads,
+    training,
+    workers,
+)
 from benchmarks.timing import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -24,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "callback": starting.callback,
     "browser": slider.browser,
     "workers": workers.workers,
+    "threads": threads.spinning,
 }
 
 

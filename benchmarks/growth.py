@@ -69,11 +69,11 @@ def _time(case: Case) -> np.ndarray:
     x, y = torch.randn(case.batch, 32), torch.randn(case.batch, 32)
     model, plain = variable_mlp(case.width, case.depth), plain_mlp(case.width, case.depth)
     rounds = 3 if case.width > 2000 else 9
-    return training.over_plain(plain, model, x, y, case.recipe, rounds=rounds)
+    return training.ratios_to_plain(plain, model, x, y, case.recipe, rounds=rounds)
 
 
 def _memory(case: Case) -> np.ndarray:
-    return memory.over_plain(case.width, case.batch, case.recipe)
+    return memory.ratios_to_plain(case.width, case.batch, case.recipe)
 
 
 def _panels(

@@ -15,53 +15,49 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.timing import Figure, threads
+from benchmarks.timing import Measurement, threads
 from benchmarks.training import THREADS, step
 from vsnn_lab import Autoencoder, Interpolated, Sampled, Weighted, Width
 from vsnn_lab._basics.threads import spin_count
 
 _PROCESSES = 3  # at once, on a busy machine
-_ROUNDS = 16
-_ALONE, _BUSY = 0.4, 1.2  # seconds in a round
-_SETTINGS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+_ROUNDS = 12
+_SECONDS = 0.8  # of each work in a round
 
 
-def spinning() -> Iterator[Figure]:
+def spinning() -> Iterator[Measurement]:
     """Train alone and beside others, with the spin count that `make` sets and without."""
-    unset = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
-    environs = {"unset": unset, "set": os.environ | spin_count(os.environ)}
-    times: dict[str, list[float]] = {"alone": [], "alone, unset": [], "busy": [], "one": []}
-    slow = []
+    chosen = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    unset = {name: value for name, value in os.environ.items() if name not in chosen}
     with ExitStack() as stack:
-        started = {
-            name: [stack.enter_context(_start(environ)) for _ in range(_PROCESSES)]
-            for name, environ in environs.items()
-        }
-        for process in started["set"] + started["unset"]:
-            process.stdout.readline()
+        limited, unlimited = (
+            [stack.enter_context(_start(environ)) for _ in range(_PROCESSES)]
+            for environ in (os.environ | spin_count(os.environ), unset)
+        )
         works = {
-            "alone": lambda: _train(started["set"][:1], _ALONE, THREADS),
-            "alone, unset": lambda: _train(started["unset"][:1], _ALONE, THREADS),
-            "busy": lambda: _train(started["set"], _BUSY, THREADS),
-            "one": lambda: _train(started["set"], _BUSY, 1),
+            "alone": (limited[:1], THREADS),
+            "alone, unlimited": (unlimited[:1], THREADS),
+            "beside": (limited, THREADS),
+            "beside, one thread": (limited, 1),
+            "beside, unlimited": (unlimited, THREADS),
         }
+        _step_seconds(limited + unlimited, 1)  # until all have started
+        rounds = []
         for turn in range(_ROUNDS):
-            for name in list(works)[:: 1 if turn % 2 else -1]:
-                times[name].append(works[name]())
-            if turn % 4 == 0:  # a step takes a second
-                slow.append(times["busy"][-1] / _train(started["unset"], _BUSY, THREADS))
-    found = {name: np.array(each) for name, each in times.items()}
-    what = "step of the quickstart, batch 128"
-    alone = found["alone"] / found["alone, unset"]
-    yield Figure(f"{what}, over one whose threads spin", alone, 1.05, threads=THREADS)
-    what += f", beside {_PROCESSES - 1} others"
-    yield Figure(
-        f"{what}, over one thread there", found["busy"] / found["one"], 1.5, threads=THREADS
-    )
-    yield Figure(f"{what}, over one whose threads spin", np.array(slow), 0.2, threads=THREADS)
+            order = sorted(works, reverse=bool(turn % 2))
+            rounds.append({name: _step_seconds(*works[name]) for name in order})
+    times = {name: np.array([each[name] for each in rounds]) for name in works}
+    for what, name, other, most in (
+        ("over one whose threads spin without limit", "alone", "alone, unlimited", 1.05),
+        ("beside 2 others, over one thread there", "beside", "beside, one thread", 1.5),
+        ("beside 2 others, over threads without limit", "beside", "beside, unlimited", 0.2),
+    ):
+        values = times[name] / times[other]
+        yield Measurement(f"step of the quickstart, {what}", values, most, threads=THREADS)
 
 
 def _start(environ: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a process that trains when it is told to."""
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.threads"],
         env=environ,
@@ -72,30 +68,28 @@ def _start(environ: dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
-def _train(processes: list[subprocess.Popen[str]], seconds: float, count: int) -> float:
-    """Let processes train at once, with so many threads each; return the seconds of a step."""
+def _step_seconds(processes: list[subprocess.Popen[str]], count: int) -> float:
+    """Let processes train at once, with so many threads each; return the mean time of a step."""
     for process in processes:
-        process.stdin.write(f"{seconds} {count}\n")
+        process.stdin.write(f"{count}\n")
         process.stdin.flush()
     return float(np.mean([float(process.stdout.readline()) for process in processes]))
 
 
-def _serve() -> None:
-    """Train as long as each line of the input says, and print the seconds of a step."""
+def train_when_told() -> None:
+    """Train with as many threads as each line of the input says, and print a step's seconds."""
     images = torch.rand(128, 1, 28, 28)
     sampler = Interpolated(Weighted(lambda fraction: 1 / fraction, runs=4), full_fraction=0.5)
     work = step(Autoencoder((1, 28, 28), Width(32)), images, images, recipe=Sampled(sampler))
-    print("ready", flush=True)
     for line in sys.stdin:
-        seconds, count = line.split()
-        with threads(int(count)):
+        with threads(int(line)):
             work()  # the first one may start threads
-            start, steps = time.perf_counter(), 0
-            while time.perf_counter() - start < float(seconds):
+            start, steps, seconds = time.perf_counter(), 0, 0.0
+            while not steps or seconds < _SECONDS:
                 work()
-                steps += 1
-            print((time.perf_counter() - start) / steps, flush=True)
+                steps, seconds = steps + 1, time.perf_counter() - start
+            print(seconds / steps, flush=True)
 
 
 if __name__ == "__main__":
-    _serve()
+    train_when_told()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmarks import memory, training
 from benchmarks.networks import plain_mlp, variable_mlp
 from vsnn_lab import Sampled, Stratified
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.figures import TEMPLATE
 from vsnn_lab.figures.style import PLAIN, REFERENCE, VARIABLE
 
@@ -126,5 +126,5 @@ def _panels(
         # On a ground of its own, so that it reads on a dark page, too.
         paper_bgcolor="white",
     )
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         plotly.io.write_image(figure, part, format="png", scale=2)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import Measurement
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 _LOG = 160  # columns of a line in a file
@@ -33,7 +33,7 @@ def write_results(measurements: list[Measurement]) -> None:
     rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_table_row, measurements)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     page = _PAGE.format(machine=machine(), day=date.today(), table=table)
-    with replacing(_RESULTS) as part:
+    with atomic_write(_RESULTS) as part:
         part.write_text(page, encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 
 # safetensors keeps strings only, so the whole header is one JSON string under the first key; under
 # the second are the `digest` of the tensors and the hash of that string, joined by a dash, because
@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         OSError: If the folder cannot be written, a full disk included.
     """
     path = Path(path)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         try:
             own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
             # safetensors makes files that only their owner can read; this gets the usual rights.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a place to write to, which becomes ``path`` at the end of the block.
 
     After a crash the old file or the new one is there, whole. What a process left half-written when

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.headless.runs.execute import OnCell, run_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK, PART, RECORD, RESULTS, Run, write_record
 from vsnn_lab.headless.runs.results import as_json, recorded
@@ -81,7 +81,7 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
         told["failure"] = {"cell": None, "source": "", "error": f"DeadKernelError: {died}"}
     told["state"] = "done" if error is None else "failed"
     told |= {"seconds": time.perf_counter() - clock, "cells": _timings(part)}
-    with replacing(run.folder / RESULTS) as text:
+    with atomic_write(run.folder / RESULTS) as text:
         text.write_text(as_json({} if error else recorded(part)), encoding="utf-8")
     os.replace(part, run.folder / NOTEBOOK)
     write_record(run.folder, told, [NOTEBOOK, RESULTS])

@@ -16,6 +16,12 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 	cell.metadata.editable cell.metadata.papermill cell.metadata.slideshow \
 	cell.metadata.trusted cell.metadata.vscode"
 
+# Threads of OpenMP spin for each other no longer than this; vsnn_lab/_basics/threads.py says why.
+ifeq ($(origin OMP_WAIT_POLICY), undefined)
+GOMP_SPINCOUNT ?= 1000
+export GOMP_SPINCOUNT
+endif
+
 # Every test has one thread, so a core each; a worker takes over what another has not begun.
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 

@@ -6,10 +6,20 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from benchmarks import evaluating, growth, memory, report, slider, starting, training, workers
-from benchmarks.timing import Figure
+from benchmarks import (
+    evaluating,
+    growth,
+    memory,
+    report,
+    slider,
+    starting,
+    threads,
+    training,
+    workers,
+)
+from benchmarks.timing import Measurement
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
+BENCHMARKS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "runs": training.runs,
     "wide": training.wide,
     "convolutional": training.convolutional,
@@ -24,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "callback": starting.callback,
     "browser": slider.browser,
     "workers": workers.workers,
+    "threads": threads.spinning,
 }
 
 
@@ -35,7 +46,7 @@ def main() -> None:
     wanted = parser.parse_args().names
     if unknown := [name for name in wanted if name not in names]:
         parser.error(f"name must be one of {', '.join(names)}, got {', '.join(unknown)}")
-    figures = []
+    measurements = []
     bar = tqdm([name for name in names if not wanted or name in wanted], disable=None)
     try:
         for name in bar:
@@ -43,13 +54,13 @@ def main() -> None:
             if name == "growth":
                 growth.draw()
             else:
-                figures += BENCHMARKS[name]()
+                measurements += BENCHMARKS[name]()
     finally:
         # What was measured before one failed is not lost.
-        report.show(figures)
+        report.print_table(measurements)
     if not wanted:
-        report.keep(figures)
-    sys.exit(0 if all(figure.met for figure in figures) else 1)
+        report.write_results(measurements)
+    sys.exit(0 if all(measurement.met for measurement in measurements) else 1)
 
 
 if __name__ == "__main__":

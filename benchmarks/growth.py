@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmarks import memory, training
 from benchmarks.networks import plain_mlp, variable_mlp
 from vsnn_lab import Sampled, Stratified
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.figures import TEMPLATE
 from vsnn_lab.figures.style import PLAIN, REFERENCE, VARIABLE
 
@@ -69,11 +69,11 @@ def _time(case: Case) -> np.ndarray:
     x, y = torch.randn(case.batch, 32), torch.randn(case.batch, 32)
     model, plain = variable_mlp(case.width, case.depth), plain_mlp(case.width, case.depth)
     rounds = 3 if case.width > 2000 else 9
-    return training.over_plain(plain, model, x, y, case.recipe, rounds=rounds)
+    return training.ratios_to_plain(plain, model, x, y, case.recipe, rounds=rounds)
 
 
 def _memory(case: Case) -> np.ndarray:
-    return memory.over_plain(case.width, case.batch, case.recipe)
+    return memory.ratios_to_plain(case.width, case.batch, case.recipe)
 
 
 def _panels(
@@ -126,5 +126,5 @@ def _panels(
         # On a ground of its own, so that it reads on a dark page, too.
         paper_bgcolor="white",
     )
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         plotly.io.write_image(figure, part, format="png", scale=2)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.networks import plain_mlp, variable_mlp
-from benchmarks.timing import Figure, Work
+from benchmarks.timing import Measurement, Work
 from benchmarks.training import step
 from vsnn_lab import Distilled, Sampled, Stratified, Triangular
 from vsnn_lab.train.recipes import Recipe
@@ -16,7 +16,7 @@ from vsnn_lab.train.recipes import Recipe
 _STEPS = 5
 
 
-def peak() -> Iterator[Figure]:
+def peak() -> Iterator[Measurement]:
     """Peak memory of a step beside that of the plain network, batch 5120."""
     recipes = {
         "4 stratified runs": Sampled(Stratified(4)),
@@ -24,11 +24,12 @@ def peak() -> Iterator[Figure]:
         "the recommended recipe": Distilled(),
     }
     for name, recipe in recipes.items():
-        values = over_plain(256, 5120, recipe)
-        yield Figure(f"peak memory of a step, {name}, MLP 32-256³-32, batch 5120", values, 1.05)
+        values = ratios_to_plain(256, 5120, recipe)
+        what = f"peak memory of a step, {name}, MLP 32-256³-32, batch 5120"
+        yield Measurement(what, values, 1.05)
 
 
-def over_plain(width: int, batch: int, recipe: Recipe) -> np.ndarray:
+def ratios_to_plain(width: int, batch: int, recipe: Recipe) -> np.ndarray:
     """Return the peak of some steps over that of a plain one."""
     x, y = torch.randn(batch, 32), torch.randn(batch, 32)
     conditioned = isinstance(recipe, Distilled)

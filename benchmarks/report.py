@@ -11,34 +11,34 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.timing import Figure
-from vsnn_lab._basics.files import replacing
+from benchmarks.timing import Measurement
+from vsnn_lab._basics.files import atomic_write
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 _LOG = 160  # columns of a line in a file
 _COLUMNS = ("what", "measured", "half of the rounds", "target", "", "threads")
 
 
-def show(figures: list[Figure]) -> None:
+def print_table(measurements: list[Measurement]) -> None:
     """Print the table."""
     table = Table(*_COLUMNS, caption=machine())
-    for figure in figures:
-        table.add_row(*_cells(figure), style=None if figure.met else "bold")
+    for measurement in measurements:
+        table.add_row(*_table_row(measurement), style=None if measurement.met else "bold")
     # A screen has a width of its own.
     Console(width=None if sys.stdout.isatty() else _LOG).print(table)
 
 
-def keep(figures: list[Figure]) -> None:
+def write_results(measurements: list[Measurement]) -> None:
     """Write the table beside this file."""
-    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *(_cells(figure) for figure in figures)]
+    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_table_row, measurements)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     page = _PAGE.format(machine=machine(), day=date.today(), table=table)
-    with replacing(_RESULTS) as part:
+    with atomic_write(_RESULTS) as part:
         part.write_text(page, encoding="utf-8")
 
 
 def machine() -> str:
-    """Say what the figures were measured on."""
+    """Return what the measurements were made on."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy"))
     return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
 
@@ -52,18 +52,18 @@ def _processor() -> str:
     )
 
 
-def _cells(figure: Figure) -> list[str]:
-    low, high = figure.quartiles
-    target = f"at most {_number(figure.most)}"
-    if figure.least:
-        target = f"{_number(figure.least)} to {_number(figure.most)}"
+def _table_row(measurement: Measurement) -> list[str]:
+    low, high = measurement.quartiles
+    target = f"at most {_number(measurement.most)}"
+    if measurement.least:
+        target = f"{_number(measurement.least)} to {_number(measurement.most)}"
     return [
-        figure.what,
-        f"{_number(figure.value)} {figure.unit}",
+        measurement.what,
+        f"{_number(measurement.value)} {measurement.unit}",
         f"{_number(low)} to {_number(high)}",
         target,
-        "met" if figure.met else "missed",
-        str(figure.threads or ""),
+        "met" if measurement.met else "missed",
+        str(measurement.threads or ""),
     ]
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import Figure
+from benchmarks.timing import Measurement
 from tests.browser import instrument
 from tests.browser.lab import find_chromium
 
 _MOVES = 50
 
 
-def browser() -> Iterator[Figure]:
+def browser() -> Iterator[Measurement]:
     """Move the slider by key presses in JupyterLab."""
     chromium = find_chromium()
     if chromium is None:
@@ -28,5 +28,5 @@ def browser() -> Iterator[Figure]:
     ):
         times = np.array(instrument.time_moves(page, _MOVES))
     what = f"slider key press to changed pixels in the browser, {_MOVES} moves"
-    yield Figure(f"{what}, median", times, 50, unit="ms", threads=0)
-    yield Figure(f"{what}, 95th percentile", times, 100, unit="ms", threads=0, percentile=95)
+    yield Measurement(f"{what}, median", times, 50, unit="ms", threads=0)
+    yield Measurement(f"{what}, 95th percentile", times, 100, unit="ms", threads=0, percentile=95)

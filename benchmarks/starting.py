@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 from nbclient import NotebookClient
 
-from benchmarks.timing import Figure
+from benchmarks.timing import Measurement
 
 # Rounds of milliseconds, one for each width.
 _CALLBACK = """
@@ -36,20 +36,21 @@ print(1e3 * (time.perf_counter() - start))
 """
 
 
-def importing() -> Iterator[Figure]:
+def importing() -> Iterator[Measurement]:
     """Import the package where torch is there already, each time in a process of its own."""
     times = [
         float(subprocess.run([sys.executable, "-c", _IMPORT], check=True, stdout=-1).stdout)
         for _ in range(9)
     ]
-    yield Figure("import vsnn_lab beyond import torch", np.array(times), 60, unit="ms", threads=0)
+    what = "import vsnn_lab beyond import torch"
+    yield Measurement(what, np.array(times), 60, unit="ms", threads=0)
 
 
-def callback() -> Iterator[Figure]:
+def callback() -> Iterator[Measurement]:
     """Move the slider of an autoencoder of 16 images to every width, in a kernel."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(_CALLBACK)])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     said = "".join(each.text for each in notebook.cells[0].outputs if each.output_type == "stream")
     times = np.array(json.loads(said.splitlines()[-1]))
     what = "slider callback in the kernel, 16 images, the slowest of 32 widths"
-    yield Figure(what, times[:, np.median(times, 0).argmax()], 10, unit="ms")
+    yield Measurement(what, times[:, np.median(times, 0).argmax()], 10, unit="ms")

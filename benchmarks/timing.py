@@ -17,7 +17,7 @@ _SLICE = 0.02
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One line of the table: measured values, beside what one of them is to be.
 
     Args:
@@ -66,35 +66,35 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def in_turns(works: Mapping[str, Work], rounds: int = 15) -> dict[str, np.ndarray]:
+def interleaved_times(works: Mapping[str, Work], rounds: int = 15) -> dict[str, np.ndarray]:
     """Return seconds of one call of each work, one value a round.
 
     Every round times all works, in an order that turns from round to round.
     """
     names = list(works)
-    calls = {name: _calls(work) for name, work in works.items()}
+    calls = {name: _calls_per_slice(work) for name, work in works.items()}
     times = {name: [] for name in names}
     for index in range(rounds):
         turn = index % len(names)
         for name in names[turn:] + names[:turn]:
-            times[name].append(_seconds(works[name], calls[name]))
+            times[name].append(_seconds_per_call(works[name], calls[name]))
     return {name: np.array(each) for name, each in times.items()}
 
 
 def ratios(works: Mapping[str, Work], rounds: int = 15) -> dict[str, np.ndarray]:
     """Return the time of each work over that of the work called "plain", one ratio a round."""
-    times = in_turns(works, rounds)
+    times = interleaved_times(works, rounds)
     plain = times.pop("plain")
     return {name: each / plain for name, each in times.items()}
 
 
-def _calls(work: Work) -> int:
+def _calls_per_slice(work: Work) -> int:
     for _ in range(_WARM_UP):
         work()
-    return max(1, round(_SLICE / max(_seconds(work, 1), 1e-6)))
+    return max(1, round(_SLICE / max(_seconds_per_call(work, 1), 1e-6)))
 
 
-def _seconds(work: Work, calls: int) -> float:
+def _seconds_per_call(work: Work, calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         work()

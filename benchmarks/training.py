@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.networks import PlainVGG, plain_mlp, variable_mlp, variable_vgg
-from benchmarks.timing import Figure, Work, ratios, threads
+from benchmarks.timing import Measurement, Work, ratios, threads
 from vsnn_lab import Distilled, Sampled, Stratified, Triangular
 from vsnn_lab.measure.ablation import Metric
 from vsnn_lab.train.recipes import Recipe, Step
@@ -37,7 +37,7 @@ def step(
     return plain if recipe is None else of_recipe
 
 
-def over_plain(
+def ratios_to_plain(
     plain: nn.Module,
     model: nn.Module,
     x: Tensor,
@@ -52,42 +52,42 @@ def over_plain(
         return ratios(works, rounds)["variable"]
 
 
-def runs() -> Iterator[Figure]:
+def runs() -> Iterator[Measurement]:
     """Four stratified runs, MLP 32-256-256-256-32, batch 5120."""
     what = "step of 4 stratified runs, MLP 32-256³-32, batch 5120"
-    yield Figure(what, _dense(256, 5120, Sampled(Stratified(4))), 0.45, threads=THREADS)
+    yield Measurement(what, _dense(256, 5120, Sampled(Stratified(4))), 0.45, threads=THREADS)
 
 
-def wide() -> Iterator[Figure]:
+def wide() -> Iterator[Measurement]:
     """The same at width 1024, batch 2048."""
     what = "step of 4 stratified runs, MLP 32-1024³-32, batch 2048"
-    yield Figure(what, _dense(1024, 2048, Sampled(Stratified(4))), 0.45, threads=THREADS)
+    yield Measurement(what, _dense(1024, 2048, Sampled(Stratified(4))), 0.45, threads=THREADS)
 
 
-def triangle() -> Iterator[Figure]:
+def triangle() -> Iterator[Measurement]:
     """A width for every sample, drawn as the paper draws it."""
     what = "step of the triangle, a width for every sample, MLP 32-256³-32, batch 5120"
-    yield Figure(what, _dense(256, 5120, Sampled(Triangular())), 1.1, threads=THREADS)
+    yield Measurement(what, _dense(256, 5120, Sampled(Triangular())), 1.1, threads=THREADS)
 
 
-def convolutional() -> Iterator[Figure]:
+def convolutional() -> Iterator[Measurement]:
     """Four stratified runs of a network like VGG, batch 128."""
     x, y = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
     recipe = Sampled(Stratified(4))
-    values = over_plain(PlainVGG(), variable_vgg(), x, y, recipe, F.cross_entropy)
+    values = ratios_to_plain(PlainVGG(), variable_vgg(), x, y, recipe, F.cross_entropy)
     what = "step of 4 stratified runs, convolutions of 32 to 128 channels, batch 128"
-    yield Figure(what, values, 0.55, threads=THREADS)
+    yield Measurement(what, values, 0.55, threads=THREADS)
 
 
-def recipe() -> Iterator[Figure]:
+def recipe() -> Iterator[Measurement]:
     """The default recipe: full width and what it teaches."""
     what = "step of the recommended recipe"
     sizes, x, y = (256, 2, 784, 10), torch.randn(256, 784), torch.randint(10, (256,))
     plain, model = plain_mlp(*sizes), variable_mlp(*sizes, conditioned=True)
-    values = over_plain(plain, model, x, y, Distilled(), F.cross_entropy, rounds=25)
-    yield Figure(f"{what}, MLP 784-256²-10, batch 256", values, 1.6, threads=THREADS)
+    values = ratios_to_plain(plain, model, x, y, Distilled(), F.cross_entropy, rounds=25)
+    yield Measurement(f"{what}, MLP 784-256²-10, batch 256", values, 1.6, threads=THREADS)
     values = _dense(256, 5120, Distilled(), conditioned=True, rounds=25)
-    yield Figure(f"{what}, MLP 32-256³-32, batch 5120", values, 1.6, threads=THREADS)
+    yield Measurement(f"{what}, MLP 32-256³-32, batch 5120", values, 1.6, threads=THREADS)
 
 
 def _dense(
@@ -95,4 +95,4 @@ def _dense(
 ) -> np.ndarray:
     x, y = torch.randn(batch, 32), torch.randn(batch, 32)
     model = variable_mlp(width, conditioned=conditioned)
-    return over_plain(plain_mlp(width), model, x, y, recipe, rounds=rounds)
+    return ratios_to_plain(plain_mlp(width), model, x, y, recipe, rounds=rounds)

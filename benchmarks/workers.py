@@ -13,14 +13,14 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.timing import Figure
+from benchmarks.timing import Measurement
 from tests.notebooks import FOLDER, QUICK, data_beside
 
 _RUNS = 8
 _NOTEBOOK = FOLDER / "02_match_static_network.ipynb"
 
 
-def workers() -> Iterator[Figure]:
+def workers() -> Iterator[Measurement]:
     """Run quick notebooks with one worker, then with two."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "data").mkdir()
@@ -30,7 +30,7 @@ def workers() -> Iterator[Figure]:
             _seconds(1, Path(folder) / "warm", 1)  # else the first sweep alone reads from the disk
             one, two = (_seconds(count, Path(folder) / f"runs-{count}", _RUNS) for count in (1, 2))
     what = f"a sweep of {_RUNS} quick runs with two workers, over one worker"
-    yield Figure(what, np.array([two / one]), 0.7)
+    yield Measurement(what, np.array([two / one]), 0.7)
 
 
 def _seconds(workers: int, folder: Path, count: int) -> float:

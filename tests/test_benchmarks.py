@@ -1,5 +1,6 @@
 """The benchmarks measure what they say, and a reader can run one alone."""
 
+import io
 import re
 import sys
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 
 from benchmarks import __main__ as command
 from benchmarks import growth, memory, report
+from benchmarks import threads as two_threads
 from benchmarks.networks import (
     PlainVGG,
     plain_autoencoder,
@@ -17,7 +19,7 @@ from benchmarks.networks import (
     variable_mlp,
     variable_vgg,
 )
-from benchmarks.timing import Figure, in_turns, ratios, threads
+from benchmarks.timing import Measurement, interleaved_times, ratios, threads
 from benchmarks.training import step
 from vsnn_lab import Autoencoder, Sampled, Stratified, Width, count_macs, count_parameters
 
@@ -25,7 +27,7 @@ from vsnn_lab import Autoencoder, Sampled, Stratified, Width, count_macs, count_
 def test_every_work_is_timed_once_a_round_and_ratios_are_of_one_round():
     calls = []
     works = {name: (lambda name=name: calls.append(name)) for name in ("plain", "a", "b")}
-    times = in_turns(works, rounds=4)
+    times = interleaved_times(works, rounds=4)
     assert {name: each.shape for name, each in times.items()} == dict.fromkeys(works, (4,))
     assert set(calls) == set(works)
     slow = {"plain": lambda: None, "slow": lambda: [None for _ in range(200_000)]}
@@ -49,9 +51,9 @@ def test_threads_are_given_back():
     ],
 )
 def test_a_figure_is_met_where_its_percentile_lies_in_the_range(values, options, value, met):
-    figure = Figure("what", np.array(values, float), **options)
-    assert (figure.value, figure.met) == (value, met)
-    assert figure.quartiles[0] <= np.median(figure.values) <= figure.quartiles[1]
+    measurement = Measurement("what", np.array(values, float), **options)
+    assert (measurement.value, measurement.met) == (value, met)
+    assert measurement.quartiles[0] <= np.median(measurement.values) <= measurement.quartiles[1]
 
 
 def test_variable_networks_are_the_plain_ones_at_full_width():
@@ -82,14 +84,23 @@ def test_a_step_trains_and_its_memory_grows_with_the_batch():
     assert large - small > 900 * 4 * 16 * 3
 
 
+def test_a_process_trains_once_for_every_line_and_says_how_long_a_step_took(monkeypatch, capsys):
+    monkeypatch.setattr(two_threads, "_SECONDS", 0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("1\n2\n"))
+    two_threads.train_when_told()
+    times = [float(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(times) == 2
+    assert all(0 < each < 60 for each in times)
+
+
 def test_the_theory_of_square_layers_is_a_third_of_the_multiplications():
     assert growth.Case(width=4096).multiplications == pytest.approx(1 / 3, abs=0.01)
     assert growth.Case(depth=1).multiplications == pytest.approx(1 / 2, abs=0.01)
 
 
 def test_one_is_run_by_name_and_the_exit_tells_whether_targets_are_met(monkeypatch, capsys):
-    figure = Figure("a thing that was measured", np.array([0.5]), 0.4, threads=2)
-    monkeypatch.setitem(command.BENCHMARKS, "wide", lambda: iter([figure]))
+    measurement = Measurement("a thing that was measured", np.array([0.5]), 0.4, threads=2)
+    monkeypatch.setitem(command.BENCHMARKS, "wide", lambda: iter([measurement]))
     monkeypatch.setattr(sys, "argv", ["benchmarks", "wide"])
     with pytest.raises(SystemExit, match="1"):
         command.main()
@@ -106,7 +117,7 @@ def test_a_name_that_there_is_not_is_refused(monkeypatch, capsys):
 
 def test_the_kept_table_says_what_it_was_measured_on(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "_RESULTS", tmp_path / "RESULTS.md")
-    report.keep([Figure("a step", np.array([0.5, 0.6, 0.7]), 1.0, 0.2, threads=2)])
+    report.write_results([Measurement("a step", np.array([0.5, 0.6, 0.7]), 1.0, 0.2, threads=2)])
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "| a step | 0.60 × | 0.55 to 0.65 | 0.20 to 1.00 | met | 2 |" in page
     assert f"torch {torch.__version__}" in page

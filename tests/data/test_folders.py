@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from vsnn_lab.data import folders, load_folder
-from vsnn_lab.data.folders import spread
+from vsnn_lab.data.folders import evenly_spaced
 
 COLOURS = {"red": [1, 0, 0], "blue": [0, 0, 1]}
 
@@ -163,7 +163,7 @@ def test_limit_keeps_so_many_spread_over_the_classes(photos):
 
 @pytest.mark.parametrize(("count", "limit"), [(1, 1), (7, 3), (7, 7), (7, 8), (1000, 999)])
 def test_spread_rows_are_distinct_ascending_and_start_with_the_first(count, limit):
-    rows = spread(range(count), limit)
+    rows = evenly_spaced(range(count), limit)
     assert len(rows) == len(set(rows)) == min(count, limit)
     assert rows == sorted(rows)
     assert rows[0] == 0
@@ -244,7 +244,7 @@ def test_a_damaged_image_is_named(photos, ending):
 
 
 def test_images_beyond_the_memory_for_them_are_refused_unless_chosen(photos, monkeypatch):
-    monkeypatch.setattr(folders, "_MOST", 10 * 3 * 8 * 8 * 4)
+    monkeypatch.setattr(folders, "_MAX_BYTES", 10 * 3 * 8 * 8 * 4)
     rule = (
         r"images must take at most 0\.0 GB as float32, got 0\.0 GB, shape \(15, 3, 8, 8\); "
         r"choose a smaller size or limit=10, or limit=15 for all of them"

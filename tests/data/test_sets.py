@@ -14,7 +14,7 @@ import torch
 from vsnn_lab import data
 from vsnn_lab.data import __main__ as command_line
 from vsnn_lab.data import _torchvision, load
-from vsnn_lab.data.image_set import rows_of
+from vsnn_lab.data.image_set import split_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "data" / "README.md"
@@ -133,12 +133,12 @@ def test_faces_that_cannot_be_had_say_so(monkeypatch):
 
 def test_rows_are_split_by_key_whatever_the_order():
     keys = [f"image {number}" for number in range(50)]
-    tested = {keys[row] for row in rows_of("test", keys)}
+    tested = {keys[row] for row in split_rows("test", keys)}
     assert len(tested) == 10
-    assert sorted(rows_of("train", keys) + rows_of("test", keys)) == list(range(50))
+    assert sorted(split_rows("train", keys) + split_rows("test", keys)) == list(range(50))
     turned = keys[::-1] + keys
-    assert {turned[row] for row in rows_of("test", turned)} == tested
-    assert len(rows_of("test", turned)) == 20
+    assert {turned[row] for row in split_rows("test", turned)} == tested
+    assert len(split_rows("test", turned)) == 20
 
 
 def test_unknown_name_or_split_lists_the_known_ones():
@@ -245,7 +245,7 @@ def test_command_line_shows_a_damaged_file_on_one_line(tmp_path, monkeypatch, ca
 
 
 def test_torchvision_is_helped_only_where_its_operators_are_missing(monkeypatch):
-    declared = list(_torchvision._declared)
+    declared = list(_torchvision._libraries)
 
     def broken(name):
         raise RuntimeError("another fault")
@@ -255,4 +255,4 @@ def test_torchvision_is_helped_only_where_its_operators_are_missing(monkeypatch)
         _torchvision._import_torchvision()
     monkeypatch.setattr(_torchvision.importlib, "import_module", lambda name: "loaded")
     assert _torchvision._import_torchvision() == "loaded"
-    assert _torchvision._declared == declared
+    assert _torchvision._libraries == declared

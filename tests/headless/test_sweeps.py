@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.tiny import RECORDS, fake_execution, lines, tiny
+from vsnn_lab._basics.threads import SPIN_COUNT_LINE
 from vsnn_lab.headless.runs import Run, load_runs
 from vsnn_lab.headless.sweeps import Outcome, grid, slurm_cluster, sweep
 
@@ -237,9 +238,11 @@ def test_a_slurm_job_is_one_worker_of_one_run_at_a_time(tmp_path):
     dask = pytest.importorskip("dask")
     told = {"cores": 4, "memory": "8GB", "queue": "short", "local-directory": str(tmp_path)}
     told |= {"interface": "lo", "scheduler-options": {"dashboard_address": "127.0.0.1:0"}}
+    told |= {"job-script-prologue": ["module load site"]}
     with dask.config.set({"jobqueue.slurm": told}), slurm_cluster() as cluster:
         script = cluster.job_script()
     assert "#SBATCH -p short" in script
     assert "--cpus-per-task=4" in script
     assert re.findall(r"--nthreads (\d+)", script)[-1] == "1"  # the last one counts
     assert "--nworkers" not in script or "--nworkers 1" in script
+    assert f"module load site\n{SPIN_COUNT_LINE}\n" in script

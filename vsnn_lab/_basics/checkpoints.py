@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 
 # safetensors keeps strings only, so the whole header is one JSON string under the first key; under
 # the second are the `digest` of the tensors and the hash of that string, joined by a dash, because
@@ -34,14 +34,14 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         OSError: If the folder cannot be written, a full disk included.
     """
     path = Path(path)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         try:
             own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
             # safetensors makes files that only their owner can read; this gets the usual rights.
             part.touch()
             rights = part.stat().st_mode
             text = json.dumps(header)
-            sums = f"{digest(own)}-{_hash_of(text)}"
+            sums = f"{digest(own)}-{_text_hash(text)}"
             save_file(own, part, metadata={_KEY: text, _DIGEST: sums})
             part.chmod(rights)
         except SafetensorError as error:
@@ -76,7 +76,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, An
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
             of_tensors, _, of_header = told[_DIGEST].partition("-")
-            if of_header and of_header != _hash_of(told[_KEY]):
+            if of_header and of_header != _text_hash(told[_KEY]):
                 raise ValueError("its header is not the one that was written")
             header = json.loads(told[_KEY])
             names = file.keys() if tensors else ()
@@ -109,9 +109,9 @@ def digest(tensors: Mapping[str, Tensor] | list[Tensor]) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         whole = tensor.detach().cpu().contiguous()
         # As bytes, since NumPy knows no bfloat16; a scalar has to become a vector first.
-        total.update(whole.reshape(-1).view(torch.uint8).numpy())
+        total.update(whole.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
 
 
-def _hash_of(text: str) -> str:
+def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 # Sizes, counts and seeds are 64-bit integers in torch.
-_MOST = 2**63 - 1
+_INT64_MAX = 2**63 - 1
 
 
 def check_int(
@@ -32,7 +32,7 @@ def check_int(
     tail = f"; {hint}" if hint else ""
     truth = isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool
     if truth or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer{rule}, got {_shown(value)}{tail}")
+        raise TypeError(f"{name} must be an integer{rule}, got {_typed_repr(value)}{tail}")
     try:
         number = operator.index(value)
     except TypeError:
@@ -42,7 +42,7 @@ def check_int(
     if number < low or (high is not None and number > high):
         verb = "be" if high is None else "lie"
         raise ValueError(f"{name} must {verb}{rule}, got {number}{tail}")
-    if number > _MOST:
+    if number > _INT64_MAX:
         raise ValueError(f"{name} must fit 64 bits, got {number}{tail}")
     return number
 
@@ -51,7 +51,7 @@ def check_fraction(name: str, value: Any, *, hint: str = "") -> float:
     """Return ``value`` as a float within [0, 1], or say what is wrong with it."""
     tail = f"; {hint}" if hint else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number in [0, 1], got {_shown(value)}{tail}")
+        raise TypeError(f"{name} must be a number in [0, 1], got {_typed_repr(value)}{tail}")
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must lie in [0, 1], got {value}{tail}")
     return float(value)
@@ -62,7 +62,7 @@ def check_number(name: str, value: Any, low: float | None = None, *, hint: str =
     rule = "a finite number" if low is None else f"a finite number of at least {low:g}"
     tail = f"; {hint}" if hint else ""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be {rule}, got {_shown(value)}{tail}")
+        raise TypeError(f"{name} must be {rule}, got {_typed_repr(value)}{tail}")
     try:
         number = float(value)
     except OverflowError:  # an integer beyond all floats
@@ -77,14 +77,14 @@ def check_returned(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must return one number, got {_shown(value)}") from None
+        raise TypeError(f"{name} must return one number, got {_typed_repr(value)}") from None
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Return ``value`` as a bool; what is neither true nor false is refused, not guessed."""
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise TypeError(f"{name} must be True or False, got {_shown(value)}")
+    raise TypeError(f"{name} must be True or False, got {_typed_repr(value)}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
@@ -102,12 +102,12 @@ def check_callable(name: str, value: Any, what: str) -> Any:
     return value
 
 
-def check_collection(name: str, value: Any, of: str, *, hint: str = "") -> Collection:
+def check_collection(name: str, value: Any, of: str, *, hint: str = "") -> Collection[Any]:
     """Return ``value`` if it has a length and members, or say what it should hold."""
     tail = f"; {hint}" if hint else ""
     whole = isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0
     if whole or not isinstance(value, Collection):
-        raise TypeError(f"{name} must be a sequence of {of}, got {_shown(value)}{tail}")
+        raise TypeError(f"{name} must be a sequence of {of}, got {_typed_repr(value)}{tail}")
     return value
 
 
@@ -137,7 +137,8 @@ def check_pair(name: str, value: Any) -> tuple[Tensor, Tensor]:
     """Return one batch, inputs and targets, or say what is wrong with it."""
     pair = isinstance(value, tuple | list) and len(value) == 2
     if not (pair and all(isinstance(part, Tensor) and part.dim() for part in value)):
-        raise TypeError(f"{name} must hold pairs of tensors (inputs, targets), got {_shown(value)}")
+        shown = _typed_repr(value)
+        raise TypeError(f"{name} must hold pairs of tensors (inputs, targets), got {shown}")
     return value[0], value[1]
 
 
@@ -145,18 +146,18 @@ def check_generator(value: Any) -> torch.Generator | None:
     """Return ``value`` if it is a generator of random numbers or None, or say what it is."""
     if value is None or isinstance(value, torch.Generator):
         return value
-    raise TypeError(f"generator must be a torch.Generator or None, got {_shown(value)}")
+    raise TypeError(f"generator must be a torch.Generator or None, got {_typed_repr(value)}")
 
 
 def check_path(name: str, value: Any, kind: str = "folder") -> Path:
     """Return ``value`` as the path of a file or a folder, or say what is wrong with it."""
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a string or a path, got {_shown(value)}")
+        raise TypeError(f"{name} must be a string or a path, got {_typed_repr(value)}")
     path = Path(value)
     if not str(value) or "\0" in str(value) or (kind == "file" and not path.name):
         raise ValueError(f"{name} must name a {kind}, got {str(value)!r}")
     return path
 
 
-def _shown(value: Any) -> str:
+def _typed_repr(value: Any) -> str:
     return f"{value!r} of type {type(value).__name__}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a place to write to, which becomes ``path`` at the end of the block.
 
     After a crash the old file or the new one is there, whole. What a process left half-written when
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     # several may share the folder; chance, since several threads may write the same file.
     writer = f"{socket.gethostname()}-{secrets.token_hex(4)}-{os.getpid()}"
     part = path.with_name(f".{path.name}-{writer}")
-    _clear(path)
+    _remove_leftovers(path)
     try:
         yield part
         with open(part, "rb") as written:
@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _clear(path: Path) -> None:
+def _remove_leftovers(path: Path) -> None:
     """Remove the half-written versions of processes of this machine that no longer exist."""
     # Whether a process of another machine exists cannot be told here. Names of a process alone are
     # those of earlier versions of this package.
@@ -51,13 +51,13 @@ def _clear(path: Path) -> None:
     mine = rf"\.{name}-(?:{machine}-[0-9a-f]{{8}}-)?([0-9]+)"
     for found in path.parent.iterdir():
         writer = re.fullmatch(mine, found.name)
-        if writer and not _exists(int(writer[1])):
+        if writer and not _process_exists(int(writer[1])):
             # Not worth failing for.
             with contextlib.suppress(OSError):
                 found.unlink()
 
 
-def _exists(process: int) -> bool:
+def _process_exists(process: int) -> bool:
     # Elsewhere than on POSIX, os.kill ends a process instead of asking for it.
     if os.name != "posix":
         return True

@@ -31,25 +31,25 @@ def main(argv: list[str] | None = None) -> int:
         )
         try:
             for name in arguments.names:
-                print(_fetched(name, root), flush=True)
+                print(_fetch_and_describe(name, root), flush=True)
         except (DataUnavailable, ImportError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     return 0
 
 
-def _fetched(name: str, root: Path) -> str:
+def _fetch_and_describe(name: str, root: Path) -> str:
     if name in CARRIERS:
-        return f"{name}: inside {CARRIERS[name]}, {_counted(name, root)} images"
+        return f"{name}: inside {CARRIERS[name]}, {_split_sizes(name, root)} images"
     pinned_set = fetch.SETS[name]
     folder = fetch.ensure(pinned_set, root)
     # A label file is a header of 8 bytes and a byte per image.
     labels = [file.size - 8 for file in pinned_set.files if "labels" in file.name]
-    counted = " + ".join(map(str, labels)) or _counted(name, root)
+    counted = " + ".join(map(str, labels)) or _split_sizes(name, root)
     return f"{name}: {folder}, {counted} images, sha256 verified"
 
 
-def _counted(name: str, root: Path) -> str:
+def _split_sizes(name: str, root: Path) -> str:
     return " + ".join(str(len(load(name, split, root))) for split in SPLITS)
 
 

@@ -12,21 +12,21 @@ from types import ModuleType
 
 import torch
 
-_MISSING = "operator torchvision::nms does not exist"
+_MISSING_OPERATOR = "operator torchvision::nms does not exist"
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 # torch forgets the schemas as soon as the Library object is collected.
-_declared: list[torch.library.Library] = []
+_libraries: list[torch.library.Library] = []
 
 
 def _declare_operators() -> None:
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(name + _SCHEMA)
-    _declared.append(library)
+    _libraries.append(library)
 
 
-def _forget_half_import() -> None:
+def _unload_torchvision() -> None:
     # The failed import takes `torchvision` itself out of sys.modules, not what it had imported.
     for name in list(sys.modules):
         if name.partition(".")[0] == "torchvision":
@@ -37,9 +37,9 @@ def _import_torchvision() -> ModuleType:
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:
-        if _MISSING not in str(error):
+        if _MISSING_OPERATOR not in str(error):
             raise
-    _forget_half_import()
+    _unload_torchvision()
     _declare_operators()
     return importlib.import_module("torchvision")
 

@@ -8,7 +8,7 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 CHUNK = 1 << 20  # bytes read at once
 
@@ -32,14 +32,15 @@ def read_archive(archive: Path, prefix: str, wanted: Sequence[PinnedFile], folde
         for member in tar:
             name = member.name.removeprefix("./")
             file = members.get(name.removesuffix(".gz"))
-            if file is None or not member.isfile():
+            stream = tar.extractfile(member) if member.isfile() else None
+            if file is None or stream is None:
                 continue
-            with tar.extractfile(member) as stream:
+            with stream:
                 packed = name.endswith(".gz")
                 write_file(gzip.GzipFile(fileobj=stream) if packed else stream, file, folder)
 
 
-def write_file(stream: BinaryIO, file: PinnedFile, folder: Path) -> None:
+def write_file(stream: IO[bytes] | gzip.GzipFile, file: PinnedFile, folder: Path) -> None:
     """Write a stream under the name of a file, as far as the file is long."""
     # One byte past the size is enough to fail verification, whatever an archive unpacks to.
     left = file.size + 1

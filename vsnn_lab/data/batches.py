@@ -52,7 +52,7 @@ class TensorBatches:
         return -(-len(self.inputs) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = _shuffled(len(self.inputs), self.seed, self._next_epoch)
+        order = _permutation(len(self.inputs), self.seed, self._next_epoch)
         self._next_epoch += 1
         return self._batches(order)
 
@@ -140,7 +140,7 @@ def split_validation(
             f"fraction must leave training and validation at least one row, got {fraction} of "
             f"{len(inputs)} rows"
         )
-    order = _shuffled(len(inputs), seed)
+    order = _permutation(len(inputs), seed)
     parts = (order[held_out:].sort().values, order[:held_out].sort().values)
     train, validation = (
         (inputs[rows.to(inputs.device)], targets[rows.to(targets.device)]) for rows in parts
@@ -165,6 +165,6 @@ def seed_from(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _shuffled(rows: int, *numbers: int) -> Tensor:
+def _permutation(rows: int, *numbers: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed_from(*numbers))
     return torch.randperm(rows, generator=generator)

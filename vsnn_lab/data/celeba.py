@@ -8,16 +8,16 @@ import torch
 from vsnn_lab._basics.checks import check_choice, check_int, check_path
 from vsnn_lab.data._torchvision import datasets
 from vsnn_lab.data.fetch import DataUnavailable
-from vsnn_lab.data.folders import read_squares, spread
+from vsnn_lab.data.folders import evenly_spaced, read_squares
 from vsnn_lab.data.image_set import ImageSet
 
 CELEBA_SPLITS = ("train", "valid", "test")
-_HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+_HOMEPAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 _IMAGES = "img_align_celeba"
 
 
 def load_celeba(
-    root: str | os.PathLike,
+    root: str | os.PathLike[str],
     split: str = "train",
     size: int = 64,
     limit: int | None = None,
@@ -54,31 +54,31 @@ def load_celeba(
     try:
         dataset = datasets.CelebA(root, split)
     except RuntimeError as error:
-        raise DataUnavailable(_what_is_wrong(root)) from error
+        raise DataUnavailable(_unavailable_message(root)) from error
     names = [name for name in dataset.attr_names if name]
     check_choice("attribute", attribute, names)
-    rows = spread(range(len(dataset)), limit)
+    rows = evenly_spaced(range(len(dataset)), limit)
     folder = root / dataset.base_folder / _IMAGES
     paths = [folder / dataset.filename[row] for row in rows]
-    images = read_squares(paths, size, chosen=limit is not None)
+    images = read_squares(paths, size, check_memory=limit is None)
     labels = dataset.attr[rows, names.index(attribute)].to(torch.int64)
     return ImageSet(images, labels, "celeba", (f"not {attribute}", attribute))
 
 
-def _what_is_wrong(root: Path) -> str:
+def _unavailable_message(root: Path) -> str:
     folder = root / datasets.CelebA.base_folder
-    states = {f"{_IMAGES}/ (202,599 .jpg files)": _state((folder / _IMAGES).is_dir(), True)}
+    states = {f"{_IMAGES}/ (202,599 .jpg files)": _file_state((folder / _IMAGES).is_dir(), True)}
     for _, md5, name in datasets.CelebA.file_list:
         if not name.endswith(".zip"):
             path = folder / name
             intact = datasets.utils.check_integrity(path, md5)
-            states[name] = _state(path.is_file(), intact)
+            states[name] = _file_state(path.is_file(), intact)
     listed = "\n".join(f"  {name}: {state}" for name, state in states.items())
     return (
         f"could not get celeba; {folder} must hold\n{listed}\n"
-        f"Get the aligned images and the tables from {_HOME} and unpack them there"
+        f"Get the aligned images and the tables from {_HOMEPAGE} and unpack them there"
     )
 
 
-def _state(there: bool, intact: bool) -> str:
+def _file_state(there: bool, intact: bool) -> str:
     return "missing" if not there else "there" if intact else "not the published file (its md5)"

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab.data import fetch
-from vsnn_lab.data.image_set import ImageSet, needs_extra, rows_of
-from vsnn_lab.data.sources import QUIET
+from vsnn_lab.data.image_set import ImageSet, missing_extra, split_rows
+from vsnn_lab.data.sources import BAR_DELAY
 
 if TYPE_CHECKING:
     from fontTools.ttLib import TTFont
@@ -27,7 +27,7 @@ _RECIPE = 1
 
 _LIGATURES = 4  # the type of a GSUB lookup that replaces several glyphs by one
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
-_UNSEEN = {0x200D, 0xFE0F}  # the joiner, and "in colour please"
+_INVISIBLE = {0x200D, 0xFE0F}  # the joiner, and "in colour please"
 _GENDERS = {0x2640, 0x2642}
 _PERSON, _MAN, _WOMAN = 0x1F9D1, 0x1F468, 0x1F469
 
@@ -42,24 +42,24 @@ def load_emoji(split: str, root: Path) -> ImageSet:
         DataUnavailable: If the font is missing and no source can be reached.
     """
     cache = root / _SET.folder / f"emoji-{SIDE}.safetensors"
-    stored = _read(cache)
+    stored = _read_cache(cache)
     if stored is None:
         font = fetch.ensure(_SET, root) / _SET.files[0].name
         stored = pixels, codes = decode(font)
         # A folder that cannot be written costs the decoding each time and nothing else.
         with suppress(OSError):
-            checkpoints.write(cache, {"pixels": pixels}, {**_made_from(), "codes": codes})
+            checkpoints.write(cache, {"pixels": pixels}, {**_cache_key(), "codes": codes})
     pixels, codes = stored
-    rows = rows_of(split, [_family(code) for code in codes])
+    rows = split_rows(split, [_base_emoji(code) for code in codes])
     images = pixels[rows].to(torch.float32).div_(255)
     return ImageSet(images, torch.zeros(len(rows), dtype=torch.int64), "emoji", ("emoji",))
 
 
-def _made_from() -> dict[str, int | str]:
+def _cache_key() -> dict[str, int | str]:
     return {"recipe": _RECIPE, "font": _SET.files[0].sha256}
 
 
-def _read(cache: Path) -> tuple[Tensor, list[str]] | None:
+def _read_cache(cache: Path) -> tuple[Tensor, list[str]] | None:
     """Return what was decoded before, or nothing if it is not there, damaged or outdated."""
     try:
         tensors, header = checkpoints.read(cache)
@@ -67,7 +67,7 @@ def _read(cache: Path) -> tuple[Tensor, list[str]] | None:
         known = isinstance(codes, list) and bool("".join(codes).encode())
     except (OSError, KeyError, TypeError, ValueError):
         return None
-    if not known or header != _made_from():
+    if not known or header != _cache_key():
         return None
     shaped = pixels.dtype == torch.uint8 and pixels.shape == (len(codes), 3, SIDE, SIDE)
     return (pixels, codes) if shaped else None
@@ -84,9 +84,9 @@ def decode(font: Path) -> tuple[Tensor, list[str]]:
         OSError: If the font cannot be opened.
         ValueError: If it is damaged or of another kind; the message names it.
     """
-    found = {}
-    progress = {"desc": "emoji", "unit": " glyphs", "delay": QUIET, "leave": False}
-    for code, glyph in tqdm(read_glyphs(font), **progress):
+    found: dict[bytes, str] = {}
+    bar = tqdm(read_glyphs(font), desc="emoji", unit=" glyphs", delay=BAR_DELAY, leave=False)
+    for code, glyph in bar:
         longest = max(glyph.size)
         square = Image.new("RGBA", (longest, longest), "white")
         square.alpha_composite(glyph, tuple((longest - side) // 2 for side in glyph.size))
@@ -107,7 +107,7 @@ def read_glyphs(font: Path) -> Iterator[tuple[str, Image.Image]]:
     try:
         from fontTools.ttLib import TTFont
     except ImportError as error:
-        raise needs_extra("emoji", error) from error
+        raise missing_extra("emoji", error) from error
     with open(font, "rb") as stream:
         try:
             with TTFont(stream) as tables:
@@ -135,8 +135,8 @@ def _glyphs(tables: "TTFont") -> Iterator[tuple[str, Image.Image]]:
             yield characters[name], image.convert("RGBA")
 
 
-def _family(code: str) -> str:
+def _base_emoji(code: str) -> str:
     """Return an emoji without skin tone and gender."""
-    dropped = {*_SKIN_TONES, *_UNSEEN, *_GENDERS}
+    dropped = {*_SKIN_TONES, *_INVISIBLE, *_GENDERS}
     neutral = str.maketrans({_MAN: _PERSON, _WOMAN: _PERSON} | dict.fromkeys(dropped))
     return code.translate(neutral)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from vsnn_lab.data.archives import PinnedFile
 from vsnn_lab.data.sources import (
-    QUIET,
+    BAR_DELAY,
     PinnedSet,
     Source,
     SourceError,
@@ -31,10 +31,10 @@ from vsnn_lab.data.sources import (
     one_line,
 )
 
-_ROOM = 250_000_000  # bytes: archive, its tar, the files and apt's lists side by side
-_TEMP = ".fetch-"
-_DAMAGED = (zlib.error, lzma.LZMAError, tarfile.TarError)
-_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
+_SPACE_NEEDED = 250_000_000  # bytes: archive, its tar, the files and apt's lists side by side
+_TEMP_PREFIX = ".fetch-"
+_ARCHIVE_ERRORS = (zlib.error, lzma.LZMAError, tarfile.TarError)
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 class DataUnavailable(RuntimeError):  # noqa: N818 - the name users read: data, unavailable
@@ -45,7 +45,7 @@ class DamagedFileWarning(UserWarning):
     """A file on disk does not have the pinned sha256."""
 
 
-_LAYOUT = {
+_IDX_SIZES = {
     "train-images-idx3-ubyte": 47_040_016,
     "train-labels-idx1-ubyte": 60_008,
     "t10k-images-idx3-ubyte": 7_840_016,
@@ -54,7 +54,7 @@ _LAYOUT = {
 
 
 def _idx_set(name: str, folder: str, *hashes: str) -> PinnedSet:
-    files = zip(_LAYOUT, _LAYOUT.values(), hashes, strict=True)
+    files = zip(_IDX_SIZES, _IDX_SIZES.values(), hashes, strict=True)
     return PinnedSet(name, folder, tuple(PinnedFile(*file) for file in files))
 
 
@@ -119,9 +119,9 @@ def ensure(pinned_set: PinnedSet, root: Path, sources: Sequence[Source] | None =
             text = f"{raw / file.name} is damaged (not the pinned sha256); fetching it again"
             # The line that called data.load, through data's own two functions.
             warnings.warn(text, DamagedFileWarning, stacklevel=4)
-    with _disk_errors_name(raw):
+    with _disk_errors_with_advice(raw):
         raw.mkdir(parents=True, exist_ok=True)
-        with _only_fetch(raw.parent):
+        with _fetch_lock(raw.parent):
             faulty = [file for file in faulty if not is_intact(raw / file.name, file)]
             asked = default_sources(pinned_set) if sources is None else sources
             _fetch(pinned_set, faulty, raw, asked)
@@ -139,13 +139,13 @@ def is_intact(path: Path, file: PinnedFile) -> bool:
 def _fetch(
     pinned_set: PinnedSet, faulty: Sequence[PinnedFile], raw: Path, sources: Sequence[Source]
 ) -> None:
-    if faulty and shutil.disk_usage(raw).free < _ROOM:
-        raise OSError(errno.ENOSPC, f"less than {_ROOM // 10**6} MB free")
+    if faulty and shutil.disk_usage(raw).free < _SPACE_NEEDED:
+        raise OSError(errno.ENOSPC, f"less than {_SPACE_NEEDED // 10**6} MB free")
     reasons = []
     for source in sources:
         if not faulty:
             return
-        reasons.append(f"  {source.label}: {_ask(source, faulty, raw)}")
+        reasons.append(f"  {source.label}: {_fetch_from(source, faulty, raw)}")
         faulty = [file for file in faulty if not is_intact(raw / file.name, file)]
     if faulty:
         names = ", ".join(file.name for file in faulty)
@@ -156,17 +156,17 @@ def _fetch(
         )
 
 
-def _ask(source: Source, wanted: Sequence[PinnedFile], raw: Path) -> str:
+def _fetch_from(source: Source, wanted: Sequence[PinnedFile], raw: Path) -> str:
     """Let a source deliver, move what is intact into ``raw``, return what went wrong."""
     reason = ""
     with tempfile.TemporaryDirectory(
-        prefix=_TEMP, dir=raw.parent, ignore_cleanup_errors=True
+        prefix=_TEMP_PREFIX, dir=raw.parent, ignore_cleanup_errors=True
     ) as temp:
         try:
             source.deliver(wanted, Path(temp))
-        except (SourceError, OSError, EOFError, ValueError, *_DAMAGED) as error:
+        except (SourceError, OSError, EOFError, ValueError, *_ARCHIVE_ERRORS) as error:
             # Network errors are OSErrors too; only the disk's own are for the caller.
-            if getattr(error, "errno", None) in _DISK_FAULTS:
+            if getattr(error, "errno", None) in _DISK_ERRORS:
                 raise
             kind = "" if isinstance(error, SourceError) else f"{type(error).__name__}: "
             reason = one_line(f"{kind}{error}")
@@ -181,18 +181,18 @@ def _ask(source: Source, wanted: Sequence[PinnedFile], raw: Path) -> str:
 
 
 @contextmanager
-def _only_fetch(folder: Path) -> Iterator[None]:
+def _fetch_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which dies with its process, and clear up after killed fetches."""
-    lock = FileLock(folder / f"{_TEMP}lock")
+    lock = FileLock(folder / f"{_TEMP_PREFIX}lock")
     waiting = "waiting for another fetch to end {elapsed}"
-    with tqdm(bar_format=waiting, delay=QUIET, leave=False) as bar:
+    with tqdm(bar_format=waiting, delay=BAR_DELAY, leave=False) as bar:
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=0.5)
             except Timeout:
                 bar.update()
     try:
-        for leftover in folder.glob(f"{_TEMP}*/"):
+        for leftover in folder.glob(f"{_TEMP_PREFIX}*/"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
@@ -200,7 +200,7 @@ def _only_fetch(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_errors_name(folder: Path) -> Iterator[None]:
+def _disk_errors_with_advice(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

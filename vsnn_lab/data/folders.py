@@ -12,11 +12,11 @@ from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_path
 from vsnn_lab.data._torchvision import datasets
-from vsnn_lab.data.image_set import SPLITS, ImageSet, rows_of
-from vsnn_lab.data.sources import QUIET
+from vsnn_lab.data.image_set import SPLITS, ImageSet, split_rows
+from vsnn_lab.data.sources import BAR_DELAY
 
 # Bytes of pixels that nobody has to ask for: half of what a small laptop has.
-_MOST = 4 * 2**30
+_MAX_BYTES = 4 * 2**30
 
 
 class _Folder(datasets.ImageFolder):
@@ -30,7 +30,7 @@ class _Folder(datasets.ImageFolder):
 
 
 def load_folder(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     size: int = 64,
     *,
     grey: bool = False,
@@ -72,7 +72,7 @@ def load_folder(
         check_int("limit", limit)
     if split is not None:
         check_choice("split", split, SPLITS)
-    found = _find(path)
+    found = _find_images(path)
     rows = list(range(len(found.samples)))
     if split is not None:
         rows = _split_each_class(found, split)
@@ -81,18 +81,18 @@ def load_folder(
             f"split={split!r} must hold an image, got none of {len(found.samples)} in {path}; "
             "a class needs 3 images to have one for the test"
         )
-    rows = spread(rows, limit)
+    rows = evenly_spaced(rows, limit)
     paths = [found.samples[row][0] for row in rows]
-    images = read_squares(paths, size, grey=grey, chosen=limit is not None)
+    images = read_squares(paths, size, grey=grey, check_memory=limit is None)
     labels = torch.tensor([found.targets[row] for row in rows], dtype=torch.int64)
     return ImageSet(images, labels, path.name, tuple(found.classes))
 
 
-def spread(rows: Sequence[int], limit: int | None) -> list[int]:
+def evenly_spaced(rows: Sequence[int], limit: int | None) -> list[int]:
     """Keep at most ``limit`` rows, evenly spaced.
 
     Example:
-        >>> spread(range(10), 4)
+        >>> evenly_spaced(range(10), 4)
         [0, 2, 5, 7]
     """
     kept = len(rows) if limit is None else min(check_int("limit", limit), len(rows))
@@ -100,7 +100,11 @@ def spread(rows: Sequence[int], limit: int | None) -> list[int]:
 
 
 def read_squares(
-    paths: Sequence[str | os.PathLike], size: int, *, grey: bool = False, chosen: bool = False
+    paths: Sequence[str | os.PathLike[str]],
+    size: int,
+    *,
+    grey: bool = False,
+    check_memory: bool = True,
 ) -> Tensor:
     """Read the middle squares of images, float32 in [0, 1], shape (n, channels, size, size).
 
@@ -108,29 +112,29 @@ def read_squares(
         paths: The images.
         size: Side of the squares in pixels.
         grey: One channel instead of three.
-        chosen: Read them all even if they take much memory.
+        check_memory: Refuse what takes more than 4 GiB as float32.
 
     Raises:
         OSError: If an image cannot be read; the message names it.
-        ValueError: If the images are too many and not chosen.
+        ValueError: If the images are too many.
     """
     shape = (len(paths), 1 if grey else 3, size, size)
     taken = 4 * int(np.prod(shape, dtype=object))
-    if taken > _MOST and not chosen:
-        fitting = len(paths) * _MOST // taken
+    if check_memory and taken > _MAX_BYTES:
+        fitting = len(paths) * _MAX_BYTES // taken
         raise ValueError(
-            f"images must take at most {_MOST / 1e9:.1f} GB as float32, got {taken / 1e9:.1f} GB, "
-            f"shape {shape}; choose a smaller size or limit={fitting}, or limit={len(paths)} for "
-            "all of them"
+            f"images must take at most {_MAX_BYTES / 1e9:.1f} GB as float32, got "
+            f"{taken / 1e9:.1f} GB, shape {shape}; choose a smaller size or limit={fitting}, or "
+            f"limit={len(paths)} for all of them"
         )
     images = torch.empty(shape)
-    progress = {"desc": "images", "unit": " images", "delay": QUIET, "leave": False}
-    for image, path in zip(images, tqdm(paths, **progress), strict=True):
+    bar = tqdm(paths, desc="images", unit=" images", delay=BAR_DELAY, leave=False)
+    for image, path in zip(images, bar, strict=True):
         image.copy_(torch.from_numpy(_read_square(path, size, "L" if grey else "RGB")))
     return images.div_(255)
 
 
-def _find(path: Path) -> datasets.ImageFolder:
+def _find_images(path: Path) -> datasets.ImageFolder:
     if not path.is_dir():
         what = "which is a file" if path.exists() else "which does not exist"
         raise FileNotFoundError(f"path must name a folder of images, got {path}, {what}")
@@ -164,32 +168,33 @@ def _split_each_class(found: datasets.ImageFolder, split: str) -> list[int]:
     rows = []
     for own in by_class:
         names = [Path(found.samples[row][0]).relative_to(found.root).as_posix() for row in own]
-        rows += [own[i] for i in rows_of(split, names)]
+        rows += [own[i] for i in split_rows(split, names)]
     return rows
 
 
-def _read_square(path: str | os.PathLike, size: int, mode: str) -> np.ndarray:
+def _read_square(path: str | os.PathLike[str], size: int, mode: str) -> np.ndarray:
     """Return the middle of an image as bytes, shape (channels, size, size)."""
     try:
         with Image.open(path) as image:
-            upright = _opaque(_of_bytes(ImageOps.exif_transpose(image), image.format)).convert(mode)
-            square = _middle(upright).resize((size, size), Image.Resampling.BICUBIC)
+            upright = _to_8_bits(ImageOps.exif_transpose(image), image.format)
+            square = _center_square(_over_white(upright).convert(mode))
+            pixels = np.array(square.resize((size, size), Image.Resampling.BICUBIC))
     # Each format's reader fails in ways of its own, also with errors that are no OSError.
     except Exception as error:
         raise OSError(
             f"{path} cannot be read as an image ({error}); replace or remove it"
         ) from error
-    return np.array(square).reshape(size, size, -1).transpose(2, 0, 1)
+    return pixels.reshape(size, size, -1).transpose(2, 0, 1)
 
 
-def _middle(image: Image.Image) -> Image.Image:
+def _center_square(image: Image.Image) -> Image.Image:
     # Cut before it is resized, so that nothing outside seeps in, as it would with ImageOps.fit.
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)
     return image.crop((left, top, left + side, top + side))
 
 
-def _of_bytes(image: Image.Image, file_format: str | None) -> Image.Image:
+def _to_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
     """Scale grey values of 16 bits, which Pillow would cut off at 255."""
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -198,7 +203,7 @@ def _of_bytes(image: Image.Image, file_format: str | None) -> Image.Image:
     return image
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _over_white(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image
     glass = image.convert("RGBA")

@@ -31,14 +31,14 @@ class ImageSet:
         return len(self.labels)
 
 
-def rows_of(split: str, keys: Sequence[str]) -> list[int]:
+def split_rows(split: str, keys: Sequence[str]) -> list[int]:
     """List the rows of a split, a fifth of the keys being the test set; equal keys stay together.
 
     Keys are ranked by their sha256, so that no version of a library and no order of files moves an
     image to the other side.
 
     Example:
-        >>> rows_of("test", ["a", "b", "c", "d", "e", "a"])
+        >>> split_rows("test", ["a", "b", "c", "d", "e", "a"])
         [3]
     """
     ranked = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
@@ -46,7 +46,7 @@ def rows_of(split: str, keys: Sequence[str]) -> list[int]:
     return [row for row, key in enumerate(keys) if (key in test) == (split == "test")]
 
 
-def needs_extra(name: str, error: ImportError) -> ImportError:
+def missing_extra(name: str, error: ImportError) -> ImportError:
     """Return the error that says which extra brings what a data set needs."""
     return ImportError(
         f"load({name!r}) needs {error.name}, got {error}; pip install vsnn-lab[lab] brings it",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vsnn_lab.data.fetch import DataUnavailable
-from vsnn_lab.data.image_set import ImageSet, needs_extra, rows_of
+from vsnn_lab.data.image_set import ImageSet, missing_extra, split_rows
 
 # Name of the set, and the package that carries it.
 CARRIERS = {"digits": "scikit-learn", "faces": "scikit-image"}
@@ -44,13 +44,13 @@ def load_faces(split: str) -> ImageSet:
     try:
         from skimage.data import lfw_subset
     except ImportError as error:
-        raise needs_extra("faces", error) from error
+        raise missing_extra("faces", error) from error
     try:
         pixels = lfw_subset()[:_FACES]
     except OSError as error:
         raise DataUnavailable(
             f"could not get faces; scikit-image came without lfw_subset.npy: {error}"
         ) from error
-    rows = rows_of(split, [str(row) for row in range(_FACES)])
+    rows = split_rows(split, [str(row) for row in range(_FACES)])
     images = torch.from_numpy(pixels[rows]).to(torch.float32).unsqueeze(1)
     return ImageSet(images, torch.zeros(len(rows), dtype=torch.int64), "faces", ("face",))

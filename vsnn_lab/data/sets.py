@@ -17,7 +17,7 @@ from vsnn_lab.data.packaged import TEN_DIGITS, load_digits, load_faces
 NAMES = ("digits", "emoji", "faces", "fashion-mnist", "mnist")
 
 
-def load(name: str, split: str = "train", root: str | os.PathLike | None = None) -> ImageSet:
+def load(name: str, split: str = "train", root: str | os.PathLike[str] | None = None) -> ImageSet:
     """Load a data set; what is no part of another package is verified, and fetched if need be.
 
     Args:

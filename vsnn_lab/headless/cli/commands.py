@@ -1,5 +1,6 @@
 """``vsnn-lab``: list, run, sweep, compare and show notebooks, from a terminal."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from vsnn_lab import data
+from vsnn_lab._basics.threads import spin_count
 from vsnn_lab.headless import runs
 from vsnn_lab.headless.cli.arguments import parse_parameters, read_profiles, requested_runs
 from vsnn_lab.headless.cli.show import (
@@ -47,6 +49,7 @@ ProfileName = Annotated[
 
 def main() -> None:
     """Run the command line; an error of the caller is one line, and the exit code 1."""
+    os.environ.update(spin_count(os.environ))  # for all that is started from here
     try:
         app()
     except ModuleNotFoundError:

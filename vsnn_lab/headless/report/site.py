@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from vsnn_lab._basics.checks import check_collection, check_path
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.headless.report.notebook import read_notebook
@@ -68,7 +68,7 @@ def build_report(
     texts["index.html"] = templates.get_template("index.html").render(pages=pages)
     # What pages use is there before they are, and they before the front page.
     for name, text in {"plotly.min.js": get_plotlyjs(), **_assets(), **texts}.items():
-        with replacing(folder / name) as part:
+        with atomic_write(folder / name) as part:
             part.write_text(text, encoding="utf-8")
     for name in texts:
         size = (folder / name).stat().st_size

@@ -1,5 +1,6 @@
 """papermill's engine with two habits of our own; loading it loads papermill, which is slow."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.log import logger
 
+from vsnn_lab._basics.threads import spin_count
 from vsnn_lab.headless.runs.execute import OnCell
 
 NAME, _CELL_ID = "vsnn_lab", "every-slider-moved"
@@ -55,7 +57,7 @@ class _Engine(Engine):
 
             nb_man.cell_complete = complete_and_report
         try:
-            client.execute()
+            client.execute(env=os.environ | spin_count(os.environ))
         finally:
             # One whose callback failed stays, to be shown.
             if exercise and not any(out.output_type == "error" for out in cells[-1].outputs):

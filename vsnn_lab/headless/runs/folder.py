@@ -13,7 +13,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from vsnn_lab._basics.checks import check_path
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.data import data_root
 from vsnn_lab.headless.runs.inputs import input_digests
 from vsnn_lab.headless.runs.parameters import all_parameters
@@ -143,7 +143,7 @@ def runs_root() -> Path:
 def write_record(folder: Path, record: Mapping[str, Any], names: list[str]) -> None:
     """Seal a run: with this file, written last, it has ended, and all its files are whole."""
     files = {name: _file_digest(folder / name) for name in names}
-    with replacing(folder / RECORD) as part:
+    with atomic_write(folder / RECORD) as part:
         body = json.dumps({**record, "files": files})
         part.write_text(json.dumps({"run": body, "digest": _text_digest(body)}), encoding="utf-8")
 

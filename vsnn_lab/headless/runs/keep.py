@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.headless.runs.execute import OnCell, run_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK, PART, RECORD, RESULTS, Run, write_record
 from vsnn_lab.headless.runs.results import recorded_values
@@ -82,7 +82,7 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
         record["failure"] = {"cell": None, "source": "", "error": f"DeadKernelError: {died}"}
     record["state"] = "done" if error is None else "failed"
     record |= {"seconds": time.perf_counter() - clock, "cells": _cell_seconds(part)}
-    with replacing(run.folder / RESULTS) as text:
+    with atomic_write(run.folder / RESULTS) as text:
         values = {} if error else recorded_values(part)
         text.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(part, run.folder / NOTEBOOK)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vsnn_lab._basics.checks import check_path
-from vsnn_lab._basics.files import replacing
+from vsnn_lab._basics.files import atomic_write
 
 COPIES = Path("vsnn_lab_notebooks")  # where copies go by default
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -73,10 +73,10 @@ def copy_notebooks(folder: str | Path) -> dict[str, CopyState]:
         if copy_hash == _hash(content):
             states[name] = "current"
         else:
-            with replacing(copy) as part:
+            with atomic_write(copy) as part:
                 part.write_bytes(content)
         hashes[name] = _hash(content)
-    with replacing(manifest) as part:
+    with atomic_write(manifest) as part:
         part.write_text(json.dumps(hashes, indent=1), encoding="utf-8")
     return states
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path
-from vsnn_lab.explore.evaluation import check_image_batch, evaluate
+from vsnn_lab.explore.image_batch import check_image_batch
 from vsnn_lab.explore.instrument import Instrument
 from vsnn_lab.export.weights import save_weights
 from vsnn_lab.figures.autoencoder import COLUMNS, MSE_SCALE, autoencoder_figure, show_width
@@ -20,6 +20,7 @@ from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import mosaic, png, to_bytes
 from vsnn_lab.measure.ablation import WidthSweep, width_sweep
 from vsnn_lab.measure.costs import count_parameters
+from vsnn_lab.measure.evaluation import evaluate
 from vsnn_lab.widths import at_width, single_control
 
 

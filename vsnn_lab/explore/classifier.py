@@ -15,7 +15,7 @@ from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
 from vsnn_lab.explore.budget_box import BudgetBox
 from vsnn_lab.explore.controls import log2_positions
-from vsnn_lab.explore.evaluation import check_image_batch, to_device_of
+from vsnn_lab.explore.image_batch import check_image_batch
 from vsnn_lab.explore.instrument import Instrument
 from vsnn_lab.explore.predictions import (
     choose_samples,
@@ -37,6 +37,7 @@ from vsnn_lab.figures.classifier import MOST_SHOWN, PERCENT, classifier_figure, 
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.costs import count_macs_by_width, count_parameters, measure_latency
+from vsnn_lab.measure.evaluation import to_device_of
 from vsnn_lab.widths import single_control
 
 _VERIFIED = 100  # inputs that an extracted network is verified on

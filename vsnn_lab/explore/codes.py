@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider, unobserved
-from vsnn_lab.explore.evaluation import check_image_batch, evaluate, to_floats
 from vsnn_lab.explore.figure_box import FigureBox
+from vsnn_lab.explore.image_batch import check_image_batch, to_floats
 from vsnn_lab.explore.image_picker import ImagePicker
 from vsnn_lab.explore.unit_slider import UnitSlider
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
+from vsnn_lab.measure.evaluation import evaluate
 from vsnn_lab.widths import at_width, single_control
 
 MOST_UNITS = 8  # sliders; more would not fit on the screen, and the first units do most
@@ -84,7 +85,7 @@ class CodeExplorer(FigureBox):
         self._image = 0
         self._encode()
         with at_width(model, 1):
-            narrow = evaluate(model, images[:1], model.get_submodule("encoder"))[0].cpu()
+            narrow = evaluate(model.get_submodule("encoder"), images[:1])[0].cpu()
         # Whether a unit's value depends on the width, as where hidden layers vary too.
         own = self._own_code[: len(narrow)]
         self._code_varies = not torch.allclose(narrow, own, atol=1e-6)
@@ -168,7 +169,7 @@ class CodeExplorer(FigureBox):
         chunks = self.images.split(_CHUNK)
         with at_width(self.model, self.width.value):
             encoder = self.model.get_submodule("encoder")
-            codes = torch.cat([evaluate(self.model, chunk, encoder).cpu() for chunk in chunks])
+            codes = torch.cat([evaluate(encoder, chunk).cpu() for chunk in chunks])
         if codes.dim() != 2 or not codes.is_floating_point():
             raise ValueError(
                 f"model must have an encoder of codes of shape (n, units), got {codes.dtype} of "
@@ -183,7 +184,7 @@ class CodeExplorer(FigureBox):
         """Compute the image's own code at the width, and put the sliders to it."""
         image = self.images[self._image : self._image + 1]
         with at_width(self.model, self.width.value):
-            code = evaluate(self.model, image, self.model.get_submodule("encoder"))
+            code = evaluate(self.model.get_submodule("encoder"), image)
         self._own_code = code[0].cpu()
         own, shown = code[0].tolist(), self.code.tolist()
         for index, slider in enumerate(self.units):
@@ -196,7 +197,7 @@ class CodeExplorer(FigureBox):
         original = self.images[self._image]
         codes = torch.stack([self._own_code, self.code])
         with at_width(self.model, self.width.value):
-            rebuilt = evaluate(self.model, codes, self.model.get_submodule("decoder"))
+            rebuilt = evaluate(self.model.get_submodule("decoder"), codes)
         if rebuilt.shape[1:] != original.shape:
             raise ValueError(
                 f"model must have a decoder to images of shape {tuple(original.shape)}, got "

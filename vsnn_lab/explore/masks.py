@@ -6,12 +6,12 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import torch
 
-from vsnn_lab._basics.checks import check_int
+from vsnn_lab._basics.checks import check_callable, check_int
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.masks import mask_figure, show_mask
 from vsnn_lab.samplers import Sampler
-from vsnn_lab.samplers.draws import check_sampler, draw_widths
+from vsnn_lab.samplers.draws import draw_widths
 from vsnn_lab.widths import prefix_mask
 
 
@@ -36,7 +36,9 @@ class MaskExplorer(FigureBox):
         if not samplers:
             raise ValueError("samplers must hold at least one sampler, got none")
         self.samplers = {
-            check_text("each name of samplers", name): check_sampler("each of samplers", sampler)
+            check_text("each name of samplers", name): check_callable(
+                "each of samplers", sampler, "a sampler"
+            )
             for name, sampler in samplers.items()
         }
         self.seed = check_int("seed", seed, 0)

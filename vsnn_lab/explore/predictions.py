@@ -5,9 +5,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab.explore.evaluation import evaluate, to_device_of
 from vsnn_lab.figures.checks import check_class_names
-from vsnn_lab.measure.ablation import preserve_mode
+from vsnn_lab.measure.evaluation import evaluate, evaluation_mode, to_device_of
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import at_width, single_control
 
@@ -89,8 +88,7 @@ def predict(model: nn.Module, inputs: Tensor, classes: int, *, progress: bool = 
     starts = range(0, len(inputs), _CHUNK)
     bar = tqdm(total=len(starts) * steps, desc="predictions", delay=2, disable=not progress)
     widths = range(1, steps + 1)
-    with preserve_mode(model), bar:
-        model.eval()
+    with evaluation_mode(model), bar:
         for start in starts:
             chunk = to_device_of(model, inputs[start : start + _CHUNK])
             for row, output in zip(found, outputs_by_width(model, chunk, widths), strict=True):

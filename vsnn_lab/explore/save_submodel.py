@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vsnn_lab.explore.evaluation import evaluate
 from vsnn_lab.export.verification import export_onnx, verify_extraction
 from vsnn_lab.export.weights import save_weights
+from vsnn_lab.measure.evaluation import evaluate
 from vsnn_lab.networks.extraction import extract
 
 # That a submodel's outputs may deviate by; of outputs beyond 1, as a share of the largest, since

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
-from vsnn_lab.explore.evaluation import check_image_batch, evaluate, to_floats
 from vsnn_lab.explore.figure_box import FigureBox
+from vsnn_lab.explore.image_batch import check_image_batch, to_floats
 from vsnn_lab.explore.image_picker import ImagePicker
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
+from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.widths import single_control
 
@@ -123,9 +124,8 @@ class WidthComparison(FigureBox):
         original = self.images[image : image + 1]
         repeated = original.expand(self.steps, *original.shape[1:])
         widths = torch.arange(1, self.steps + 1)
-        output = evaluate(
-            self.model, repeated, lambda images: forward_at_widths(self.model, images, widths)
-        )
+        with evaluation_mode(self.model):
+            output = forward_at_widths(self.model, to_device_of(self.model, repeated), widths)
         if output.shape != repeated.shape:
             raise ValueError(
                 f"model must return images of shape {tuple(repeated.shape)}, got "

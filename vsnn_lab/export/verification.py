@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_path
 from vsnn_lab._basics.files import atomic_write
-from vsnn_lab.measure.ablation import preserve_mode
+from vsnn_lab.measure.evaluation import evaluation_mode
 from vsnn_lab.networks.extraction import cut_positions, extract
 from vsnn_lab.widths import WidthControl, at_width
 
@@ -57,8 +57,7 @@ def verify_extraction(
     cut = extract(model, positions).eval()
     with torch.no_grad():
         found = cut(*_copy_tensors(arguments, device))
-        with preserve_mode(model), at_width(model, positions):
-            model.eval()
+        with evaluation_mode(model), at_width(model, positions):
             expected = model(*_copy_tensors(arguments, device))
     return _deviation(_named_tensors(found), _named_tensors(expected))
 

@@ -130,16 +130,14 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
         # The best weights of a run, which tell their history instead.
         rules = {"epochs": lambda value: isinstance(value, list)}
     else:
-        rules = dict.fromkeys(("package", "class", "architecture"), _is_text)
+        rules = dict.fromkeys(
+            ("package", "class", "architecture"), lambda value: isinstance(value, str)
+        )
         rules |= {"steps": _are_positions, "width": _is_width}
     for key, rule in rules.items():
         if key not in header or not rule(header[key]):
             found = f"got {header[key]!r:.40}" if key in header else "which is missing"
             raise checkpoints.damaged(path, f"its header must tell {key}, {found}")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _are_positions(value: Any) -> bool:

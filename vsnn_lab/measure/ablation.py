@@ -1,12 +1,12 @@
 """Ablate: evaluate one trained network at reduced widths, weights unchanged."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -24,6 +24,7 @@ from vsnn_lab.measure.costs import (
     count_parameters,
     measure_latency,
 )
+from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import WidthControl, single_control
 
@@ -209,14 +210,13 @@ def _means(
 ) -> np.ndarray:
     """Return the mean of a metric of each of ``count`` outputs that a batch's inputs give."""
     totals, samples = np.zeros(count), 0
-    first = next(model.parameters(), None)
-    bar = tqdm(total=_length(chunks, count), desc="widths", delay=2, disable=not progress)
-    with preserve_mode(model), torch.no_grad(), bar:
-        model.eval()
+    bar = tqdm(
+        total=length_hint(chunks) * count or None, desc="widths", delay=2, disable=not progress
+    )
+    with evaluation_mode(model), bar:
         for batch in chunks:
             x, y = check_pair("batches", batch)
-            if first is not None:
-                x, y = x.to(first.device), y.to(first.device)
+            x, y = to_device_of(model, x), to_device_of(model, y)
             for index, output in enumerate(outputs(x)):
                 totals[index] += check_returned("metric", metric(output, y)) * len(x)
                 bar.update()
@@ -224,20 +224,6 @@ def _means(
     if not samples:
         raise ValueError("batches must hold at least one sample, got none; it is read only once")
     return totals / samples
-
-
-@contextmanager
-def preserve_mode(model: nn.Module) -> Iterator[None]:
-    """Put every module back into training or evaluation mode, whichever it was in.
-
-    Module by module, because a network in training may hold a batch norm that is not.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _positions(control: WidthControl, widths: Any) -> list[int]:
@@ -275,10 +261,3 @@ def as_batches(batches: Any) -> Batches:
             f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
         )
     return list(zip(inputs.split(_CHUNK), targets.split(_CHUNK), strict=True))
-
-
-def _length(chunks: Any, settings: int) -> int | None:
-    try:
-        return len(chunks) * settings
-    except TypeError:  # a generator, or a DataLoader over a stream
-        return None

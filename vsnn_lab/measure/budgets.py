@@ -69,7 +69,10 @@ def choose_width(
             "min_metric or max_metric, and max_parameters, max_macs or max_latency_ms"
         )
     wanted = _widths_at_goal(sweep, goal)
-    spent = {width: _costs_at(sweep, width, budgets) for width in wanted}
+    spent = {
+        width: {name: sweep.cost(name.removeprefix("max_"), width) for name in budgets}
+        for width in wanted
+    }
     fitting = [width for width in wanted if not _exceeded(spent[width], budgets)]
     if fitting:
         return fitting[0] if goal else fitting[-1]
@@ -197,11 +200,6 @@ def _check_budgets(**arguments: float | None) -> dict[str, float]:
         if value <= 0:
             raise ValueError(f"{name} must be positive, got {value}; every network costs something")
     return given
-
-
-def _costs_at(sweep: WidthSweep, width: int, budgets: Mapping[str, float]) -> dict[str, float]:
-    """Return what a swept width costs of each kind that has a budget."""
-    return {name: sweep.cost(name.removeprefix("max_"), width) for name in budgets}
 
 
 def _widths_at_goal(sweep: WidthSweep, goal: Mapping[str, float]) -> list[int]:

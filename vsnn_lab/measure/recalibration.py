@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsnn_lab.measure.ablation import preserve_mode
+from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.extraction import cut_positions
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
@@ -60,10 +59,9 @@ def recalibrate(
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    before = [_copy(norm) for norm in norms]
+    before = [{name: getattr(norm, name).clone() for name in _STATISTICS} for norm in norms]
     try:
-        with preserve_mode(model), torch.no_grad(), at_width(model, positions):
-            model.eval()
+        with evaluation_mode(model), at_width(model, positions):
             for norm in norms:
                 norm.training = True
                 _reset(norm)
@@ -82,7 +80,6 @@ def recalibrate(
 
 
 def _run_batches(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
-    first = next(model.parameters(), None)
     seen = 0
     for batch in batches:
         x: Any = batch[0] if isinstance(batch, tuple | list) and batch else batch
@@ -91,7 +88,7 @@ def _run_batches(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tens
                 "batches must hold tensors or pairs (inputs, targets) of tensors, got "
                 f"{type(x).__name__}"
             )
-        model(x if first is None else x.to(first.device))
+        model(to_device_of(model, x))
         seen += 1
     if not seen:
         raise ValueError("batches must hold at least one batch, got none; it is read only once")
@@ -105,10 +102,6 @@ def _reset(norm: _BatchNorm) -> None:
         # Except where the first batch could not replace it: 0 times infinity is no number.
         getattr(norm, name).nan_to_num_(0.0, 0.0, 0.0)
     getattr(norm, _STATISTICS[2]).zero_()
-
-
-def _copy(norm: _BatchNorm) -> dict[str, Tensor]:
-    return {name: getattr(norm, name).clone() for name in _STATISTICS}
 
 
 def _restore(norm: _BatchNorm, statistics: Mapping[str, Tensor]) -> None:

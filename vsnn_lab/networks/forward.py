@@ -77,15 +77,18 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
     x = channels_last(model, x)
     ordered, order = _sort_widths(widths)
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
-    smallest = _smallest_run(model)
+    convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
+    smallest = _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN
     if len(x) >= smallest * len(values) or len(values) == 1:
         parts, turns = counts.tolist(), values.tolist()
     else:
-        parts = _block_sizes(len(x), smallest) if _takes_prefixes(model) else [len(x)]
-        if len(parts) == 1:
+        layers = [module for module in model.modules() if isinstance(module, VariableLayer)]
+        blocks = min(_BLOCKS, len(x) // (2 * smallest))
+        if blocks < 2 or not all(layer.takes_prefixes for layer in layers):
             with at_width(control, widths):
                 return keep_prefix(_check_tensor(model(x)), axis, dim)
-        turns = ordered.split(parts)
+        turns = ordered.tensor_split(blocks)
+        parts = [len(turn) for turn in turns]
     outputs = []
     widest = [int(turn.max()) if isinstance(turn, Tensor) else turn for turn in turns]
     samples = (x if order is None else x[order]).split(parts)
@@ -99,25 +102,6 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
                 outputs.append(_pad_units(output, axis, dim))
     joined = _concatenate(outputs)
     return joined if order is None else joined[order.argsort()]
-
-
-def _smallest_run(model: nn.Module) -> int:
-    """Return how many samples are worth a dense call of their own."""
-    convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
-    return _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN
-
-
-def _takes_prefixes(model: nn.Module) -> bool:
-    """Whether rows that are widths apart may be computed apart, with fewer units."""
-    return all(
-        module.takes_prefixes for module in model.modules() if isinstance(module, VariableLayer)
-    )
-
-
-def _block_sizes(rows: int, smallest: int) -> list[int]:
-    """Return how many rows each block has, of about the same size."""
-    count = max(1, min(_BLOCKS, rows // (2 * smallest)))
-    return [rows // count + (index < rows % count) for index in range(count)]
 
 
 def output_axis(model: nn.Module) -> tuple[int | Width, int]:

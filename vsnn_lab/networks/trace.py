@@ -239,8 +239,10 @@ class Trace:
             return self._sum(node, flows)
         if _flattens(node, name):
             return self._flat(flow)
+        dims: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+        dims = [dims] if isinstance(dims, int) else sorted(dims) if dims else None
         spatial = list(range(2, 2 + flow.spatial))
-        if name == "mean" and flow.place == "channels" and _dims(node) == spatial:
+        if name == "mean" and flow.place == "channels" and dims == spatial:
             return flow if node.kwargs.get("keepdim") else replace(flow, place="last", spatial=0)
         self._refuse(node, flows, name)
         return flow
@@ -254,15 +256,12 @@ class Trace:
             self._unite(first.axis, other.axis)
         # A tensor that does not vary keeps what it is added to fixed; a number does not.
         for source in node.all_input_nodes:
-            if self._flows[source] is None and not self._is_number(source):
+            is_number = source.op != "placeholder" and _name(source.target) in _SHAPES
+            if source.op == "get_attr":
+                is_number = operator.attrgetter(str(source.target))(self._model).numel() == 1
+            if self._flows[source] is None and not is_number:
                 self._fix(first.axis)
         return first
-
-    def _is_number(self, source: Node) -> bool:
-        if source.op == "get_attr":
-            found = operator.attrgetter(str(source.target))(self._model)
-            return bool(found.numel() == 1)
-        return source.op != "placeholder" and _name(source.target) in _SHAPES
 
 
 def _name(target: Callable[..., Any] | str) -> str:
@@ -279,8 +278,3 @@ def _flattens(node: Node, name: str) -> bool:
         shape: Any = node.args[1:] if len(node.args) != 2 else node.args[1]
         return len(shape) == 2 and shape[1] == -1 and isinstance(shape[0], Node)
     return False
-
-
-def _dims(node: Node) -> list[int] | None:
-    dims: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    return [dims] if isinstance(dims, int) else sorted(dims) if dims else None

@@ -1,12 +1,12 @@
 """The mechanism behind the random samplers: stratified draws from a distribution of widths."""
 
 import weakref
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_callable, check_generator, check_int
+from vsnn_lab._basics.checks import check_generator, check_int
 from vsnn_lab.widths import check_widths
 
 
@@ -23,11 +23,6 @@ class Sampler(Protocol):
 def check_sizes(batch_size: int, steps: int) -> tuple[int, int]:
     """Return both as ints of at least 1, or say what is wrong with them."""
     return check_int("batch_size", batch_size), check_int("steps", steps)
-
-
-def check_sampler(name: str, sampler: Any) -> Sampler:
-    """Return ``sampler`` if it can be asked for widths, or say what it is."""
-    return check_callable(name, sampler, "a sampler")
 
 
 def draw_widths(

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_fraction, check_int
+from vsnn_lab._basics.checks import check_callable, check_fraction, check_int
 from vsnn_lab.samplers.draws import (
     Sampler,
     assign_rows,
-    check_sampler,
     check_sizes,
     draw_widths,
     generator_or_fresh,
@@ -81,7 +80,7 @@ class Interpolated:
     full_fraction: float
 
     def __post_init__(self) -> None:
-        check_sampler("sampler", self.sampler)
+        check_callable("sampler", self.sampler, "a sampler")
         check_fraction("full_fraction", self.full_fraction)
 
     def __call__(
@@ -124,7 +123,7 @@ class Shifted:
     diagonal: int
 
     def __post_init__(self) -> None:
-        check_sampler("sampler", self.sampler)
+        check_callable("sampler", self.sampler, "a sampler")
         check_int("diagonal", self.diagonal, low=None)
 
     def __call__(

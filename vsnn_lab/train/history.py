@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +35,6 @@ class History:
         import pandas as pd
 
         return pd.DataFrame(self.epochs)
-
-    def progress(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the history."""
-        return {"epochs": self.epochs, "best_epoch": self.best_epoch}
 
     def add(self, row: dict[str, float]) -> bool:
         """Append a finished epoch; return whether it is the best so far."""

@@ -87,7 +87,9 @@ class Loop:
             generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
             for step, batch in enumerate(batches):
                 x, y = check_pair("data", batch)
-                value = self._step(x, y, generator, self._progress(epoch, step))
+                # Batches may turn out to be more than their length says.
+                progress = min(1.0, (epoch + step / self.steps) / self.epochs)
+                value = self._step(x, y, generator, progress)
                 total += value * len(x)
                 samples += len(x)
                 if step % _STEPS_BETWEEN_READINGS == 0:
@@ -101,11 +103,6 @@ class Loop:
                 f"loss must stay finite, got {mean} in epoch {epoch + 1}; try a smaller lr"
             )
         return mean
-
-    def _progress(self, epoch: int, step: int) -> float:
-        """Return how much of the training is behind a step, in [0, 1]."""
-        # Batches may turn out to be more than their length says.
-        return min(1.0, (epoch + step / self.steps) / self.epochs)
 
     def _step(self, x: Tensor, y: Tensor, generator: torch.Generator, progress: float) -> Tensor:
         processes, device = self.accelerator.num_processes, self.accelerator.device

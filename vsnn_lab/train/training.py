@@ -17,7 +17,7 @@ from vsnn_lab._basics.checks import (
     check_path,
 )
 from vsnn_lab.data.batches import TensorBatches, split_validation
-from vsnn_lab.measure.ablation import preserve_mode
+from vsnn_lab.measure.evaluation import preserve_mode
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.history import History
 from vsnn_lab.train.loop import Batches, Loop, Pair
@@ -103,7 +103,11 @@ def fit(
     if control is None:
         recipe = None  # It trains plainly.
     batches, held_out = _split_data(data, validation, batch_size, seed)
-    watched = _watched_widths(control, narrow)
+    watched = {}  # the knob positions that validation measures
+    if control is not None:
+        narrow = max(1, control.steps // 8) if narrow is None else narrow
+        watched["full"] = control.steps
+        watched["narrow"] = check_int("narrow", narrow, 1, control.steps)
     history = History(narrow_width=watched.get("narrow"))
     run_checkpoint = None
     if folder is not None:
@@ -115,7 +119,10 @@ def fit(
         run_checkpoint.folder.mkdir(parents=True, exist_ok=True)
 
     device = next(model.parameters()).device
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=_can_fuse(model))
+    kinds = {(weight.device.type, weight.dtype) for weight in model.parameters()}
+    # All weights updated in one call take a third of the time.
+    fused = all(kind in ("cpu", "cuda") and dtype.is_floating_point for kind, dtype in kinds)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
     rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
     loop = Loop(model, control, recipe, loss, optimizer, rates, epochs, len(batches))
     best = initial = loop.weights()
@@ -136,7 +143,8 @@ def fit(
                 if history.add(row):
                     best = loop.weights()
                 if run_checkpoint and loop.accelerator.is_main_process:
-                    run_checkpoint.save(*loop.state, best, history.progress())
+                    done = {"epochs": history.epochs, "best_epoch": history.best_epoch}
+                    run_checkpoint.save(*loop.state, best, done)
         except BaseException as reason:
             if run_checkpoint:
                 if run_checkpoint.restore(*loop.state) is None:
@@ -151,12 +159,6 @@ def fit(
             model.to(device)
     model.load_state_dict(best)
     return history
-
-
-def _can_fuse(model: nn.Module) -> bool:
-    """Whether Adam may update all weights in one call, which takes a third of the time."""
-    kinds = {(weight.device.type, weight.dtype) for weight in model.parameters()}
-    return all(device in ("cpu", "cuda") and dtype.is_floating_point for device, dtype in kinds)
 
 
 def _check_training(model: Any, loss: Any, lr: Any, schedule: Any) -> None:
@@ -244,11 +246,3 @@ def _check_rows(name: str, pair: Pair) -> None:
         raise ValueError(
             f"{name} must pair as many inputs as targets, at least one, got {rows[0]} and {rows[1]}"
         )
-
-
-def _watched_widths(control: WidthControl | None, narrow: int | None) -> dict[str, int]:
-    """Return the knob positions that validation measures, by name."""
-    if control is None:
-        return {}
-    narrow = max(1, control.steps // 8) if narrow is None else narrow
-    return {"full": control.steps, "narrow": check_int("narrow", narrow, 1, control.steps)}

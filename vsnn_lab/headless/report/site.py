@@ -67,7 +67,9 @@ def build_report(
     }
     texts["index.html"] = templates.get_template("index.html").render(pages=pages)
     # What pages use is there before they are, and they before the front page.
-    for name, text in {"plotly.min.js": get_plotlyjs(), **_assets(), **texts}.items():
+    own = resources.files("vsnn_lab.headless.report") / "pages"
+    assets = {name: (own / name).read_text(encoding="utf-8") for name in _ASSETS}
+    for name, text in {"plotly.min.js": get_plotlyjs(), **assets, **texts}.items():
         with atomic_write(folder / name) as part:
             part.write_text(text, encoding="utf-8")
     for name in texts:
@@ -99,11 +101,6 @@ def _path_parts(path: Path) -> tuple[str, ...]:
     """Return the folders of a notebook and its name, without the file that all kept runs have."""
     whole = path.resolve().with_suffix("")
     return (whole.parent if path.name == NOTEBOOK else whole).parts[1:]
-
-
-def _assets() -> dict[str, str]:
-    own = resources.files("vsnn_lab.headless.report") / "pages"
-    return {name: (own / name).read_text(encoding="utf-8") for name in _ASSETS}
 
 
 def _templates(title: str) -> Environment:

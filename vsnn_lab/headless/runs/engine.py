@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nbformat.v4 import new_code_cell
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.log import logger
@@ -38,7 +39,9 @@ class _Engine(Engine):
     ) -> None:
         cells = nb_man.nb.cells
         if exercise:
-            cells.append(_slider_cell())
+            cells.append(new_code_cell(_MOVE_SLIDERS, id=_CELL_ID))
+            # As papermill gives every cell that it loads.
+            cells[-1].metadata["papermill"] = {"status": NotebookExecutionManager.PENDING}
         client = _Client(
             nb_man,
             kernel_name=kernel_name,
@@ -100,15 +103,6 @@ class _Client(PapermillNotebookClient):
         if now - self._reported_at >= _REPORT_INTERVAL and 0 < share < 1:
             self._reported_at = now
             self.report_progress(cell_index + share)
-
-
-def _slider_cell() -> Any:
-    from nbformat.v4 import new_code_cell
-
-    cell = new_code_cell(_MOVE_SLIDERS, id=_CELL_ID)
-    # As papermill gives every cell that it loads.
-    cell.metadata["papermill"] = {"status": NotebookExecutionManager.PENDING}
-    return cell
 
 
 papermill_engines.register(NAME, _Engine)

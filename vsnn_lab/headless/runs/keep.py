@@ -66,7 +66,11 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
         "notebook": run.notebook.stem,
         "parameters": run.parameters,
         "started": started.isoformat(timespec="seconds"),
-        "versions": _package_versions(),
+        "versions": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: version(name) for name in _PACKAGES},
+        },
         "commit": _git_commit(run.notebook.parent),
         "seed": seed if isinstance(seed, int) else None,
         "failure": None,
@@ -101,11 +105,6 @@ def _cell_seconds(notebook: Path) -> dict[str, float]:
         if cell.cell_type == "code" and seconds is not None:
             found[cell.id] = float(seconds)
     return found
-
-
-def _package_versions() -> dict[str, str]:
-    found = {name: version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), "platform": platform.platform()} | found
 
 
 def _git_commit(folder: Path) -> str | None:

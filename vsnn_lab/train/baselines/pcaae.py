@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int, check_number, check_rows
 from vsnn_lab.data.batches import seed_from
-from vsnn_lab.measure.ablation import preserve_mode
+from vsnn_lab.measure.evaluation import evaluate, evaluation_mode, to_device_of
 from vsnn_lab.networks import Autoencoder
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.training import fit
@@ -74,12 +74,10 @@ class PCAAE(nn.Module):
     def errors(self, x: Tensor) -> dict[int, float]:
         """Return the mean square error per pixel of images, by the number of units."""
         _check_images("x", x, self.shape)
-        device = next(self.parameters()).device
         totals = np.zeros(self.units)
-        with preserve_mode(self), torch.no_grad():
-            self.eval()
+        with evaluation_mode(self):
             for images in x.split(_CHUNK):
-                images = images.to(device)
+                images = to_device_of(self, images)
                 codes = self.encode(images)
                 for index, decoder in enumerate(self.decoders):
                     difference = decoder(codes[:, : index + 1]) - images
@@ -160,7 +158,8 @@ def train_pcaae(
         stage = _Stage(encoder, decoder, images.shape[1])
         pair = torch.cat([images, codes], 1), images
         fit(stage, pair, loss, seed=seed, checkpoint=checkpoint, progress=progress, **options)
-        codes = torch.cat([codes, _encode_images(encoder, images)], 1)
+        found = [evaluate(encoder, rows).to(images.device) for rows in images.split(_CHUNK)]
+        codes = torch.cat([codes, torch.cat(found)], 1)
     return model.eval()
 
 
@@ -202,10 +201,3 @@ def _check_images(name: str, images: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have shape (n, {wanted}), got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise TypeError(f"{name} must be floats in [0, 1], got {images.dtype}")
-
-
-def _encode_images(model: nn.Module, x: Tensor) -> Tensor:
-    device = next(model.parameters()).device
-    with preserve_mode(model), torch.no_grad():
-        model.eval()
-        return torch.cat([model(rows.to(device)).to(x.device) for rows in x.split(_CHUNK)])

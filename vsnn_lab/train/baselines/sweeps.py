@@ -82,7 +82,10 @@ def dedicated(
     check_callable("metric", metric, _ON_BATCH)
     seed = check_int("seed", seed, 0)
     wanted = _sorted_widths(widths)
-    _check_test(test)  # Refused here, not after hours of training.
+    # Refused here, not after hours of training.
+    rows = [len(check_rows("test", part)) for part in check_pair("test", test)]
+    if rows[0] != rows[1]:
+        raise ValueError(f"test must pair as many inputs as targets, got {rows[0]} and {rows[1]}")
     models = []
     for width in wanted:
         with seeded_rng(seed_from(seed, width), torch.device("cpu")):
@@ -154,12 +157,6 @@ def _sorted_widths(widths: Collection[int], most: int | None = None) -> list[int
     if not found:
         raise ValueError("widths must name at least one width, got none")
     return found
-
-
-def _check_test(test: Pair) -> None:
-    rows = [len(check_rows("test", part)) for part in check_pair("test", test)]
-    if rows[0] != rows[1]:
-        raise ValueError(f"test must pair as many inputs as targets, got {rows[0]} and {rows[1]}")
 
 
 def _flatten_images(name: str, images: Tensor) -> np.ndarray:

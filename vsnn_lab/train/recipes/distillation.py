@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_fraction, check_module, check_pair
-from vsnn_lab.measure.ablation import preserve_mode
+from vsnn_lab.measure.evaluation import evaluate
 from vsnn_lab.train.recipes.step import Loss
 
 # Samples per forward of a teacher that makes targets for a whole set.
@@ -134,14 +134,8 @@ def soft_targets(
         )
     if len(x) != len(y) or not len(y):
         raise ValueError(f"data must pair inputs with classes, got {len(x)} and {len(y)} rows")
-    first = next(teacher.parameters(), None)
-    device = x.device if first is None else first.device
-    with preserve_mode(teacher), torch.no_grad():
-        teacher.eval()
-        probabilities = [
-            _softmax(teacher(rows.to(device))).to(x.device) for rows in x.split(_CHUNK)
-        ]
-    targets = torch.cat(probabilities)
+    outputs = [evaluate(teacher, rows).to(x.device) for rows in x.split(_CHUNK)]
+    targets = _softmax(torch.cat(outputs))
     if not 0 <= int(y.min()) <= int(y.max()) < targets.shape[1]:
         raise ValueError(
             f"data must hold classes in 0..{targets.shape[1] - 1}, got {int(y.min())} to "

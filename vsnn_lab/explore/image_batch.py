@@ -1,33 +1,10 @@
-"""What instruments run of a network, and what they take to show."""
-
-from collections.abc import Callable
+"""The images that an instrument shows."""
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vsnn_lab._basics.checks import check_tensor
-from vsnn_lab.measure.ablation import preserve_mode
-
-
-def evaluate(
-    model: nn.Module, inputs: Tensor, function: Callable[[Tensor], Tensor] | None = None
-) -> Tensor:
-    """Return what a model gives in evaluation mode, without gradients, and on its own device.
-
-    Args:
-        model: Put back into the modes that it was in.
-        inputs: What it takes.
-        function: What is called instead, such as a part of the model.
-    """
-    with preserve_mode(model), torch.no_grad():
-        model.eval()
-        return (function or model)(to_device_of(model, inputs))
-
-
-def to_device_of(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return inputs on the device of a model's parameters."""
-    return inputs.to(next(model.parameters(), inputs).device)
 
 
 def to_floats(images: Tensor) -> np.ndarray:

@@ -1,0 +1,40 @@
+"""How a network is evaluated: in evaluation mode, without gradients, on its own device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def preserve_mode(model: nn.Module) -> Iterator[None]:
+    """Put every module back into training or evaluation mode, whichever it was in.
+
+    Module by module, because a network in training may hold a batch norm that is not.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode, and record no gradients."""
+    with preserve_mode(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+def to_device_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Return a tensor on the device of a model's parameters; as it is where there are none."""
+    return x.to(next(model.parameters(), x).device)
+
+
+def evaluate(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what a model gives in evaluation mode, without gradients, and on its own device."""
+    with evaluation_mode(model):
+        return model(to_device_of(model, inputs))

@@ -93,9 +93,10 @@ picture: data ## Renew the README's picture of the quickstart
 quick: data ## Run the tests that take seconds
 	$(RUN) pytest -m "not slow" $(AT_ONCE) $(ARGS)
 
-lint: setup ## Check style, and that notebooks carry no stray outputs
+lint: setup ## Check style and types, and that notebooks carry no stray outputs
 	$(RUN) ruff check
 	$(RUN) ruff format --check
+	$(RUN) mypy
 	@$(if $(NOTEBOOKS),$(RUN) $(STRIP) --verify $(NOTEBOOKS) || { \
 	  echo "error: stray outputs or metadata; make format removes them" >&2; exit 1; })
 

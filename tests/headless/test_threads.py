@@ -16,7 +16,7 @@ from vsnn_lab._basics.threads import SPIN_COUNT_LINE, spin_count
 from vsnn_lab.headless import cli
 from vsnn_lab.headless.cli import commands
 from vsnn_lab.headless.runs import Run, results, run_notebook
-from vsnn_lab.headless.runs.results import recorded
+from vsnn_lab.headless.runs.results import recorded_values
 from vsnn_lab.headless.sweeps import sweep
 
 NAMES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
@@ -97,7 +97,7 @@ def test_a_kernel_finds_the_same_and_its_parent_is_left_alone(expected, tmp_path
     executed = run_notebook(
         tiny(tmp_path, reading("os.environ")), tmp_path / "out.ipynb", progress=False
     )
-    assert recorded(executed) == expected
+    assert recorded_values(executed) == expected
     assert dict(os.environ) == before
 
 

@@ -139,6 +139,7 @@ def width_sweep(
             to measure.
 
     Example:
+        >>> import torch
         >>> from vsnn_lab import MLP, Width
         >>> net = MLP(3, (Width(8),), 2)
         >>> x, y = torch.ones(5, 3), torch.zeros(5, 2)

@@ -43,6 +43,7 @@ def recalibrate(
         is that of `torch.optim.swa_utils.update_bn`.
 
     Example:
+        >>> import torch
         >>> norm = nn.BatchNorm1d(1)
         >>> recalibrate(norm, [torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [7.0]])])
         >>> norm.running_mean, norm.running_var

@@ -239,11 +239,12 @@ class Trace:
             return self._sum(node, flows)
         if _flattens(node, name):
             return self._flat(flow)
-        dims: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-        dims = [dims] if isinstance(dims, int) else sorted(dims) if dims else None
-        spatial = list(range(2, 2 + flow.spatial))
-        if name == "mean" and flow.place == "channels" and dims == spatial:
-            return flow if node.kwargs.get("keepdim") else replace(flow, place="last", spatial=0)
+        if name == "mean" and flow.place == "channels":
+            dims: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+            dims = [dims] if isinstance(dims, int) else sorted(dims) if dims else None
+            if dims == list(range(2, 2 + flow.spatial)):
+                keeps = node.kwargs.get("keepdim")
+                return flow if keeps else replace(flow, place="last", spatial=0)
         self._refuse(node, flows, name)
         return flow
 

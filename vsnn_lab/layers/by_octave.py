@@ -113,9 +113,9 @@ class OctaveLayer(WeightedLayer):
             return self._add_octave(weight, bias, octave_of(position))
         return weight, bias
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        position = self.control.position
+        x, position = input, self.control.position
         if isinstance(position, Tensor):
             return self._correct_each_sample(x, super().forward(x), position.to(x.device))
         wide = octave_of(position) - octaves_with_weights(self.control.steps)
@@ -228,11 +228,11 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         super().__init__(in_features, out_features, True, device, dtype)
         self.add_corrections(control)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width, or the several widths, its knob stands at."""
         if isinstance(self.control.setting.position, SeveralPositions):
-            return self._side_by_side(x)
-        return super().forward(x)
+            return self._side_by_side(input)
+        return super().forward(input)
 
     def _side_by_side(self, x: Tensor) -> Tensor:
         in_axis = self.in_axis

@@ -88,9 +88,9 @@ class ConditionedLinear(VariableLinear):
         self.down = nn.Parameter(nn.init.normal_(down, std=self.in_features**-0.5))
         self.up = nn.Parameter(self.weight.new_zeros(self.out_features, columns))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        x, mix = keep_prefix(x, self.in_axis), self.mix[self.control.position - 1]
+        x, mix = keep_prefix(input, self.in_axis), self.mix[self.control.position - 1]
         if mix.dim() > 1:  # a width for each sample; what lies between batch and units is alike
             mix = mix.view(len(mix), *[1] * (x.dim() - 2), -1)
         weight = first_corner(self.weight, self.out_axis, self.in_axis)

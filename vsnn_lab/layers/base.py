@@ -128,6 +128,14 @@ def remember_slices(
     return remembered
 
 
+def ask_for_forward(layer: nn.Module, inputs: Any) -> None:
+    """Do nothing: a hook that keeps torch from reading a layer's weight past its forward.
+
+    ``nn.TransformerEncoderLayer`` does so on its fast path, which it does not take where a layer
+    has a hook. It is for layers that at full width are more than their weight.
+    """
+
+
 def is_masked(axis: Axis) -> TypeGuard[Width]:
     """Whether each sample has a width of its own along ``axis`` now."""
     return isinstance(axis, Width) and not isinstance(axis.control.position, int)

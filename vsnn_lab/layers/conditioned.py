@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int
+from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.layers.corners import Axis, Device, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.widths import WidthControl, geometric_widths, keep_prefix, kept_size
@@ -87,6 +88,7 @@ class ConditionedLinear(VariableLinear):
         down = self.weight.new_empty(columns, self.in_features)
         self.down = nn.Parameter(nn.init.normal_(down, std=self.in_features**-0.5))
         self.up = nn.Parameter(self.weight.new_zeros(self.out_features, columns))
+        self.register_forward_pre_hook(ask_for_forward)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_module
 from vsnn_lab.widths.axes import Position, Width, WidthControl
+from vsnn_lab.widths.fast_path import FastPathSwitch
 from vsnn_lab.widths.setting import Setting
+
+_fast_path = FastPathSwitch()
 
 
 def width_controls(model: nn.Module) -> list[WidthControl]:
@@ -110,6 +113,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
     def __enter__(self) -> Self:
         before = {control: control.setting for control in self._positions}
         self._before.append((before, _compile_for_any_position(True)))
+        _fast_path.turn_off()
         for control, position in self._positions.items():
             widest = position if isinstance(position, int) else control.steps
             control._setting = Setting(position, widest, control.setting.series)
@@ -119,6 +123,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
         settings, flag = self._before.pop()
         for control, setting in settings.items():
             control._setting = setting
+        _fast_path.turn_back()
         _compile_for_any_position(flag)
 
 

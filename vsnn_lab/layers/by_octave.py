@@ -176,6 +176,11 @@ class OctaveLayer(WeightedLayer):
         between = y.dim() + self.unit_dim - len(samples)
         return part.view(*samples, *[1] * between, units, *[1] * (-1 - self.unit_dim))
 
+    def folds(self, positions: Mapping[WidthControl, int]) -> bool:
+        """Whether `cut` gives more than first units, as it does below full width."""
+        narrow = positions[self.control] < self.control.steps
+        return narrow or type(self).cut is not OctaveLayer.cut
+
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return weight and bias with all that belongs to a width folded in."""
         parts, position = super().cut(positions), positions[self.control]

@@ -35,7 +35,9 @@ class Norm(VariableLayer):
 
     def first_parameters(self) -> tuple[Tensor | None, Tensor | None]:
         """Return weight and bias of the units computed now."""
-        return first_units(self.weight, self.axis), first_units(self.bias, self.axis)
+        # Both are those of the torch norm that a subclass also derives from.
+        parts: tuple[Any, Any] = self.weight, self.bias
+        return first_units(parts[0], self.axis), first_units(parts[1], self.axis)
 
     def apply_plain(self, x: Tensor) -> Tensor:
         """Normalise units that all samples keep, by torch's own kernel."""

@@ -1,13 +1,24 @@
 """What torch's layers can be asked for, variable ones can be asked for, too."""
 
+import copy
 import inspect
 
 import pytest
 import torch
 from torch import nn
 
-from vsnn_lab import Width, WidthControl, at_width, extract, layers, make_variable
+from vsnn_lab import (
+    Width,
+    WidthControl,
+    at_width,
+    count_parameters,
+    extract,
+    layers,
+    make_variable,
+    save_weights,
+)
 from vsnn_lab.layers import VariableEmbedding, VariableLinear
+from vsnn_lab.widths import width_controls
 
 A, B = WidthControl(2).axis(4), WidthControl(2).axis(6)
 BY_KEYWORD = [
@@ -80,3 +91,52 @@ def test_rows_of_an_embedding_that_counts_indices_are_not_computed_apart():
     assert VariableEmbedding(4, Width(4)).takes_prefixes
     assert not VariableEmbedding(4, Width(4), scale_grad_by_freq=True).takes_prefixes
     assert VariableLinear(4, Width(4)).takes_prefixes
+
+
+def first_norm():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+
+def two_norms():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU(), nn.Conv2d(4, 2, 1),
+        nn.BatchNorm2d(2),
+    )  # fmt: skip
+
+
+def within_a_module():
+    return nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)), nn.Conv2d(8, 2, 1))
+
+
+@pytest.mark.parametrize("build", [first_norm, two_norms, within_a_module])
+@pytest.mark.parametrize("clone", [lambda net: net, copy.deepcopy])
+def test_a_batch_norm_that_torch_synchronised_is_refused_by_name(build, clone, tmp_path):
+    net = make_variable(build())
+    name = "0.1" if build is within_a_module else "1"
+    synchronised = clone(nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net)))
+    calls = [
+        lambda net: at_width(net, 2),
+        lambda net: extract(net, 2),
+        lambda net: count_parameters(net, 2),
+        lambda net: save_weights(net, tmp_path / "cut.safetensors", width=2),
+        lambda net: width_controls(net),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=f"got SyncBatchNorm at '{name}' in place of one"):
+            call(synchronised)
+        call(net)
+    assert "BatchNorm2d(8" in repr(net) or build is two_norms
+    cut, x = extract(net, 2).eval(), torch.randn(2, 3, 5, 5)
+    after = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(cut)).eval()
+    torch.testing.assert_close(after(x), cut(x))
+    assert not width_controls(after)
+
+
+def test_a_fixed_batch_norm_of_a_variable_network_can_be_synchronised():
+    width = Width(4)
+    net = nn.Sequential(
+        VariableLinear(3, width), VariableLinear(width, 5), layers.VariableBatchNorm1d(5)
+    ).eval()
+    synchronised, x = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net)), torch.randn(2, 3)
+    with at_width(net, 2), at_width(synchronised, 2):
+        torch.testing.assert_close(synchronised(x), net(x))

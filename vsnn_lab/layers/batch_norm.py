@@ -26,7 +26,7 @@ from vsnn_lab._basics.checks import check_tensor
 from vsnn_lab.layers.base import is_masked
 from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.layers.norm import Norm, moments, normalise
-from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
+from vsnn_lab.widths import VariableSize, Width, check_axis, full_size, keep_prefix, mask_like
 
 
 class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
@@ -38,6 +38,16 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
         axis = check_axis("num_features", num_features)
         super().__init__(full_size(axis), *args, **options)
         self.set_axis(axis)
+
+    @property
+    def num_features(self) -> int:
+        """Channels at full width."""
+        size: int = vars(self)["num_features"]
+        return VariableSize(size) if isinstance(self.axis, Width) else size
+
+    @num_features.setter
+    def num_features(self, size: int) -> None:
+        vars(self)["num_features"] = size
 
     @property
     def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:

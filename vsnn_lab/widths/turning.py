@@ -9,7 +9,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_module
-from vsnn_lab.widths.axes import Position, Width, WidthControl
+from vsnn_lab.widths.axes import Position, VariableSize, Width, WidthControl
 from vsnn_lab.widths.fast_path import FastPathSwitch
 from vsnn_lab.widths.setting import Setting
 
@@ -17,14 +17,25 @@ _fast_path = FastPathSwitch()
 
 
 def width_controls(model: nn.Module) -> list[WidthControl]:
-    """Return the knobs behind the axes of ``model``, each once, in the order of its modules."""
+    """Return the knobs behind the axes of ``model``, each once, in the order of its modules.
+
+    Raises:
+        TypeError: If ``model`` is no module.
+        ValueError: If torch has put a layer of full width in place of a variable one.
+    """
     check_module("model", model)
-    found = {
-        value.control if isinstance(value, Width) else value: None
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Width | WidthControl)
-    }
+    found: dict[WidthControl, None] = {}
+    for name, module in model.named_modules():
+        for value in vars(module).values():
+            if not isinstance(value, (Width, WidthControl, VariableSize)):
+                continue
+            if isinstance(value, VariableSize):
+                raise ValueError(
+                    f"model must keep its variable layers, got {type(module).__name__} at {name!r} "
+                    "in place of one, as convert_sync_batchnorm makes it; leave variable batch "
+                    "norms as they are, or convert what `extract` returns"
+                )
+            found[value.control if isinstance(value, Width) else value] = None
     return list(found)
 
 

@@ -54,14 +54,10 @@ class TensorBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = _permutation(len(self.inputs), self.seed, self._next_epoch)
         self._next_epoch += 1
-        return self._batches(order)
-
-    def _batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in order.split(self.batch_size):
-            yield (
-                self.inputs[rows.to(self.inputs.device)],
-                self.targets[rows.to(self.targets.device)],
-            )
+        return (
+            (self.inputs[rows.to(self.inputs.device)], self.targets[rows.to(self.targets.device)])
+            for rows in order.split(self.batch_size)
+        )
 
 
 class FreshBatches:

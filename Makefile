@@ -18,7 +18,7 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 
 # Threads of OpenMP spin for each other no longer than this; vsnn_lab/_basics/threads.py says why.
 ifeq ($(origin OMP_WAIT_POLICY), undefined)
-GOMP_SPINCOUNT ?= 1000
+GOMP_SPINCOUNT ?= 1500
 export GOMP_SPINCOUNT
 endif
 

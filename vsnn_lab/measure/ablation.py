@@ -156,7 +156,7 @@ def width_sweep(
 
     def outputs(x: Tensor) -> Iterator[Tensor]:
         if not first:
-            first.append(x[:1])
+            first.append(x[:1].clone())
         return outputs_by_width(model, x, wanted)
 
     values = _means(model, metric, as_batches(batches), outputs, len(wanted), progress)

@@ -6,7 +6,8 @@ from torch import nn
 
 from vsnn_lab import MLP, VariableLinear, Width, at_width, forward_at_widths
 from vsnn_lab.layers import VariableBatchNorm1d, VariableConv1d, VariableLayerNorm
-from vsnn_lab.networks.forward import _BLOCKS, _SMALLEST_RUN, _SMALLEST_RUN_OF_IMAGES, output_axis
+from vsnn_lab.networks.forward import _BLOCKS, _SMALLEST_RUN, _SMALLEST_RUN_OF_IMAGES
+from vsnn_lab.networks.gate import output_axis
 
 
 def outputs_of(layer, calls):

@@ -13,7 +13,7 @@ from vsnn_lab import (
     WidthControl,
     at_width,
 )
-from vsnn_lab.networks.forward import output_axis
+from vsnn_lab.networks.gate import output_axis
 from vsnn_lab.networks.trunk import outputs_by_width, split_trunk
 from vsnn_lab.widths import single_control
 from vsnn_lab.widths.masks import keep_prefix

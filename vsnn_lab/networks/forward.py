@@ -11,7 +11,7 @@ from vsnn_lab._basics.checks import check_rows
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.corners import cut_in_series
 from vsnn_lab.networks.channels_last import channels_last
-from vsnn_lab.networks.gate import is_elementwise, is_maskable, may_write_in_place
+from vsnn_lab.networks.gate import is_maskable, may_write_in_place, output_axis
 from vsnn_lab.widths import (
     Width,
     at_width,
@@ -105,23 +105,6 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
                 outputs.append(_pad_units(output, axis, dim))
     joined = _concatenate(outputs)
     return joined if order is None else joined[order.argsort()]
-
-
-def output_axis(model: nn.Module) -> tuple[int | Width, int]:
-    """Return the axis of a model's output and where it lies; ``(0, -1)`` if that is unknown.
-
-    A variable layer tells it, a ``Sequential`` through its last module that is more than an
-    activation, and any module through an attribute ``out_axis`` (last dimension, or that of an
-    attribute ``unit_dim``).
-    """
-    axis = getattr(model, "out_axis", None)
-    if axis is not None:
-        return axis, getattr(model, "unit_dim", -1)
-    if isinstance(model, nn.Sequential):
-        shaping = (child for child in reversed(model) if not is_elementwise(child))
-        if (last := next(shaping, None)) is not None:
-            return output_axis(last)
-    return 0, -1
 
 
 def _sort_widths(widths: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -43,7 +43,8 @@ _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 
 def is_elementwise(module: nn.Module) -> bool:
     """Whether a module is known to work on each entry by itself."""
-    return type(module) in ELEMENTWISE
+    one_slope = type(module) is nn.PReLU and module.num_parameters == 1
+    return one_slope or type(module) in ELEMENTWISE
 
 
 def flatten_sequential(model: nn.Module) -> Iterator[nn.Module]:
@@ -104,6 +105,24 @@ def private_copy(model: nn.Module, x: Tensor) -> Tensor:
     return x.clone() if may_write_in_place(model) else x
 
 
+def output_axis(model: nn.Module) -> tuple[int | Width, int]:
+    """Return the axis of a model's output and where it lies; ``(0, -1)`` if that is unknown.
+
+    A variable layer tells it, a ``Sequential`` through its last module that is more than an
+    activation, and any module through an attribute ``out_axis`` (last dimension, or that of an
+    attribute ``unit_dim``).
+    """
+    axis = getattr(model, "out_axis", None)
+    if axis is not None:
+        return axis, getattr(model, "unit_dim", -1)
+    if isinstance(model, nn.Sequential):
+        for child in reversed(model):
+            parts = child.modules()
+            if not all(is_elementwise(part) or type(part) is nn.Sequential for part in parts):
+                return output_axis(child)
+    return 0, -1
+
+
 def is_maskable(model: nn.Module) -> bool:
     """Whether samples that have widths of their own may share one masked call.
 
@@ -125,11 +144,11 @@ def is_maskable(model: nn.Module) -> bool:
             name = type(model).__name__
             _log.debug("%s runs each width by itself: %r may mix units", name, module)
             return False
-    return True
+    return not varies or isinstance(output_axis(model)[0], Width)
 
 
 def _keeps_units_apart(module: nn.Module, channels: bool) -> bool:
-    if is_elementwise(module) or (type(module) is nn.PReLU and module.num_parameters == 1):
+    if is_elementwise(module):
         return True
     if type(module) is nn.Flatten:
         return channels and (module.start_dim, module.end_dim) == (1, -1)

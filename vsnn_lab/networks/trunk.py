@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from vsnn_lab.layers import VariableLayer, VariableLinear
 from vsnn_lab.layers.corners import first_units
 from vsnn_lab.networks.channels_last import channels_last
-from vsnn_lab.networks.forward import output_axis
-from vsnn_lab.networks.gate import is_elementwise, private_copy, proven_chain, sums_are_safe
+from vsnn_lab.networks.gate import (
+    is_elementwise,
+    output_axis,
+    private_copy,
+    proven_chain,
+    sums_are_safe,
+)
 from vsnn_lab.widths import Width, WidthControl, at_width, kept_size, single_control
 
 

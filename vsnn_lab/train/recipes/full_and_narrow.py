@@ -15,8 +15,7 @@ from vsnn_lab._basics.checks import (
     check_tensor,
 )
 from vsnn_lab.networks.channels_last import channels_last
-from vsnn_lab.networks.forward import output_axis
-from vsnn_lab.networks.gate import private_copy
+from vsnn_lab.networks.gate import output_axis, private_copy
 from vsnn_lab.networks.trunk import split_trunk
 from vsnn_lab.samplers import LogUniform, Sampler
 from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients

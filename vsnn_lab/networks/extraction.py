@@ -48,8 +48,9 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     """
     model = inner_network(model)
     positions = cut_positions(model, width)
-    for module in model.modules():
+    for name, module in model.named_modules():
         _plain_class(module)
+        _check_forward(name, module)
     parts = _cut_tensors(model, positions)
     # Whatever the copy meets it looks up in the memo first, so what is put there takes its place:
     # cut parameters for whole ones, and numbers for knobs (`Width` does the rest).
@@ -131,6 +132,16 @@ def _cut_tensors(
         if whole is not None and id(whole) in cut and (module, name) not in parts:
             parts[module, name] = by_key.setdefault(key, copy.deepcopy(whole))
     return parts
+
+
+def _check_forward(name: str, module: nn.Module) -> None:
+    # That which torch.compile gives the module that it makes runs the copy.
+    own = "forward" in vars(module) and "_orig_mod" not in module._modules
+    if own and any(isinstance(part, VariableLayer) for part in module.modules()):
+        raise TypeError(
+            f"{name or 'model'} must have the forward of its class to be extracted, got one "
+            "of its own, which would run the whole network; put it into a class"
+        )
 
 
 def _plain_class(module: nn.Module) -> type:

@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.layers import VariableLayer
-from vsnn_lab.networks.extraction import cut_positions, extract
+from vsnn_lab.networks.extraction import cut_positions, extract, inner_network
+from vsnn_lab.networks.tensor_uses import tensor_uses
 from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
 
 Positions = int | Mapping[WidthControl, int] | None
@@ -47,14 +48,9 @@ def count_parameters(model: nn.Module, width: Positions = None) -> int:
         50890
     """
     positions = cut_positions(model, {} if width is None else width)
-    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
-    for module in model.modules():
-        if isinstance(module, VariableLayer):
-            for name, axes in module.parameter_axes.items():
-                if (parameter := getattr(module, name)) is not None:
-                    kept = [kept_size(axis, positions) for axis in axes]
-                    sizes[id(parameter)] = math.prod([*kept, *parameter.shape[len(kept) :]])
-    return sum(sizes.values())
+    uses = tensor_uses(inner_network(model), positions)
+    # What layers share counts once.
+    return sum({use.key: math.prod(use.shape) for use in uses if use.is_parameter}.values())
 
 
 def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:

@@ -18,7 +18,7 @@ STRIP := nbstripout --keep-count --keep-id --drop-empty-cells --extra-keys "\
 
 # Threads of OpenMP spin for each other no longer than this; vsnn_lab/_basics/threads.py says why.
 ifeq ($(origin OMP_WAIT_POLICY), undefined)
-GOMP_SPINCOUNT ?= 1000
+GOMP_SPINCOUNT ?= 1500
 export GOMP_SPINCOUNT
 endif
 
@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test figures gap bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ dashboard: data ## Serve the notebooks as pages without code, or one: ARGS=noteb
 
 test: data lint ## Lint, then run every test
 	$(RUN) pytest $(AT_ONCE) $(ARGS)
+
+fuzz: setup ## Compare every way to a width on networks never drawn before: 40,000, or VSNN_LAB_FUZZ=...
+	VSNN_LAB_FUZZ=$${VSNN_LAB_FUZZ:-40000} $(RUN) pytest $(AT_ONCE) --timeout 0 tests/test_fuzz.py $(ARGS)
 
 figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
 	$(RUN) vsnn_lab.headless.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)

@@ -46,6 +46,21 @@ def global_state_kept():
 
 
 @pytest.fixture
+def calls(monkeypatch) -> list[tuple[torch.nn.Module, tuple, object]]:
+    """Every call of a module, with arguments and output: no hook, which would close shortcuts."""
+    noted = []
+    plain = torch.nn.Module.__call__
+
+    def call(module, *args, **options):
+        output = plain(module, *args, **options)
+        noted.append((module, args, output))
+        return output
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", call)
+    return noted
+
+
+@pytest.fixture
 def explorer():
     """A small instrument with its slider at 5 of 12."""
     # Imported here, since widgets and figures take a second that few tests need.

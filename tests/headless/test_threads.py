@@ -22,12 +22,12 @@ from vsnn_lab.headless.sweeps import sweep
 NAMES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 # What a person may have set, and what a process then finds.
 CASES = {
-    "nothing": ({}, {"GOMP_SPINCOUNT": "1000"}),
+    "nothing": ({}, {"GOMP_SPINCOUNT": "1500"}),
     "another count": ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
     "a policy": ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
     "another runtime's": (
         {"KMP_BLOCKTIME": "5"},
-        {"KMP_BLOCKTIME": "5", "GOMP_SPINCOUNT": "1000"},
+        {"KMP_BLOCKTIME": "5", "GOMP_SPINCOUNT": "1500"},
     ),
 }
 ROOT = Path(__file__).parents[2]

@@ -6,34 +6,45 @@ from torch import nn
 
 from vsnn_lab import MLP, VariableLinear, Width, at_width, forward_at_widths
 from vsnn_lab.layers import VariableBatchNorm1d, VariableConv1d, VariableLayerNorm
-from vsnn_lab.networks.forward import _BLOCKS, _SMALLEST_RUN, _SMALLEST_RUN_OF_IMAGES, output_axis
+from vsnn_lab.networks.forward import _BLOCKS, _SMALLEST_RUN, _SMALLEST_RUN_OF_IMAGES
+from vsnn_lab.networks.gate import output_axis
+
+
+def outputs_of(layer, calls):
+    return [output for module, _, output in calls if module is layer]
 
 
 class Witness(nn.Module):
-    """A layer that notes where the knob stood and where its input lay, call by call."""
+    """A layer that notes where the knob stood, call by call."""
 
     def __init__(self):
         super().__init__()
         self.layer = VariableLinear(2, Width(4))
         self.out_axis = self.layer.out_axis
-        self.positions, self.inputs = [], []
+        self.positions = []
 
     def forward(self, x):
         self.positions.append(self.out_axis.control.position)
-        self.inputs.append(x)
         return self.layer(x)
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-def test_the_smallest_run_is_sliced_and_a_batch_of_one_sample_less_is_masked(parts):
-    net, widths = Witness(), torch.arange(1, parts + 1).repeat_interleave(_SMALLEST_RUN)
+def test_the_smallest_run_is_sliced_and_a_batch_of_one_sample_less_is_masked(parts, calls):
+    net, widths = VariableLinear(2, Width(4)), torch.arange(1, parts + 1)
+    widths = widths.repeat_interleave(_SMALLEST_RUN)
     x = torch.randn(len(widths), 2)
     whole = forward_at_widths(net, x, widths)
-    assert net.positions == list(range(1, parts + 1))
-    net.positions.clear()
+    assert [output.shape[1] for *_, output in calls] == list(range(1, parts + 1))
+    calls.clear()
     shorter = forward_at_widths(net, x[1:], widths[1:])
-    assert [position.tolist() for position in net.positions] == [widths[1:].tolist()]
+    assert [output.shape for *_, output in calls] == [(len(x) - 1, parts)]
     torch.testing.assert_close(shorter, whole[1:])
+
+
+def test_what_is_not_known_to_be_maskable_runs_each_width_by_itself():
+    net = Witness()
+    forward_at_widths(net, torch.ones(4, 2), torch.tensor([2, 4, 2, 1]))
+    assert net.positions == [1, 2, 4]
 
 
 def test_a_batch_of_one_width_is_sliced_however_small_it_is():
@@ -42,21 +53,20 @@ def test_a_batch_of_one_width_is_sliced_however_small_it_is():
     assert net.positions == [2]
 
 
-def test_a_batch_in_order_is_not_copied():
-    net, x = Witness(), torch.randn(2 * _SMALLEST_RUN, 2)
+def test_a_batch_in_order_is_not_copied(calls):
+    net, x = VariableLinear(2, Width(4)), torch.randn(2 * _SMALLEST_RUN, 2)
     forward_at_widths(net, x, torch.tensor([1, 4]).repeat_interleave(_SMALLEST_RUN))
-    first, second = net.inputs
+    (_, (first,), _), (_, (second,), _) = calls
     assert first.data_ptr() == x.data_ptr()
     assert second.data_ptr() == x[_SMALLEST_RUN:].data_ptr()
 
 
-def test_the_output_of_a_batch_of_one_width_is_not_copied():
-    width, outputs = Width(4), []
+def test_the_output_of_a_batch_of_one_width_is_not_copied(calls):
+    width = Width(4)
     net = nn.Sequential(VariableLinear(2, width), VariableLinear(width, 3))
-    net.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     result = forward_at_widths(net, torch.ones(3, 2), torch.tensor([2, 2, 2]))
-    assert len(outputs) == 1
-    assert result is outputs[0]
+    (output,) = outputs_of(net, calls)
+    assert result is output
 
 
 def test_runs_of_a_shuffled_batch_go_back_to_their_places():
@@ -112,14 +122,13 @@ def opening():
     ],
 )
 def test_samples_of_many_widths_are_sorted_into_blocks_as_wide_as_their_widest(
-    build, shape, smallest
+    build, shape, smallest, calls
 ):
     net, rows = build(), 2 * smallest * _BLOCKS + 5
     x = torch.randn(rows, *shape).double()
     widths = torch.randint(1, 64, (rows,), generator=torch.Generator().manual_seed(0))
-    sizes = []
-    net[0].register_forward_hook(lambda module, args, output: sizes.append(output.shape[:2]))
     found = forward_at_widths(net, x, widths)
+    sizes = [output.shape[:2] for output in outputs_of(net[0], calls)]
     found.square().sum().backward()
     ordered = widths.sort().values
     assert sizes == [(len(block), block.max()) for block in ordered.tensor_split(_BLOCKS)]
@@ -147,12 +156,10 @@ def test_samples_of_many_widths_are_sorted_into_blocks_as_wide_as_their_widest(
         lambda: with_norm(VariableLayerNorm),
     ],
 )
-def test_layers_that_take_more_than_first_units_are_masked_in_one_call(build):
+def test_layers_that_take_more_than_first_units_are_masked_in_one_call(build, calls):
     net, rows = build(), 2 * _SMALLEST_RUN * _BLOCKS
-    sizes = []
-    net[0].register_forward_hook(lambda module, args, output: sizes.append(output.shape))
     forward_at_widths(net, torch.randn(rows, 3).double(), torch.arange(rows) % 64 + 1)
-    assert sizes == [(rows, 64)]
+    assert [output.shape for output in outputs_of(net[0], calls)] == [(rows, 64)]
 
 
 def with_norm(norm):
@@ -161,10 +168,9 @@ def with_norm(norm):
 
 
 @pytest.mark.parametrize(("missing", "blocks"), [(0, 2), (1, 1)])
-def test_a_block_has_twice_the_rows_of_the_smallest_run(missing, blocks):
+def test_a_block_has_twice_the_rows_of_the_smallest_run(missing, blocks, calls):
     net, rows = dense(), 4 * _SMALLEST_RUN - missing
-    sizes = []
-    net[0].register_forward_hook(lambda module, args, output: sizes.append(len(output)))
     forward_at_widths(net, torch.randn(rows, 3).double(), torch.arange(rows) % 64 + 1)
+    sizes = [len(output) for output in outputs_of(net[0], calls)]
     assert len(sizes) == blocks
     assert sum(sizes) == rows

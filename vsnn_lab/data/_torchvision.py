@@ -19,33 +19,23 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _libraries: list[torch.library.Library] = []
 
 
-def _declare_operators() -> None:
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(name + _SCHEMA)
-    _libraries.append(library)
-
-
-def _unload_torchvision() -> None:
-    # The failed import takes `torchvision` itself out of sys.modules, not what it had imported.
-    for name in list(sys.modules):
-        if name.partition(".")[0] == "torchvision":
-            del sys.modules[name]
-
-
 def _import_torchvision() -> ModuleType:
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:
         if _MISSING_OPERATOR not in str(error):
             raise
-    _unload_torchvision()
-    _declare_operators()
+    # The failed import takes `torchvision` itself out of sys.modules, not what it had imported.
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "torchvision":
+            del sys.modules[name]
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(name + _SCHEMA)
+    _libraries.append(library)
     return importlib.import_module("torchvision")
 
 
 torchvision = _import_torchvision()
 datasets = torchvision.datasets
 models = torchvision.models
-transforms = torchvision.transforms
-utils = torchvision.utils

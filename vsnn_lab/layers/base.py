@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.options import checked_options
 from vsnn_lab.widths import Width, WidthControl, kept_size
@@ -116,6 +117,8 @@ def remember_slices(
             return slice_parameters(layer)
         # A parameter may be another one by now, and its values elsewhere.
         lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
+        if layer.training:  # evaluated, nothing is recomputed
+            refuse_checkpointing(axis)
         found = memo.get(id(layer))
         if found and found[0] is weight and found[1] is bias and found[2] == lies:
             return found[3]

@@ -7,6 +7,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.widths import Series, Width, WidthControl, kept_size, with_setting
 
 Axis = int | Width
@@ -37,6 +38,7 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
 
 def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Cut a weight's first two dimensions down to the units computed now."""
+    refuse_checkpointing(rows if isinstance(rows, Width) else columns)
     # What stands in for a parameter, in `torch.func` say, is left to torch; and what is compiled,
     # which would be compiled anew for other positions.
     gains = torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -26,6 +26,7 @@ from vsnn_lab.measure.costs import (
     measure_latency,
 )
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
+from vsnn_lab.networks.gate import private_copy
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import WidthControl, single_control
 
@@ -158,7 +159,7 @@ def width_sweep(
 
     def outputs(x: Tensor) -> Iterator[Tensor]:
         if not first:
-            first.append(x[:1])
+            first.append(x[:1].clone())
         return outputs_by_width(model, x, wanted)
 
     values = _means(model, metric, as_batches(batches), outputs, len(wanted), progress)
@@ -197,7 +198,7 @@ def mean_metric(
     def outputs(x: Tensor) -> Iterator[Tensor]:
         for setting in settings:
             with setting:
-                output = model(x)
+                output = model(private_copy(model, x))
             yield output
 
     return _means(model, metric, as_batches(batches), outputs, len(settings), progress)

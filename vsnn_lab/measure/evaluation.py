@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab.networks.gate import private_copy
+
 
 @contextmanager
 def preserve_mode(model: nn.Module) -> Iterator[None]:
@@ -37,4 +39,4 @@ def to_device_of(model: nn.Module, x: Tensor) -> Tensor:
 def evaluate(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return what a model gives in evaluation mode, without gradients, and on its own device."""
     with evaluation_mode(model):
-        return model(to_device_of(model, inputs))
+        return model(private_copy(model, to_device_of(model, inputs)))

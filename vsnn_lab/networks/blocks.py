@@ -29,9 +29,6 @@ Activation = Callable[[], nn.Module]
 class Chain(nn.Sequential):
     """A ``Sequential`` with a constructor of its own: a slice of it is a plain ``Sequential``."""
 
-    # Its forward applies its children in turn, whatever else a subclass may check.
-    is_chain = True
-
     def __getitem__(self, index: int | slice) -> nn.Module:
         if isinstance(index, slice):
             return nn.Sequential(OrderedDict(list(self.named_children())[index]))

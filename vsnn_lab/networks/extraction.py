@@ -39,8 +39,14 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     # Whatever the copy meets it looks up in the memo first, so what is put there takes its place:
     # cut parameters for whole ones, and numbers for knobs (`Width` does the rest).
     memo: dict[int, Any] = {id(control): position for control, position in positions.items()}
-    for module in model.modules():
+    for name, module in model.named_modules():
         _plain_class(module)
+        parts = module.modules()
+        if "forward" in vars(module) and any(isinstance(part, VariableLayer) for part in parts):
+            raise TypeError(
+                f"{name or 'model'} must have the forward of its class to be extracted, got one "
+                "of its own, which would run the whole network; put it into a class"
+            )
         if isinstance(module, VariableLayer):
             memo |= _cut_tensors(module, positions)
     cut = copy.deepcopy(model, memo)

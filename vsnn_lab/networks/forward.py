@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vsnn_lab._basics.checks import check_rows
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.corners import cut_in_series
-from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last
+from vsnn_lab.networks.channels_last import channels_last
+from vsnn_lab.networks.gate import is_maskable, may_write_in_place, output_axis
 from vsnn_lab.widths import (
     Width,
     at_width,
@@ -79,46 +80,31 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
     convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
     smallest = _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN
-    if len(x) >= smallest * len(values) or len(values) == 1:
+    by_prefix = True
+    if len(x) >= smallest * len(values) or len(values) == 1 or not is_maskable(model):
         parts, turns = counts.tolist(), values.tolist()
     else:
         layers = [module for module in model.modules() if isinstance(module, VariableLayer)]
-        blocks = min(_BLOCKS, len(x) // (2 * smallest))
-        if blocks < 2 or not all(layer.takes_prefixes for layer in layers):
-            with at_width(control, widths):
-                return keep_prefix(_check_tensor(model(x)), axis, dim)
-        turns = ordered.tensor_split(blocks)
+        by_prefix = all(layer.takes_prefixes for layer in layers)
+        blocks = min(_BLOCKS, len(x) // (2 * smallest)) if by_prefix else 1
+        turns = ordered.tensor_split(max(1, blocks))
         parts = [len(turn) for turn in turns]
     outputs = []
     widest = [int(turn.max()) if isinstance(turn, Tensor) else turn for turn in turns]
+    if not by_prefix:
+        widest = [control.steps]
     samples = (x if order is None else x[order]).split(parts)
+    copies = may_write_in_place(model)
     with cut_in_series(control, widest):
         for turn, most, rows in zip(turns, widest, samples, strict=True):
             # Where rows have widths of their own, no unit is computed that none of them keeps.
             with at_width(control, turn), with_setting(control, widest=most):
-                output = _check_tensor(model(rows))
+                output = _check_tensor(model(rows.clone() if copies else rows))
                 if isinstance(turn, Tensor):
                     output = keep_prefix(output, axis, dim)
                 outputs.append(_pad_units(output, axis, dim))
     joined = _concatenate(outputs)
     return joined if order is None else joined[order.argsort()]
-
-
-def output_axis(model: nn.Module) -> tuple[int | Width, int]:
-    """Return the axis of a model's output and where it lies; ``(0, -1)`` if that is unknown.
-
-    A variable layer tells it, a ``Sequential`` through its last module that is more than an
-    activation, and any module through an attribute ``out_axis`` (last dimension, or that of an
-    attribute ``unit_dim``).
-    """
-    axis = getattr(model, "out_axis", None)
-    if axis is not None:
-        return axis, getattr(model, "unit_dim", -1)
-    if isinstance(model, nn.Sequential):
-        shaping = (child for child in reversed(model) if not isinstance(child, ELEMENTWISE))
-        if (last := next(shaping, None)) is not None:
-            return output_axis(last)
-    return 0, -1
 
 
 def _sort_widths(widths: Tensor) -> tuple[Tensor, Tensor | None]:

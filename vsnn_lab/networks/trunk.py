@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers import VariableLayer, VariableLinear
 from vsnn_lab.layers.corners import first_units
-from vsnn_lab.networks.forward import output_axis
-from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, flatten_sequential
+from vsnn_lab.networks.channels_last import channels_last
+from vsnn_lab.networks.gate import (
+    is_elementwise,
+    output_axis,
+    private_copy,
+    proven_chain,
+    sums_are_safe,
+)
 from vsnn_lab.widths import Width, WidthControl, at_width, kept_size, single_control
 
 
@@ -32,7 +38,9 @@ def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
         >>> len(trunk), len(rest)
         (2, 3)
     """
-    modules = list(flatten_sequential(model))
+    modules = proven_chain(model)
+    if modules is None:
+        return nn.Sequential(), nn.Sequential(model)
     own = (index for index, module in enumerate(modules) if _widest_alike(module, 1))
     shared = min(_count_shared(modules), next(own, len(modules)))
     return nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
@@ -44,8 +52,8 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
     In a chain, what comes before the first variable axis is run once for all widths, and a linear
     layer that takes this axis adds only the units that a width has more than the one before. A
     chain whose layers have corrections of their own starts anew where they change; a model that is
-    no chain runs whole at every width. The outputs are those of ``at_width(model, width)``, but
-    for the rounding of sums in another order.
+    not proven to be a chain runs whole at every width, on a copy of the inputs. The outputs are
+    those of ``at_width(model, width)``, but for the rounding of sums in another order.
 
     Args:
         model: A module with one knob.
@@ -56,24 +64,23 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
         The output at each of them.
     """
     control = single_control(model)
-    modules = list(flatten_sequential(model))
+    modules = proven_chain(model) or []
     shared, x = _count_shared(modules), channels_last(model, x)
-    with torch.no_grad():
-        if len(widths) < 2 or not (shared or _sums_over_units(modules[0])):
-            for width in widths:
-                with at_width(control, width):
-                    output = model(x)
-                yield output
-            return
-        with at_width(control, widths[0]):
-            model(x[:1])  # What the chain's own forward may have to say of the inputs.
+    if len(widths) < 2 or not (shared or (modules and _sums_over_units(modules[0]))):
+        for width in widths:
+            with torch.no_grad(), at_width(control, width):
+                output = model(private_copy(model, x))
+            yield output
+        return
+    with torch.no_grad(), at_width(control, widths[0]):
+        model(private_copy(model, x[:1]))  # What the model's own forward may have to say of it.
 
-        def reach(width: int) -> int:
-            tops = [_widest_alike(module, width) for module in modules[: shared + 1]]
-            return min((top for top in tops if top), default=control.steps)
+    def reach(width: int) -> int:
+        tops = [_widest_alike(module, width) for module in modules[: shared + 1]]
+        return min((top for top in tops if top), default=control.steps)
 
-        for top, group in groupby(widths, reach):
-            yield from _outputs_up_to(top, control, modules, shared, x, list(group))
+    for top, group in groupby(widths, reach):
+        yield from _outputs_up_to(top, control, modules, shared, x, list(group))
 
 
 def _outputs_up_to(
@@ -87,15 +94,19 @@ def _outputs_up_to(
     """Yield outputs at widths up to ``top``, where the shared modules give the units of all."""
     trunk, rest = nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
     axis, dim = output_axis(trunk)
-    with at_width(control, top):
-        units = trunk(x)
+    with torch.no_grad(), at_width(control, top):
+        units = trunk(private_copy(trunk, x))
     sums = None
-    if len(rest) and _sums_over_units(first := rest[0]) and units.dim() == 2:
+    first = rest[0] if len(rest) and units.dim() == 2 else trunk
+    if _sums_over_units(first) and sums_are_safe(units, first.weight, first.bias):
         sums = _sums_by_width(first, control, top, units, widths)
     for width in widths:
         # Entered for each output alone: between two of them the caller may turn the knob.
-        with at_width(control, width):
-            output = rest(first_units(units, axis, dim)) if sums is None else rest[1:](next(sums))
+        with torch.no_grad(), at_width(control, width):
+            if sums is None:
+                output = rest(private_copy(rest, first_units(units, axis, dim)))
+            else:
+                output = rest[1:](next(sums))
         yield output
 
 
@@ -119,7 +130,7 @@ def _count_shared(modules: Sequence[nn.Module]) -> int:
     """Return how many modules come before what takes a variable axis."""
     varies = False
     for index, module in enumerate(modules):
-        if varies and not isinstance(module, ELEMENTWISE):
+        if varies and not is_elementwise(module):
             return index
         if any(isinstance(part, VariableLayer) for part in module.modules()):
             if not (isinstance(module, VariableLayer) and isinstance(module.in_axis, int)):

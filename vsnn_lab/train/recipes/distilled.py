@@ -17,7 +17,8 @@ from vsnn_lab._basics.checks import (
 from vsnn_lab.layers import OctaveLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.layers.side_by_side import at_several_positions
-from vsnn_lab.networks.sequential import ELEMENTWISE, channels_last, flatten_sequential
+from vsnn_lab.networks.channels_last import channels_last
+from vsnn_lab.networks.gate import is_elementwise, private_copy, proven_chain, sums_are_safe
 from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
@@ -109,15 +110,15 @@ class Distilled(Recipe):
         octaves = octaves_with_weights(control.steps)
         draws = self.draw(control.steps, step.generator)
         x = channels_last(step.model, step.x)
-        output = check_tensor("output", step.model(x))
+        output = check_tensor("output", step.model(private_copy(step.model, x)))
         yield check_tensor("what loss returns", step.loss(output, step.y))
         soften = soft_target_function(step.loss) if self.teach is None else self.teach
         narrow_loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
         del output  # It would keep alive what it was computed from.
         rows = step.first_rows(self.narrow_rows)
-        if octaves and rows.stop and _is_octave_chain(step.model):
+        if octaves and rows.stop and sums_are_safe(x) and _is_octave_chain(step.model):
             with at_several_positions(control, [width for width, _ in draws[:octaves]]):
-                outputs = step.model(x[rows])
+                outputs = step.model(private_copy(step.model, x[rows]))
             yield self.weight * narrow_loss.of_several(outputs, rows)
             del outputs
             draws = draws[octaves:]
@@ -127,7 +128,8 @@ class Distilled(Recipe):
                 continue
             with at_width(control, width):
                 scaled = scale_shared_gradients(step.model, factor)
-                value = narrow_loss(functional_call(step.model, scaled, x[rows]), rows)
+                inputs = private_copy(step.model, x[rows])
+                value = narrow_loss(functional_call(step.model, scaled, inputs), rows)
             # The narrow octaves count together.
             narrow = octave_of(width) < octaves
             yield (self.weight / octaves if narrow else self.wide_weight) * value
@@ -135,7 +137,7 @@ class Distilled(Recipe):
 
 def _is_octave_chain(model: nn.Module) -> bool:
     """Whether a network is a chain that `at_several_positions` takes, of fixed ends."""
-    modules = [part for part in flatten_sequential(model) if not isinstance(part, ELEMENTWISE)]
+    modules = [part for part in proven_chain(model) or [] if not is_elementwise(part)]
     while modules and isinstance(modules[0], nn.Flatten):
         modules.pop(0)
     if len(modules) < 2 or not all(isinstance(part, OctaveLinear) for part in modules):

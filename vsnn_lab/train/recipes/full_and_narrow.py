@@ -14,8 +14,8 @@ from vsnn_lab._basics.checks import (
     check_number,
     check_tensor,
 )
-from vsnn_lab.networks.forward import output_axis
-from vsnn_lab.networks.sequential import channels_last
+from vsnn_lab.networks.channels_last import channels_last
+from vsnn_lab.networks.gate import output_axis, private_copy
 from vsnn_lab.networks.trunk import split_trunk
 from vsnn_lab.samplers import LogUniform, Sampler
 from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
@@ -79,13 +79,13 @@ class FullAndNarrow(Recipe):
         draws = [step.draw(self.sampler) for _ in range(self.draws)]
         trunk, rest = split_trunk(step.model)
         axis, dim = output_axis(trunk)
-        prefixes = trunk(channels_last(step.model, step.x))
+        prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
         whole = prefixes
         if self.spared and isinstance(axis, Width):
             units = min(self.spared, axis.control.steps) * axis.per_step
             first, others = prefixes.split([units, axis.max_width - units], dim)
             whole = torch.cat([first.detach(), others], dim)
-        full = check_tensor("what loss returns", step.loss(rest(whole), step.y))
+        full = check_tensor("what loss returns", step.loss(rest(private_copy(rest, whole)), step.y))
         parameters = scale_shared_gradients(rest, self.shared * (1 - step.progress))
         narrow = torch.zeros_like(full)
         for draw in draws:
@@ -94,7 +94,8 @@ class FullAndNarrow(Recipe):
             runs = zip(widths.tolist(), prefixes.split(sizes), step.y.split(sizes), strict=True)
             for width, inputs, targets in runs:
                 with at_width(control, width):
-                    output = functional_call(rest, parameters, keep_prefix(inputs, axis, dim))
+                    kept = private_copy(rest, keep_prefix(inputs, axis, dim))
+                    output = functional_call(rest, parameters, kept)
                     value = check_tensor("what loss returns", step.loss(output, targets))
                 narrow = narrow + len(inputs) * _scale_to(full, value)
         final = self.weight if self.final_weight is None else self.final_weight

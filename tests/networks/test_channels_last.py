@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vsnn_lab import ConvNet, VariableConv2d, VariableLinear, Width, at_width, forward_at_widths
-from vsnn_lab.networks.sequential import channels_last
+from vsnn_lab.networks.channels_last import channels_last
 
 
 class Viewing(nn.Module):

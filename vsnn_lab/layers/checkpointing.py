@@ -1,0 +1,40 @@
+"""Gradient checkpointing, which runs layers again in backward, when their width has been left."""
+
+import sys
+from types import FrameType
+
+import torch
+from torch.utils import checkpoint
+
+from vsnn_lab.widths import Width
+
+_FILE = checkpoint.__file__
+_REENTRANT = checkpoint.CheckpointFunction.forward.__code__
+
+
+def refuse_checkpointing(axis: int | Width) -> None:
+    """Refuse to run a layer of less than full width where its gradient would be another width's.
+
+    Raises:
+        RuntimeError: If `torch.utils.checkpoint` is about to forget the layer's activations, or to
+            make them again.
+    """
+    if isinstance(axis, int) or torch.compiler.is_compiling():
+        return
+    position, steps = axis.control.setting.position, axis.control.steps
+    if isinstance(position, int) and position == steps:
+        return
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == _FILE and (
+            torch.is_grad_enabled()
+            # Its first run records no gradients, whether there will be a second one or not.
+            or (frame.f_code is _REENTRANT and any(frame.f_locals["ctx"].needs_input_grad))
+        ):
+            at = f"width {position} of {steps}" if isinstance(position, int) else "a width vector"
+            raise RuntimeError(
+                "gradient checkpointing must be off where widths are trained, got a layer at "
+                f"{at} inside torch.utils.checkpoint: in backward it would run again, at "
+                "whatever width the knob stands at then"
+            )
+        frame = frame.f_back

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.measure.products import Products, count_products, warn_of_unknown
 from vsnn_lab.networks.extraction import cut_positions, extract
+from vsnn_lab.networks.gate import proven_chain
 from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
 
 Positions = int | Mapping[WidthControl, int] | None
@@ -24,8 +24,6 @@ Positions = int | Mapping[WidthControl, int] | None
 _WARM_UP = 5
 # Ordinary layers, that have as many products at every width.
 _CONSTANT = nn.Linear | nn.Bilinear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-# Hooks on all modules there are.
-_GLOBAL_HOOKS = torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks
 # More than a machine has cores; torch would start as many as it is asked for.
 _THREADS = 1024
 
@@ -118,11 +116,11 @@ def count_macs_by_width(
 def _scaled_macs(model: nn.Module, widths: Sequence[int], inputs: Tensor) -> list[int] | None:
     """Return the products at several widths, from those of layers at two; None if they may differ.
 
-    Known modules without hooks do the same at every width, so that the rows a layer is applied to
-    can only grow with it: what is alike at both ends is alike between.
+    A proven chain does the same at every width, so that the rows a layer is applied to can only
+    grow with it: what is alike at both ends is alike between.
     """
     control, layers = single_control(model), dict(model.named_modules())
-    if _GLOBAL_HOOKS[0] or _GLOBAL_HOOKS[1] or not all(map(_is_known, layers.values())):
+    if proven_chain(model) is None:
         return None
     least = min(widths)
     counts = [_count_products(model, width, inputs) for width in (None, least)]
@@ -135,13 +133,6 @@ def _scaled_macs(model: nn.Module, widths: Sequence[int], inputs: Tensor) -> lis
         return None
     warn_of_unknown(*counts)
     return [sum(at(width).values()) for width in widths]
-
-
-def _is_known(module: nn.Module) -> bool:
-    """Whether a module is one of torch's or this package's, and runs as its class says."""
-    known = type(module).__module__.startswith(("torch.nn.modules.", "vsnn_lab."))
-    hooked = module._forward_hooks or module._forward_pre_hooks
-    return known and not hooked and "forward" not in vars(module)
 
 
 def _scales(layer: nn.Module | None) -> bool:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.measure.products import Products, count_products, warn_of_unknown
-from vsnn_lab.networks.extraction import cut_positions, extract, inner_network
+from vsnn_lab.networks.extraction import cut_positions, extract, inner_network, plain_class
 from vsnn_lab.networks.gate import proven_chain
 from vsnn_lab.networks.tensor_uses import tensor_uses
 from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
@@ -46,7 +46,10 @@ def count_parameters(model: nn.Module, width: Positions = None) -> int:
         50890
     """
     positions = cut_positions(model, {} if width is None else width)
-    uses = tensor_uses(inner_network(model), positions)
+    network = inner_network(model)
+    for module in network.modules():
+        plain_class(module)  # Refuses what cannot be cut.
+    uses = tensor_uses(network, positions)
     # What layers share counts once.
     return sum({use.key: math.prod(use.shape) for use in uses if use.is_parameter}.values())
 

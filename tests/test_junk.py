@@ -192,6 +192,11 @@ JUNK: dict[str, Callable[[], Any]] = {
     "list pair": lambda: [torch.zeros(2, 4), torch.zeros(2, 2)],
     "list of a pair": lambda: [(torch.zeros(2, 4), torch.zeros(2, 2))],
     "triple": lambda: (torch.zeros(2, 4),) * 3,
+    "whole batch": lambda: torch.linspace(0, 1, 640).reshape(40, 16),
+    "array of a batch": lambda: np.linspace(0, 1, 640),
+    "whole batches": lambda: [(torch.zeros(30, 4), torch.zeros(30, 2))] * 50,
+    "dict of a batch": lambda: {"x": torch.zeros(30, 4), "y": np.arange(90)},
+    "table": lambda: pd.DataFrame(np.zeros((90, 9))),
     "Linear": lambda: nn.Linear(4, 2),
     "ReLU": nn.ReLU,
     "Module": nn.Module,
@@ -688,6 +693,9 @@ def folder(tmp_path_factory):
         yield above / "empty"
 
 
+LONGEST = 600  # characters of a message; a batch takes thousands
+
+
 def complaint(name: str, junk: dict[str, Any], folder: Path) -> str:
     """Return what is wrong with how a call refuses junk; nothing if it takes or refuses it well."""
     function, valid, documented = CALLS[name]
@@ -703,6 +711,8 @@ def complaint(name: str, junk: dict[str, Any], folder: Path) -> str:
     except Exception as error:
         left = [path.name for path in folder.rglob("*") if path.is_file()]
         if names_one_of(arguments, error):
+            if len(str(error)) > LONGEST:
+                return f"a message of {len(str(error))} characters: {str(error)[:LONGEST]}"
             kept = state(arguments) == before and not left
             return "" if kept else f"not before anything is done ({left}): {error}"
         return "" if is_of_what_was_passed(arguments, error) else f"{type(error).__name__}: {error}"

@@ -4,11 +4,21 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 import vsnn_lab
-from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width
+from vsnn_lab import (
+    MLP,
+    Autoencoder,
+    VariableLinear,
+    Width,
+    WidthControl,
+    at_width,
+    extract,
+    make_variable,
+)
 from vsnn_lab import load_weights as load
 from vsnn_lab import save_weights as save
 from vsnn_lab._basics import checkpoints
@@ -47,7 +57,8 @@ def test_a_variable_network_comes_back_bitwise_equal_at_every_width(tmp_path):
 SCRIPT = """
 import sys; sys.modules["vsnn_lab"] = None
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 hand = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))
 hand.load_state_dict(load_file(sys.argv[1]))
@@ -194,6 +205,74 @@ def test_a_file_of_a_later_format_is_refused(tmp_path):
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         load(variable(), tmp_path / "nothing")
+
+
+def foreign(path, state, **metadata):
+    """Write a file as other programs do: contiguous tensors, and strings about them if any."""
+    save_file({key: value.contiguous() for key, value in state.items()}, path, metadata or None)
+    return path
+
+
+@pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"format": "pt", "width": "wide"}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_file_of_another_program_loads_if_names_and_shapes_fit(tmp_path, metadata, dtype):
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 2, 1))
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    path = foreign(tmp_path / "timm.safetensors", state, **metadata)
+    other = make_variable(nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 2, 1)))
+    assert load(other, path) == {}
+    for key, value in other.state_dict().items():
+        assert torch.equal(value, state[key].to(value.dtype)), key
+    small = extract(other, 2)
+    assert load(small, foreign(tmp_path / "small", small.state_dict())) == {}
+
+
+def test_a_tensor_that_a_model_ties_may_be_in_such_a_file_once(tmp_path):
+    net, other = Tied(), Tied()
+    save_model(net, str(tmp_path / "once.safetensors"))
+    assert len(load_file(tmp_path / "once.safetensors")) == 1
+    load(other, tmp_path / "once.safetensors")
+    assert torch.equal(other.first.weight, net.first.weight)
+    assert other.first.weight is other.last.weight
+    apart = Tied(tie=False)
+    with pytest.raises(ValueError, match=r"of another program, got .* is not in the file$"):
+        load(apart, tmp_path / "once.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            {"weight": torch.ones(3, 2)},
+            r"of another program, got .*: bias is not in the file",
+        ),
+        (
+            {"weight": torch.ones(3, 9), "bias": torch.ones(3)},
+            r"weight has shape \(3, 2\), in the file \(3, 9\)",
+        ),
+        (
+            {"model.weight": torch.ones(3, 2), "model.bias": torch.ones(3)},
+            r"weight is not in the file; .*; model\.bias is only in the file",
+        ),
+    ],
+)
+def test_a_file_of_another_program_that_does_not_fit_changes_nothing(tmp_path, state, message):
+    net = nn.Linear(2, 3)
+    before = net.weight.clone()
+    with pytest.raises(ValueError, match=message):
+        load(net, foreign(tmp_path / "a", state))
+    assert torch.equal(net.weight, before)
+
+
+def test_a_file_of_ours_without_its_header_is_damaged_and_not_taken_for_another_programs(tmp_path):
+    net = nn.Linear(2, 3)
+    with safe_open(save(net, tmp_path / "a"), framework="pt") as file:
+        metadata = file.metadata()
+    path = foreign(tmp_path / "b", net.state_dict(), digest=metadata["digest"])
+    with pytest.raises(ValueError, match="b is damaged or no file of this package"):
+        load(net, path)
+    with pytest.raises(ValueError, match="c is damaged or no file of this package"):
+        checkpoints.read_header(foreign(tmp_path / "c", net.state_dict()))
 
 
 class Stateful(nn.Linear):

@@ -200,6 +200,15 @@ class TestAccuracy:
                 r"target must lie in 0\.\.1, got",
             ),
             (torch.zeros(2, 2), [0, 1], TypeError, "target must be a tensor, got list"),
+            *[
+                (
+                    torch.zeros(3, 2),
+                    torch.zeros(shape).long(),
+                    ValueError,
+                    r"of shape \(3,\), .* got .*; target\.flatten\(\) has it",
+                )
+                for shape in ((3, 1), (1, 3), (3, 1, 1))
+            ],
         ],
     )
     def test_what_does_not_fit_is_refused(self, output, target, error, message):

@@ -1,11 +1,22 @@
 import copy
+import re
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
+from torch.utils.flop_counter import FlopCounterMode
 
 from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width, extract
-from vsnn_lab.layers import VariableBatchNorm2d, VariableConv2d, VariableConvTranspose2d
+from vsnn_lab.layers import (
+    VariableBatchNorm2d,
+    VariableConv2d,
+    VariableConvTranspose2d,
+    VariableEmbedding,
+)
+from vsnn_lab.measure import costs
 from vsnn_lab.measure.costs import (
     Latency,
     count_macs,
@@ -13,6 +24,7 @@ from vsnn_lab.measure.costs import (
     count_parameters,
     measure_latency,
 )
+from vsnn_lab.measure.products import count_products
 
 
 class Shared(nn.Module):
@@ -63,6 +75,86 @@ def test_the_count_is_that_of_the_extracted_network_at_every_width(make, steps):
     assert count_parameters(model) == sum(p.numel() for p in model.parameters())
 
 
+class LanguageModel(nn.Module):
+    """An embedding whose weight is the head's, a frozen layer, buffers, a list of parameters."""
+
+    def __init__(self):
+        super().__init__()
+        width = Width(6)
+        self.embed, self.hidden = VariableEmbedding(9, width), VariableLinear(width, width)
+        self.head = VariableLinear(width, 9, bias=False)
+        self.head.weight = self.embed.weight
+        self.hidden.requires_grad_(False)
+        self.register_buffer("mask", torch.ones(7, 7))
+        self.gains = nn.ParameterList([torch.ones(3), torch.ones(2)])
+
+
+class PlainlyTied(nn.Module):
+    """Our layer's weight in a plain one, and a module under two names."""
+
+    def __init__(self):
+        super().__init__()
+        width = Width(6)
+        self.embed, self.plain = VariableEmbedding(9, width), nn.Linear(6, 9, bias=False)
+        self.plain.weight = self.embed.weight
+        self.norm = self.again = nn.LayerNorm(4)
+
+
+def flattened():
+    channels = Width(6)
+    return nn.Sequential(
+        VariableConv2d(1, channels, 2), nn.Flatten(), VariableLinear(channels * 4, 2)
+    )
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([LanguageModel, PlainlyTied, flattened, lambda: parametrized()]),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.booleans(),
+    st.integers(1, 6),
+)
+def test_the_count_is_that_of_the_cut_whatever_is_tied_frozen_or_kept_beside(
+    make, sizes, conditioned, width
+):
+    axis = Width(6)
+    chain = MLP(sizes[0], (axis, *sizes[1:]), 2, conditioned=conditioned)
+    for parameter in list(chain.parameters())[::2]:
+        parameter.requires_grad_(False)
+    for model in (make(), chain):
+        expected = sum(parameter.numel() for parameter in extract(model, width).parameters())
+        assert count_parameters(model, width) == expected
+
+
+class OwnLayer(VariableLinear):
+    """A layer that somebody derived from ours, with a parameter of its own."""
+
+    def __init__(self):
+        super().__init__(3, Width(6))
+        self.gain = nn.Parameter(torch.ones(6))
+
+
+def weight_normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(VariableLinear(3, Width(6))))
+
+
+def pruned():
+    layer = VariableLinear(3, Width(6))
+    return prune.l1_unstructured(layer, "weight", 4)
+
+
+@pytest.mark.parametrize("make", [OwnLayer, weight_normed, pruned])
+def test_of_layers_that_others_changed_the_cut_alone_tells_the_count(make):
+    model = make()
+    try:
+        expected = sum(parameter.numel() for parameter in extract(model, 2).parameters())
+    except (TypeError, ValueError) as refusal:
+        with pytest.raises(type(refusal), match=re.escape(str(refusal))):
+            count_parameters(model, 2)
+    else:
+        assert count_parameters(model, 2) == expected
+
+
 class Products(nn.Module):
     """A network that multiplies outside its layers, as attention does."""
 
@@ -107,13 +199,129 @@ def test_products_at_several_widths_are_those_at_each(make, shape):
     assert found == sorted(set(found))
 
 
-@pytest.mark.parametrize(("make", "forwards"), [(lambda: conv_net(Width(6)), 2), (Products, 6)])
-def test_the_layers_tell_the_products_of_all_widths_from_two_forwards(make, forwards):
-    model, calls = make(), []
-    model.register_forward_hook(lambda *_: calls.append(1))
-    shape = (5,) if isinstance(model, Products) else (3, 8, 8)
-    count_macs_by_width(model, [1, 2, 3, 6], torch.ones(1, *shape))
-    assert len(calls) == forwards
+@pytest.mark.parametrize(("make", "forwards"), [(lambda: conv_net(Width(6)), 2), (Products, 4)])
+def test_the_layers_tell_the_products_of_all_widths_from_two_forwards(make, forwards, monkeypatch):
+    shapes = []
+
+    def count(network, x):
+        shapes.append(tuple(x.shape))
+        return count_products(network, x)
+
+    monkeypatch.setattr(costs, "count_products", count)
+    shape = (5,) if make is Products else (3, 8, 8)
+    count_macs_by_width(make(), [1, 2, 3, 6], torch.ones(7, *shape))
+    assert shapes == [(1, *shape)] * forwards
+
+
+class Branching(nn.Module):
+    """A network that does more at one of its widths."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.more = VariableLinear(5, Width(6)), nn.Linear(5, 7)
+
+    def forward(self, x):
+        return self.more(x) if len(self.first(x)[0]) == 3 else self.first(x)
+
+
+class SharedByParents(nn.Module):
+    """One layer in two branches, and a product of its weight outside it."""
+
+    def __init__(self):
+        super().__init__()
+        width = Width(6)
+        layer = VariableLinear(width, width)
+        self.first = VariableLinear(5, width)
+        self.one, self.other = nn.Sequential(layer), nn.Sequential(nn.ReLU(), layer)
+
+    def forward(self, x):
+        y = self.other(self.one(self.first(x)))
+        return nn.functional.linear(y, self.one[0].weight.T @ self.other[1].weight)
+
+
+class Unregistered(nn.Module):
+    """A network whose second layer torch knows nothing of."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.hidden = VariableLinear(5, Width(6)), [nn.Linear(5, 4)]
+
+    def forward(self, x):
+        return self.hidden[0](x).sum() + self.first(x)
+
+
+def hooked():
+    net = MLP(5, (Width(6),), 3)
+    net[0].register_forward_hook(lambda layer, args, out: out + (out @ out.T) * (len(out[0]) == 3))
+    return net
+
+
+def hooked_before():
+    net = MLP(5, (Width(6),), 3)
+    net[2].register_forward_pre_hook(lambda layer, args: args[0] @ torch.eye(len(args[0][0])))
+    return net
+
+
+def forward_of_its_own():
+    net = MLP(5, (Width(6),), 3)
+    relu, eye = net[1], torch.eye(3)
+    relu.forward = lambda x: x @ eye if len(x[0]) == 3 else x
+    return net
+
+
+class Squared(nn.Module):
+    """A parametrization that multiplies."""
+
+    def forward(self, weight):
+        return weight @ weight
+
+
+def parametrized():
+    net = nn.Sequential(nn.Linear(5, 5), VariableLinear(5, Width(6)))
+    nn.utils.parametrize.register_parametrization(net[0], "weight", Squared())
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (Branching, (5,)),
+        (SharedByParents, (5,)),
+        (Unregistered, (5,)),
+        (hooked, (5,)),
+        (hooked_before, (5,)),
+        (forward_of_its_own, (5,)),
+        (parametrized, (5,)),
+        (lambda: nn.Sequential(VariableLinear(5, Width(6)), nn.Flatten(0), nn.Softmax(0)), (5,)),
+        (
+            lambda: nn.Sequential(
+                VariableConv2d(1, Width(6), 1), nn.Flatten(0, 1), nn.Flatten(), nn.Linear(4, 3)
+            ),
+            (1, 2, 2),
+        ),
+    ],
+)
+def test_products_of_networks_that_others_made_are_those_at_each_width(make, shape):
+    model, inputs = make(), torch.ones(2, *shape)
+    expected = []
+    for width in range(1, 7):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            extract(model, width).eval()(inputs[:1])
+        expected.append(counter.get_total_flops() // 2)
+    assert count_macs_by_width(model, range(1, 7), inputs) == expected
+    assert [count_macs(model, width, inputs) for width in range(1, 7)] == expected
+
+
+def test_a_hook_on_all_modules_takes_part_in_the_count_at_every_width():
+    def hook(module, args, out):
+        return out @ torch.ones(3, 3) if len(out[0]) == 3 else out
+
+    handle = nn.modules.module.register_module_forward_hook(hook)
+    try:
+        found = count_macs_by_width(MLP(5, (Width(6),), 1), range(1, 7), torch.ones(1, 5))
+    finally:
+        handle.remove()
+    assert found == [6 * width + 2 * 9 * (width == 3) for width in range(1, 7)]
 
 
 def test_the_count_of_several_knobs_follows_the_dict():
@@ -264,3 +472,13 @@ def test_what_cannot_be_timed_is_refused(net, inputs, options, error, message):
     if not options:
         with pytest.raises(error, match=message):
             count_macs(net, 2, inputs)
+
+
+def test_a_network_that_writes_into_its_inputs_is_timed_on_the_callers_values():
+    seen, x = [], torch.randn(4, 3)
+    before = x.clone()
+    net = nn.Sequential(nn.Mish(inplace=True), MLP(3, (Width(4),), 2))
+    net.register_forward_pre_hook(lambda _, args: seen.append(torch.equal(args[0], before)))
+    measure_latency(net, 2, x, repeats=3)
+    assert torch.equal(x, before)
+    assert set(seen) == {True}

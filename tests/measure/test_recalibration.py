@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from vsnn_lab import MLP, VariableLinear, Width, at_width, extract, recalibrate
 from vsnn_lab.layers import VariableBatchNorm1d
@@ -85,6 +86,49 @@ def test_pairs_with_targets_and_a_generator_are_read_as_inputs_are():
     assert_same(statistics(net), statistics(other))
 
 
+@pytest.mark.parametrize(
+    "targets",
+    [torch.randn(64, 3), torch.randint(0, 5, (64,)), torch.zeros(64, 2, 2)],
+    ids=["of the shape of inputs", "classes", "of another shape"],
+)
+def test_a_pair_of_tensors_is_inputs_and_targets(targets):
+    net, other, x = plain(), plain(), 2 + torch.randn(64, 3)
+    other.load_state_dict(net.state_dict())
+    recalibrate(net, (x, targets))
+    recalibrate(other, [x])
+    assert_same(statistics(net), statistics(other))
+
+
+def test_a_list_is_a_pair_where_only_its_first_tensor_can_be_inputs():
+    net, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8)), batch_size=8)
+    (batch,) = loader  # a list, as torch stacks them
+    recalibrate(net, batch)
+    recalibrate(other, loader)
+    assert_same(statistics(net), statistics(other))
+    x = torch.randn(2, 8, 3)
+    recalibrate(net, [(part,) for part in x])
+    torch.testing.assert_close(net.running_mean, x.mean((0, 1)))
+
+
+def test_a_large_pair_is_read_in_batches_of_like_size():
+    net, sizes, x = nn.BatchNorm1d(1), [], torch.randn(2049, 1)
+    net.register_forward_hook(lambda _, args, __: sizes.append(len(args[0])))
+    recalibrate(net, (x, x))
+    assert sizes == [683] * 3
+    torch.testing.assert_close(net.running_mean, x.mean(0))
+
+
+@pytest.mark.parametrize("data", [lambda x: [x], lambda x: (x, x), lambda x: [(x, x)]])
+def test_a_network_that_writes_into_its_inputs_leaves_the_callers_alone(data):
+    net = nn.Sequential(nn.SELU(inplace=True), nn.BatchNorm1d(3))
+    x = torch.randn(8, 3)
+    before = x.clone()
+    recalibrate(net, data(x))
+    assert torch.equal(x, before)
+    torch.testing.assert_close(net[1].running_mean, nn.functional.selu(x).mean(0))
+
+
 def test_a_variable_norm_gets_the_statistics_of_the_hand_written_network_of_that_width():
     width = Width(6)
     net = nn.Sequential(
@@ -112,14 +156,14 @@ def test_a_variable_norm_gets_the_statistics_of_the_hand_written_network_of_that
 def test_a_plain_norm_after_a_cut_network_is_recalibrated_in_the_cut():
     net = nn.Sequential(MLP(3, (Width(8),), 4), nn.BatchNorm1d(4))
     cut, x = extract(net, 3), torch.randn(2, 16, 3)
-    recalibrate(cut, list(x), 3)
+    recalibrate(cut, iter(x), 3)
     seen = torch.stack([cut[0](part) for part in x])
     torch.testing.assert_close(cut[1].running_mean, seen.mean((0, 1)))
     assert net[1].num_batches_tracked == 0
-    recalibrate(net, list(x), 3)
+    recalibrate(net, iter(x), 3)
     assert_same(statistics(net), statistics(cut))
     with at_width(net, 3):
-        recalibrate(net, list(x))
+        recalibrate(net, iter(x))
         assert net[0][0].out_axis.control.position == 3
     assert_same(statistics(net), statistics(cut))
 
@@ -160,7 +204,17 @@ def test_networks_without_running_statistics_are_left_alone():
     ("batches", "error", "message"),
     [
         ([], ValueError, "batches must hold at least one batch, got none"),
-        ([torch.ones(4, 3), torch.ones(4, 7)], RuntimeError, "shapes cannot be multiplied"),
+        ([torch.ones(4, 3), *torch.ones(2, 4, 7)], RuntimeError, "shapes cannot be multiplied"),
+        (
+            [torch.ones(4, 3), torch.ones(9, 3)],
+            ValueError,
+            r"got a list of .* \(4, 3\) and \(9, 3\)",
+        ),
+        (
+            (torch.ones(4, 3), torch.ones(3)),
+            ValueError,
+            "batches must pair inputs with targets, got 4 and 3 rows",
+        ),
         ([torch.ones(4, 3), {"x": 1}], TypeError, "must hold tensors or pairs .*, got dict"),
         ([torch.ones(4, 3), ()], TypeError, "must hold tensors or pairs .*, got tuple"),
         (torch.ones(4, 3), TypeError, r"must be an iterable of .*, got Tensor; \[x\] holds"),

@@ -138,6 +138,13 @@ def test_inputs_are_copied_for_whoever_may_write_into_them(module, writes):
         assert torch.equal(given, x)
 
 
+def test_what_is_compiled_is_judged_by_what_it_was():
+    plain = [nn.Sequential(*layers(part)) for part in (nn.ReLU(), nn.Softmax(1))]
+    compiled = [torch.compile(model, backend="eager") for model in plain]
+    assert [is_maskable(model) for model in compiled] == [True, False]
+    assert not any(map(may_write_in_place, compiled))
+
+
 def test_sums_are_safe_in_single_and_double_precision_outside_autocast():
     x = torch.ones(2)
     assert sums_are_safe(x, x.double(), None, nn.Parameter(x))

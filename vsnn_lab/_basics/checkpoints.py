@@ -62,12 +62,18 @@ def read_header(path: Path) -> dict[str, Any]:
     return _read(Path(path), tensors=False)[1]
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the header of a file written by `write`; raises as `read_header`."""
-    return _read(Path(path), tensors=True)
+def read(path: Path, *, foreign: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header of a file written by `write`; raises as `read_header`.
+
+    With ``foreign``, a safetensors file that another program wrote is read, too; its header is
+    empty.
+    """
+    return _read(Path(path), tensors=True, foreign=foreign)
 
 
-def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(
+    path: Path, *, tensors: bool, foreign: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     # safetensors takes a file that may not be read for one that is not there.
@@ -75,13 +81,15 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, An
     try:
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
-            of_tensors, _, of_header = told[_DIGEST].partition("-")
-            if of_header and of_header != _text_hash(told[_KEY]):
-                raise ValueError("its header is not the one that was written")
-            header = json.loads(told[_KEY])
             names = file.keys() if tensors else ()
             # Copied, because a view of the file dies with the process if the file is ever cut off.
             found = {name: file.get_tensor(name).clone() for name in names}
+        if foreign and told.keys().isdisjoint((_KEY, _DIGEST)):
+            return found, {}
+        of_tensors, _, of_header = told[_DIGEST].partition("-")
+        if of_header and of_header != _text_hash(told[_KEY]):
+            raise ValueError("its header is not the one that was written")
+        header = json.loads(told[_KEY])
         if tensors and digest(found) != of_tensors:
             raise ValueError("its tensors are not those that were written")
         if not isinstance(header, dict):

@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import reprlib
 from collections.abc import Collection
 from numbers import Real
 from pathlib import Path
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 # Sizes, counts and seeds are 64-bit integers in torch.
 _INT64_MAX = 2**63 - 1
+# What a message shows of a value: numbers of a tensor, and characters in all.
+_NUMBERS, _CHARACTERS = 8, 300
 
 
 def check_int(
@@ -36,7 +39,7 @@ def check_int(
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer{rule}, got {value!r}{tail}") from None
+        raise TypeError(f"{name} must be an integer{rule}, got {short_repr(value)}{tail}") from None
     if low is None:
         return number
     if number < low or (high is not None and number > high):
@@ -91,14 +94,16 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of ``choices``, or list them."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    raise ValueError(
+        f"{name} must be one of {', '.join(map(repr, choices))}, got {short_repr(value)}"
+    )
 
 
 def check_callable(name: str, value: Any, what: str) -> Any:
     """Return ``value`` if it is callable, and not the class of something that is."""
     hint = f"; {value.__name__}() makes one" if isinstance(value, type) else ""
     if hint or not callable(value):
-        raise TypeError(f"{name} must be {what}, got {value!r}{hint}")
+        raise TypeError(f"{name} must be {what}, got {short_repr(value)}{hint}")
     return value
 
 
@@ -114,7 +119,7 @@ def check_collection(name: str, value: Any, of: str, *, hint: str = "") -> Colle
 def check_module(name: str, value: Any) -> nn.Module:
     """Return ``value`` if it is a module, or say what it is."""
     if not isinstance(value, nn.Module):
-        raise TypeError(f"{name} must be a torch.nn.Module, got {value!r}")
+        raise TypeError(f"{name} must be a torch.nn.Module, got {short_repr(value)}")
     return value
 
 
@@ -159,5 +164,29 @@ def check_path(name: str, value: Any, kind: str = "folder") -> Path:
     return path
 
 
+def short_repr(value: Any) -> str:
+    """Return the repr of a value as messages show it: a batch by its shape, no pages of numbers."""
+    text = _SHORT_REPR.repr(value)
+    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}..."
+
+
+class _ShortRepr(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = 4
+        self.maxstring, self.maxother, self.maxlong = 100, 100, 100
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, Tensor | np.ndarray) and math.prod(x.shape) > _NUMBERS:
+            return f"{type(x).__name__} of shape {tuple(x.shape)} and {x.dtype}"
+        if isinstance(x, nn.Module) and next(x.children(), None) is not None:
+            return f"{type(x).__name__}(...)"
+        # One line, also of a table.
+        return " ".join(super().repr1(x, level).split())
+
+
+_SHORT_REPR = _ShortRepr()
+
+
 def _typed_repr(value: Any) -> str:
-    return f"{value!r} of type {type(value).__name__}"
+    return f"{short_repr(value)} of type {type(value).__name__}"

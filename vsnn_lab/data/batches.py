@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_int, check_rows
+from vsnn_lab._basics.checks import check_int, check_rows, short_repr
 
 
 class TensorBatches:
@@ -83,7 +83,7 @@ class FreshBatches:
         seed: int = 0,
     ) -> None:
         if not callable(draw):
-            raise TypeError(f"draw must be callable on a torch.Generator, got {draw!r}")
+            raise TypeError(f"draw must be callable on a torch.Generator, got {short_repr(draw)}")
         self.draw = draw
         self.steps = check_int("steps", steps)
         self.seed = check_int("seed", seed, low=0)

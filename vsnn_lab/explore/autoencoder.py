@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab import data
-from vsnn_lab._basics.checks import check_int, check_path
+from vsnn_lab._basics.checks import check_int, check_path, short_repr
 from vsnn_lab.explore.image_batch import check_image_batch
 from vsnn_lab.explore.instrument import Instrument
 from vsnn_lab.export.weights import save_weights
@@ -126,11 +126,12 @@ class AutoencoderExplorer(Instrument):
         rebuilt = []
         for width in range(1, self.steps + 1):
             with at_width(self.model, width):
-                output = evaluate(self.model, originals)
+                # A copy, because a network may begin with an operation in place.
+                output = evaluate(self.model, originals.clone())
             if not isinstance(output, Tensor) or output.shape != originals.shape:
                 raise ValueError(
                     f"model must return images of shape {tuple(originals.shape)}, got "
-                    f"{getattr(output, 'shape', output)!r}"
+                    f"{short_repr(output)}"
                 )
             rebuilt.append(to_bytes(output))
         self._bytes = to_bytes(originals), np.stack(rebuilt)

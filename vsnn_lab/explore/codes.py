@@ -85,7 +85,7 @@ class CodeExplorer(FigureBox):
         self._image = 0
         self._encode()
         with at_width(model, 1):
-            narrow = evaluate(model.get_submodule("encoder"), images[:1])[0].cpu()
+            narrow = self._encode_images(images[:1])[0]
         # Whether a unit's value depends on the width, as where hidden layers vary too.
         own = self._own_code[: len(narrow)]
         self._code_varies = not torch.allclose(narrow, own, atol=1e-6)
@@ -164,12 +164,15 @@ class CodeExplorer(FigureBox):
         self._moved_units[self.units.index(change.owner)] = change.new
         self.show()
 
+    def _encode_images(self, images: Tensor) -> Tensor:
+        # A copy, because a network may begin with an operation in place.
+        return evaluate(self.model.get_submodule("encoder"), images.clone()).cpu()
+
     def _percentiles(self) -> list[tuple[float, float]]:
         """Return how far the slider of each unit at this width reaches."""
         chunks = self.images.split(_CHUNK)
         with at_width(self.model, self.width.value):
-            encoder = self.model.get_submodule("encoder")
-            codes = torch.cat([evaluate(encoder, chunk).cpu() for chunk in chunks])
+            codes = torch.cat([self._encode_images(chunk) for chunk in chunks])
         if codes.dim() != 2 or not codes.is_floating_point():
             raise ValueError(
                 f"model must have an encoder of codes of shape (n, units), got {codes.dtype} of "
@@ -184,9 +187,8 @@ class CodeExplorer(FigureBox):
         """Compute the image's own code at the width, and put the sliders to it."""
         image = self.images[self._image : self._image + 1]
         with at_width(self.model, self.width.value):
-            code = evaluate(self.model.get_submodule("encoder"), image)
-        self._own_code = code[0].cpu()
-        own, shown = code[0].tolist(), self.code.tolist()
+            self._own_code = self._encode_images(image)[0]
+        own, shown = self._own_code.tolist(), self.code.tolist()
         for index, slider in enumerate(self.units):
             if index < len(own):
                 with unobserved(slider, self._move_unit):

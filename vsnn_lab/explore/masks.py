@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import torch
 
-from vsnn_lab._basics.checks import check_callable, check_int
+from vsnn_lab._basics.checks import check_callable, check_int, short_repr
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.masks import mask_figure, show_mask
@@ -32,7 +32,7 @@ class MaskExplorer(FigureBox):
     def __init__(self, samplers: Mapping[str, Sampler], most: int = 32, seed: int = 0) -> None:
         most = check_int("most", most)
         if not isinstance(samplers, Mapping):
-            raise TypeError(f"samplers must map names to samplers, got {samplers!r}")
+            raise TypeError(f"samplers must map names to samplers, got {short_repr(samplers)}")
         if not samplers:
             raise ValueError("samplers must hold at least one sampler, got none")
         self.samplers = {

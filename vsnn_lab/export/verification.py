@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_path
+from vsnn_lab._basics.checks import check_path, short_repr
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.measure.evaluation import evaluation_mode
 from vsnn_lab.networks.extraction import cut_positions, extract
@@ -94,7 +94,7 @@ def export_onnx(
     positions = cut_positions(model, width)
     arguments = _check_batches(inputs)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
-        raise TypeError(f"tolerance must be a number, got {tolerance!r}")
+        raise TypeError(f"tolerance must be a number, got {short_repr(tolerance)}")
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance}")
     path = check_path("path", path, "file")

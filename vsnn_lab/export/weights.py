@@ -78,18 +78,20 @@ def save_weights(
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
-    """Load what `save_weights` wrote into a network of the same architecture.
+    """Load weights from a file, as `save_weights` writes them, into a network that they fit.
 
     All or nothing: names, shapes and steps of the knobs are checked before anything changes. Values
     are cast to the dtypes of ``model``, and parameters that it ties together stay tied. A plain
-    network takes the file of a variable one, and the other way round.
+    network takes the file of a variable one, and the other way round. A safetensors file that
+    another program wrote is loaded, too, if its names and shapes are the model's; of tensors that
+    the model ties together it may hold a single one.
 
     Args:
         model: The network to fill; on its device, and within what torch put it into.
         path: The file.
 
     Returns:
-        The header, what the file says about itself.
+        The header, what the file says about itself; empty if another program wrote it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -99,23 +101,27 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     model = inner_network(model)
     steps = [control.steps for control in width_controls(model)]
     path = check_path("path", path, "file")
-    found, header = checkpoints.read(path)
-    _check_header(path, header)
+    found, header = checkpoints.read(path, foreign=True)
+    own = model.state_dict(keep_vars=True)
+    if header:
+        _check_header(path, header)
+    else:
+        found = _untie(own, found)
     kept = header.get("steps") if header.get("width") is None else None
     if kept and steps and kept != steps:
         raise ValueError(
             f"model must have knobs of {kept} steps, as {path} says, got {steps}; "
             "positions of other knobs mean other widths"
         )
-    own = model.state_dict(keep_vars=True)
     differing = _differences(own, found) or _wrongly_tied(own, found)
     if differing:
         more = len(differing) - _SHOWN
         tail = f"; and {more} more" if more > 0 else ""
         width = "" if header.get("width") is None else f" of width {header['width']}"
         raise ValueError(
-            f"model must have the architecture that {path} holds, {header.get('class', '?')}"
-            f"{width}, got other tensors: {'; '.join(differing[:_SHOWN])}{tail}"
+            f"model must have the architecture that {path} holds, "
+            f"{header.get('class', 'of another program')}{width}, got other tensors: "
+            f"{'; '.join(differing[:_SHOWN])}{tail}"
         )
     model.load_state_dict(found)
     return header
@@ -161,6 +167,12 @@ def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list
         if key not in found or found[key].shape != value.shape
     ]
     return differing + [f"{key} is only in the file" for key in found if key not in own]
+
+
+def _untie(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a file's tensors, those that a network ties together by each of their names."""
+    held = {id(value): found[key] for key, value in own.items() if key in found}
+    return {key: held[id(value)] for key, value in own.items() if id(value) in held} | dict(found)
 
 
 def _wrongly_tied(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

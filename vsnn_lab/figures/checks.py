@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_collection, check_int, check_number
+from vsnn_lab._basics.checks import check_collection, check_int, check_number, short_repr
 from vsnn_lab.measure.ablation import WidthSweep
 
 # Seven shapes against ten colours: each pair is met once in the first seventy classes.
@@ -16,9 +16,12 @@ MOST_CLASSES = 70
 def check_sweep(sweep: Any, steps: int | None = None) -> WidthSweep:
     """Return a width sweep, of all widths where their number is given, or say what is wrong."""
     if not isinstance(sweep, WidthSweep):
-        raise TypeError(f"sweep must be a WidthSweep, got {sweep!r}; width_sweep makes one")
+        raise TypeError(
+            f"sweep must be a WidthSweep, got {short_repr(sweep)}; width_sweep makes one"
+        )
     if steps is not None and list(sweep.widths) != list(range(1, steps + 1)):
-        raise ValueError(f"sweep must hold every width 1..{steps}, got {sweep.widths}")
+        found = np.array2string(sweep.widths, threshold=10)
+        raise ValueError(f"sweep must hold every width 1..{steps}, got {found}")
     return sweep
 
 
@@ -38,7 +41,7 @@ def check_text(name: str, text: Any) -> str | None:
     """Return a text or None, or say what there is instead."""
     if text is None or isinstance(text, str):
         return text
-    raise TypeError(f"{name} must be a string or None, got {text!r}")
+    raise TypeError(f"{name} must be a string or None, got {short_repr(text)}")
 
 
 def check_curve(name: str, curve: Any) -> dict[int, float]:
@@ -46,7 +49,9 @@ def check_curve(name: str, curve: Any) -> dict[int, float]:
     points = check_points(name, curve)
     for width, numbers in points.items():
         if len(numbers) > 1:
-            raise ValueError(f"{name} must have one number a width, got {numbers} at {width}")
+            raise ValueError(
+                f"{name} must have one number a width, got {short_repr(numbers)} at {width}"
+            )
     return {width: numbers[0] for width, numbers in points.items()}
 
 
@@ -55,7 +60,7 @@ def check_points(name: str, points: Any) -> dict[int, list[float]]:
     if points is None:
         return {}
     if not isinstance(points, Mapping):
-        raise TypeError(f"{name} must map widths to numbers, got {points!r}")
+        raise TypeError(f"{name} must map widths to numbers, got {short_repr(points)}")
     found: dict[int, list[float]] = {}
     for width, value in sorted_by_width(name, points).items():
         numbers = np.ravel(value).tolist() if isinstance(value, np.ndarray) else value
@@ -63,7 +68,9 @@ def check_points(name: str, points: Any) -> dict[int, list[float]]:
             numbers = [numbers]
         found[width] = [check_number(f"each value of {name}", number) for number in numbers]
         if not found[width]:
-            raise ValueError(f"{name} must have a number at each of its widths, got {value!r}")
+            raise ValueError(
+                f"{name} must have a number at each of its widths, got {short_repr(value)}"
+            )
     return found
 
 
@@ -99,7 +106,7 @@ def check_class_names(names: Any) -> list[str]:
         raise ValueError(f"class_names must name 1..{MOST_CLASSES} classes, got {len(names)}")
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"class_names must be strings, got {name!r}")
+            raise TypeError(f"class_names must be strings, got {short_repr(name)}")
     return list(names)
 
 
@@ -123,7 +130,7 @@ def check_integers(
 ) -> np.ndarray:
     """Return an array or a tensor of integers as an array, or say what is wrong with it."""
     if not isinstance(value, Tensor | np.ndarray):
-        raise TypeError(f"{name} must be an array or a tensor of {of}, got {value!r}")
+        raise TypeError(f"{name} must be an array or a tensor of {of}, got {short_repr(value)}")
     array = as_array(value)
     if array.dtype.kind not in "ui" or array.shape != shape:
         raise ValueError(
@@ -135,7 +142,7 @@ def check_integers(
 def check_mask(name: str, mask: Any) -> np.ndarray:
     """Return a mask as an array of zeros and ones, or say what is wrong with it."""
     if not isinstance(mask, Tensor | np.ndarray):
-        raise TypeError(f"{name} must be a mask of shape (batch, units), got {mask!r}")
+        raise TypeError(f"{name} must be a mask of shape (batch, units), got {short_repr(mask)}")
     kept = as_array(mask)
     if kept.ndim != 2 or 0 in kept.shape or kept.dtype.kind not in "bui":
         raise ValueError(
@@ -148,7 +155,7 @@ def check_mask(name: str, mask: Any) -> np.ndarray:
 def check_pictures(name: str, pictures: Any) -> np.ndarray:
     """Return pictures as bytes, or say what is wrong with them."""
     if not isinstance(pictures, np.ndarray):
-        raise TypeError(f"{name} must be an array of pictures, got {pictures!r}")
+        raise TypeError(f"{name} must be an array of pictures, got {short_repr(pictures)}")
     fits = pictures.ndim == 4 and pictures.shape[-1] in (1, 3) and 0 not in pictures.shape
     if not fits or pictures.dtype != np.uint8:
         raise ValueError(
@@ -164,7 +171,9 @@ def check_floats(name: str, value: Any, shape: str, dimensions: int) -> np.ndarr
     ``shape`` says in words what it should be, such as "(n, units)".
     """
     if not isinstance(value, Tensor | np.ndarray):
-        raise TypeError(f"{name} must be an array or a tensor of shape {shape}, got {value!r}")
+        raise TypeError(
+            f"{name} must be an array or a tensor of shape {shape}, got {short_repr(value)}"
+        )
     floats = value.is_floating_point() if isinstance(value, Tensor) else value.dtype.kind == "f"
     if not floats or value.ndim != dimensions or 0 in value.shape:
         raise ValueError(
@@ -193,7 +202,7 @@ def check_images(name: str, images: Any, shape: tuple[int, ...] | None = None) -
 def check_images_by_width(name: str, images: Any, shape: tuple[int, ...]) -> dict[int, np.ndarray]:
     """Return images by number of units, ascending, all of one shape; or say what is wrong."""
     if not isinstance(images, Mapping):
-        raise TypeError(f"{name} must map numbers of units to images, got {images!r}")
+        raise TypeError(f"{name} must map numbers of units to images, got {short_repr(images)}")
     if not images:
         raise ValueError(f"{name} must hold at least one width, got none")
     found = sorted_by_width(name, images)

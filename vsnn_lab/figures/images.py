@@ -25,7 +25,9 @@ def to_bytes(images: Tensor | np.ndarray) -> np.ndarray:
     """
     if isinstance(images, np.ndarray):
         images = torch.from_numpy(images.astype(np.float64))
-    clipped = images.detach().cpu().clamp(0, 1)
+    # Half precision has too few digits for 255 steps.
+    images = images.detach().cpu().to(torch.promote_types(images.dtype, torch.float32))
+    clipped = images.clamp(0, 1)
     return (clipped * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_int
+from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_mask, check_text
 
@@ -44,7 +44,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         A figure of 900 pixels width.
     """
     if not isinstance(masks, Mapping):
-        raise TypeError(f"masks must map titles to masks, got {masks!r}")
+        raise TypeError(f"masks must map titles to masks, got {short_repr(masks)}")
     for title in masks:
         check_text("each title of masks", title)
     checked = [check_mask("masks", mask) for mask in masks.values()]

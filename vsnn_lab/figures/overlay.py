@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from vsnn_lab._basics.checks import check_collection, check_number
+from vsnn_lab._basics.checks import check_collection, check_number, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_text
 
@@ -50,10 +50,12 @@ def overlay_curves(
         ['SEED=0', 'SEED=1']
     """
     if not isinstance(curves, Mapping):
-        raise TypeError(f"curves must map names of runs to curves, got {curves!r}")
+        raise TypeError(f"curves must map names of runs to curves, got {short_repr(curves)}")
     checked = {name: check_curve(f"curves[{name!r}]", curve) for name, curve in curves.items()}
     if not checked or not all(checked.values()):
-        raise ValueError(f"curves must hold at least one run, each with a width, got {curves!r}")
+        raise ValueError(
+            f"curves must hold at least one run, each with a width, got {short_repr(curves)}"
+        )
     scale = check_number("scale", scale)
     label, title = check_text("label", label), check_text("title", title)
     figure = go.Figure()
@@ -95,7 +97,7 @@ def parallel_parameters(
     check_collection("parameters", parameters, "columns", hint='["SEED"] is a single column')
     for name in chain(parameters, [metric]):
         if not isinstance(name, str):
-            raise TypeError(f"parameters and metric must name columns, got {name!r}")
+            raise TypeError(f"parameters and metric must name columns, got {short_repr(name)}")
         if name not in table:
             raise ValueError(f"table must have the column {name!r}, got {list(table.columns)}")
     title, rows = check_text("title", title), table.dropna(subset=[metric])

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vsnn_lab._basics.checks import check_collection
+from vsnn_lab._basics.checks import check_collection, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize
 from vsnn_lab.figures.images import add_opacity, png, to_bytes
@@ -32,11 +32,11 @@ def panels_figure(images: np.ndarray, titles: Sequence[str], limit: float) -> go
             not above 0.
     """
     if not isinstance(images, np.ndarray):
-        raise TypeError(f"images must be an array of shape (3, ...), got {images!r}")
+        raise TypeError(f"images must be an array of shape (3, ...), got {short_repr(images)}")
     if images.ndim != 4 or images.shape[0] != _COUNT or images.shape[1] not in (1, 3):
         raise ValueError(f"images must have shape (3, 1 or 3, height, width), got {images.shape}")
     if len(check_collection("titles", titles, "strings")) != _COUNT + 1:
-        raise ValueError(f"titles must be {_COUNT + 1} strings, got {titles!r}")
+        raise ValueError(f"titles must be {_COUNT + 1} strings, got {short_repr(titles)}")
     limit = check_limit(limit, images[2] - images[1])
     figure = make_subplots(1, _COUNT + 1, subplot_titles=list(titles), horizontal_spacing=0.015)
     for column in range(1, _COUNT + 2):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vsnn_lab._basics.checks import check_number
+from vsnn_lab._basics.checks import check_number, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.comparison import LEGEND_ABOVE
@@ -51,7 +51,9 @@ def recipe_curves(
         [-1.0, 0.0]
     """
     if not isinstance(curves, Mapping) or not curves:
-        raise TypeError(f"curves must map at least one recipe to its curve, got {curves!r}")
+        raise TypeError(
+            f"curves must map at least one recipe to its curve, got {short_repr(curves)}"
+        )
     checked = {name: check_points(f"curves[{name!r}]", each) for name, each in curves.items()}
     alone = check_points("dedicated", dedicated)
     if not alone or not all(checked.values()):

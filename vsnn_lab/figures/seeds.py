@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_choice
+from vsnn_lab._basics.checks import check_choice, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import as_array, check_points
 
@@ -33,7 +33,7 @@ def check_errors(name: str, points: Any) -> dict[int, list[float]]:
         }
     found = check_points(name, points)
     if not found:
-        raise ValueError(f"{name} must hold at least one width, got {points!r}")
+        raise ValueError(f"{name} must hold at least one width, got {short_repr(points)}")
     for width, errors in found.items():
         if min(errors) < 0:
             raise ValueError(f"{name} must be errors of at least 0, got {min(errors)} at {width}")
@@ -43,7 +43,7 @@ def check_errors(name: str, points: Any) -> dict[int, list[float]]:
 def check_methods(name: str, curves: Any) -> dict[str, dict[int, list[float]]]:
     """Return the errors of each method, methods in the palette's order."""
     if not isinstance(curves, Mapping):
-        raise TypeError(f"{name} must map methods to errors by width, got {curves!r}")
+        raise TypeError(f"{name} must map methods to errors by width, got {short_repr(curves)}")
     if not curves:
         raise ValueError(f"{name} must hold at least one of {', '.join(METHODS)}, got none")
     for method in curves:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from vsnn_lab._basics.checks import check_callable, check_collection, check_int
+from vsnn_lab._basics.checks import check_callable, check_collection, check_int, short_repr
 from vsnn_lab._basics.threads import SPIN_COUNT_LINE, spin_count
 from vsnn_lab.headless.runs import Run, keep
 from vsnn_lab.headless.runs.parameters import check_named_values
@@ -94,13 +94,14 @@ def sweep(
     """
     check_collection("runs", runs, "runs", hint="Run.of(notebook, parameters) makes one")
     if scheduler is not None and not isinstance(scheduler, str):
-        raise TypeError(f"scheduler must be the address of one, got {scheduler!r}")
+        raise TypeError(f"scheduler must be the address of one, got {short_repr(scheduler)}")
     if on_cell is not None:
         check_callable("on_cell", on_cell, "a function of a run and two numbers")
     for run in runs:
         if not isinstance(run, Run):
             raise TypeError(
-                f"runs must hold runs, got {run!r}; Run.of(notebook, parameters) makes one"
+                f"runs must hold runs, got {short_repr(run)}; "
+                "Run.of(notebook, parameters) makes one"
             )
     if workers is not None:
         check_int("workers", workers)

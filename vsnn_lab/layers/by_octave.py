@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.layers.base import WeightedLayer
 from vsnn_lab.layers.conv import VariableConv2d
 from vsnn_lab.layers.corners import Axis, Device
@@ -57,7 +58,7 @@ class OctaveLayer(WeightedLayer):
     def add_corrections(self, control: WidthControl) -> None:
         """Add the corrections, all zero at first, so that nothing is changed."""
         if not isinstance(control, WidthControl):
-            raise TypeError(f"control must be a WidthControl, got {control!r}")
+            raise TypeError(f"control must be a WidthControl, got {short_repr(control)}")
         for axis in (self.in_axis, self.out_axis):
             if isinstance(axis, Width) and axis.control is not control:
                 raise ValueError(
@@ -297,6 +298,6 @@ class OctaveConv2d(OctaveLayer, VariableConv2d):
     ) -> None:
         for name in ("groups", "bias"):
             if name in options:
-                raise TypeError(f"{name} must be left out, got {options[name]!r}")
+                raise TypeError(f"{name} must be left out, got {short_repr(options[name])}")
         super().__init__(in_channels, out_channels, kernel_size, **options)
         self.add_corrections(control)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_int
+from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.layers.corners import Axis, Device, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
@@ -75,7 +75,7 @@ class ConditionedLinear(VariableLinear):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(control, WidthControl):
-            raise TypeError(f"control must be a WidthControl, got {control!r}")
+            raise TypeError(f"control must be a WidthControl, got {short_repr(control)}")
         rank = check_int("rank", rank, 0)
         super().__init__(in_features, out_features, True, device, dtype)
         self.control, self.rank = control, rank

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.layers.base import VariableLayer, is_masked
 from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
@@ -98,8 +99,8 @@ class _LastAxisNorm(Norm):
         if isinstance(shape, tuple | list):
             if len(shape) != 1:
                 raise ValueError(
-                    f"normalized_shape must be the last axis alone, got {shape!r}; a prefix of "
-                    "several dimensions is not defined"
+                    f"normalized_shape must be the last axis alone, got {short_repr(shape)}; a "
+                    "prefix of several dimensions is not defined"
                 )
             (shape,) = shape
         axis = check_axis("normalized_shape", shape)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_number
+from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_number, short_repr
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -46,14 +46,16 @@ def _device(name: str, value: Any) -> Any:
     try:
         torch.empty(0, device=value)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be one that torch finds here, got {value!r}") from error
+        raise ValueError(
+            f"{name} must be one that torch finds here, got {short_repr(value)}"
+        ) from error
     return value
 
 
 def _dtype(name: str, value: Any) -> torch.dtype:
     if isinstance(value, torch.dtype) and (value.is_floating_point or value.is_complex):
         return value
-    raise TypeError(f"{name} must be a floating or complex torch.dtype, got {value!r}")
+    raise TypeError(f"{name} must be a floating or complex torch.dtype, got {short_repr(value)}")
 
 
 _RULES: dict[str, Callable[[str, Any], Any]] = {

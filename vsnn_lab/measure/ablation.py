@@ -17,6 +17,7 @@ from vsnn_lab._basics.checks import (
     check_int,
     check_pair,
     check_returned,
+    short_repr,
 )
 from vsnn_lab.measure.costs import (
     check_inputs,
@@ -107,7 +108,8 @@ class WidthSweep:
     def _row(self, width: int) -> int:
         found = np.flatnonzero(self.widths == check_int("width", width))
         if not len(found):
-            raise ValueError(f"width must be one of those swept, got {width!r}: {self.widths}")
+            swept = np.array2string(self.widths, threshold=10)
+            raise ValueError(f"width must be one of those swept, got {short_repr(width)}: {swept}")
         return found[0]
 
 
@@ -233,18 +235,20 @@ def _positions(control: WidthControl, widths: Any) -> list[int]:
     rule = f"widths must be a vector or another iterable of integers in 1..{control.steps}"
     if isinstance(widths, Tensor | np.ndarray):
         if widths.ndim != 1:
-            raise ValueError(f"{rule}, got shape {tuple(widths.shape)}: {widths!r}")
+            raise ValueError(f"{rule}, got shape {tuple(widths.shape)}: {short_repr(widths)}")
         widths = widths.tolist()
     if not isinstance(widths, Iterable) or isinstance(widths, str):
-        raise TypeError(f"{rule}, got {widths!r}; [{widths!r}] measures a single width")
+        raise TypeError(
+            f"{rule}, got {short_repr(widths)}; [{short_repr(widths)}] measures a single width"
+        )
     found = set()
     for width in widths:
         # An index of its own has a vector of one width, too.
         if isinstance(width, Tensor | np.ndarray) and width.ndim:
-            raise TypeError(f"widths must be integers, got {width!r}")
+            raise TypeError(f"widths must be integers, got {short_repr(width)}")
         found.add(check_int("widths", width, 1, control.steps, hint=f"{control} sets the range"))
     if not found:
-        raise ValueError(f"widths must name at least one width, got {widths!r}")
+        raise ValueError(f"widths must name at least one width, got {short_repr(widths)}")
     return sorted(found)
 
 
@@ -252,7 +256,8 @@ def as_batches(batches: Any) -> Batches:
     """Return batches to read: a pair of tensors in parts, anything else as it is."""
     if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
         raise TypeError(
-            f"batches must be a pair of tensors or an iterable of such pairs, got {batches!r}"
+            f"batches must be a pair of tensors or an iterable of such pairs, "
+            f"got {short_repr(batches)}"
         )
     pair = isinstance(batches, tuple | list) and len(batches) == 2
     if not (pair and all(isinstance(part, Tensor) for part in batches)):

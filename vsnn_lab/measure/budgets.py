@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab._basics.checks import check_callable, check_flag, check_pair
+from vsnn_lab._basics.checks import check_callable, check_flag, check_pair, short_repr
 from vsnn_lab.measure.ablation import Batches, Metric, WidthSweep, as_batches, mean_metric
 from vsnn_lab.measure.costs import check_inputs, count_macs, count_parameters
 from vsnn_lab.widths import WidthControl, at_width, width_controls
@@ -58,7 +58,9 @@ def choose_width(
         3
     """
     if not isinstance(sweep, WidthSweep):
-        raise TypeError(f"sweep must be a WidthSweep, got {sweep!r}; width_sweep makes one")
+        raise TypeError(
+            f"sweep must be a WidthSweep, got {short_repr(sweep)}; width_sweep makes one"
+        )
     budgets = _check_budgets(
         max_parameters=max_parameters, max_macs=max_macs, max_latency_ms=max_latency_ms
     )
@@ -188,7 +190,7 @@ def _check_numbers(**arguments: float | None) -> dict[str, float]:
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, Real) or value != value:
-            raise TypeError(f"{name} must be a number, got {value!r}; None leaves it out")
+            raise TypeError(f"{name} must be a number, got {short_repr(value)}; None leaves it out")
     # Other numbers, such as fractions, have no format of their own.
     return {k: value if isinstance(value, int) else float(value) for k, value in given.items()}
 

@@ -2,22 +2,20 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from vsnn_lab._basics.checks import check_int
+from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers import VariableLayer
-from vsnn_lab.networks.extraction import cut_positions, extract, inner_network
+from vsnn_lab.measure.products import Products, count_products, warn_of_unknown
+from vsnn_lab.networks.extraction import cut_positions, extract, inner_network, plain_class
+from vsnn_lab.networks.gate import proven_chain
 from vsnn_lab.networks.tensor_uses import tensor_uses
 from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
 
@@ -26,13 +24,13 @@ Positions = int | Mapping[WidthControl, int] | None
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
 # Ordinary layers, that have as many products at every width.
-_CONSTANT = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+_CONSTANT = nn.Linear | nn.Bilinear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 # More than a machine has cores; torch would start as many as it is asked for.
 _THREADS = 1024
 
 
 def count_parameters(model: nn.Module, width: Positions = None) -> int:
-    """Count the parameters of the submodel of one width, without cutting it.
+    """Count the parameters of the submodel of one width, without cutting it where that will do.
 
     Args:
         model: Any module.
@@ -48,7 +46,10 @@ def count_parameters(model: nn.Module, width: Positions = None) -> int:
         50890
     """
     positions = cut_positions(model, {} if width is None else width)
-    uses = tensor_uses(inner_network(model), positions)
+    network = inner_network(model)
+    for module in network.modules():
+        plain_class(module)  # Refuses what cannot be cut.
+    uses = tensor_uses(network, positions)
     # What layers share counts once.
     return sum({use.key: math.prod(use.shape) for use in uses if use.is_parameter}.values())
 
@@ -56,9 +57,11 @@ def count_parameters(model: nn.Module, width: Positions = None) -> int:
 def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
     """Count the multiply-accumulates per sample of the submodel of one width.
 
-    Half of what torch's own counter finds in the forward of one sample: matrix products,
-    convolutions and attention; element-wise work counts as nothing. A copy runs, in evaluation
-    mode and without gradients, so the model and torch's random state stay as they are.
+    Half of what torch's own counter finds in the forward of one sample: matrix products, of
+    vectors and bilinear ones too, convolutions and attention. A sum of products of three numbers,
+    as a bilinear layer's, counts one for each of its weights; element-wise work counts as nothing.
+    A copy runs, in evaluation mode and without gradients, so the model and torch's random state
+    stay as they are.
 
     Args:
         model: Any module.
@@ -69,6 +72,10 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
         TypeError: If ``width`` is not an integer or ``inputs`` is not a tensor.
         ValueError: If ``width`` lies outside the range or ``inputs`` holds no sample.
 
+    Warns:
+        UserWarning: If the network does products that cannot be counted, those of a Fourier
+            transform say; the warning names the operations.
+
     References:
         ``torch.utils.flop_counter.FlopCounterMode``; it counts two operations for each.
 
@@ -77,7 +84,9 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
         >>> count_macs(MLP(784, (Width(256),), 10), 64, torch.zeros(1, 784))  # 784*64 + 64*10
         50816
     """
-    return _count_flops(model, width, inputs).get_total_flops() // 2
+    found = _count_products(model, width, inputs)
+    warn_of_unknown(found)
+    return found.total
 
 
 def count_macs_by_width(
@@ -88,44 +97,50 @@ def count_macs_by_width(
     Where all products are those of layers, whose counts go with the size of their weights, two
     forwards tell all widths; other networks run once for each.
     """
-    control, layers, first = single_control(model), dict(model.named_modules()), widths[0]
-    full, narrow = (_macs_by_module(model, width, inputs) for width in (None, first))
+    if (found := _scaled_macs(model, widths, inputs)) is not None:
+        return found
+    bar = tqdm(widths, desc="MACs", delay=2, disable=not progress)
+    counts = [_count_products(model, width, inputs) for width in bar]
+    warn_of_unknown(*counts)
+    return [count.total for count in counts]
+
+
+def _scaled_macs(model: nn.Module, widths: Sequence[int], inputs: Tensor) -> list[int] | None:
+    """Return the products at several widths, from those of layers at two; None if they may differ.
+
+    A proven chain does the same at every width, so that the rows a layer is applied to can only
+    grow with it: what is alike at both ends is alike between.
+    """
+    control, layers = single_control(model), dict(model.named_modules())
+    if proven_chain(model) is None:
+        return None
+    least = min(widths)
+    counts = [_count_products(model, width, inputs) for width in (None, least)]
+    full, narrow = (count.own for count in counts)
 
     def at(width: int) -> dict[str, int]:
-        return {
-            name: _macs_of_layer(count, layers.get(name), {control: width})
-            for name, count in full.items()
-        }
+        return {n: _macs_of_layer(count, layers[n], {control: width}) for n, count in full.items()}
 
-    if at(first) != narrow:
-        bar = tqdm(widths, desc="MACs", delay=2, disable=not progress)
-        return [count_macs(model, width, inputs) for width in bar]
+    if not all(_scales(layers.get(name)) for name in full) or at(least) != narrow:
+        return None
+    warn_of_unknown(*counts)
     return [sum(at(width).values()) for width in widths]
 
 
-def _macs_of_layer(count: int, layer: nn.Module | None, positions: dict[WidthControl, int]) -> int:
-    """Return a layer's products at a width from those at full width; -1 if that is unknown."""
+def _scales(layer: nn.Module | None) -> bool:
+    """Whether a layer's products go with the size of its weight."""
+    if isinstance(layer, VariableLayer):
+        return "weight" in layer.parameter_axes
+    return isinstance(layer, _CONSTANT)
+
+
+def _macs_of_layer(count: int, layer: nn.Module, positions: Mapping[WidthControl, int]) -> int:
+    """Return a layer's products at a width from those at full width."""
     if not isinstance(layer, VariableLayer):
-        return count if isinstance(layer, _CONSTANT) else -1
-    axes = layer.parameter_axes.get("weight")
-    if axes is None:
-        return -1
+        return count
+    axes = layer.parameter_axes["weight"]
     kept = math.prod(kept_size(axis, positions) for axis in axes)
     return count * kept // math.prod(map(full_size, axes))
-
-
-def _macs_by_module(model: nn.Module, width: Positions, inputs: Tensor) -> dict[str, int]:
-    """Return the products that modules do by themselves, by the names they have in the model."""
-    counts = {
-        name.partition(".")[2]: sum(products.values()) // 2
-        for name, products in _count_flops(model, width, inputs).get_flop_counts().items()
-        if name != "Global"
-    }
-    inner: Counter[str] = Counter()
-    for name, count in counts.items():
-        if name:
-            inner[name.rpartition(".")[0]] += count
-    return {name: own for name, count in counts.items() if (own := count - inner[name])}
 
 
 @dataclass(frozen=True, repr=False)
@@ -202,9 +217,11 @@ def measure_latency(
         try:
             torch.set_num_threads(threads)
             for _ in range(_WARM_UP + repeats):
+                # A copy, because a network may begin with an operation in place.
+                x = inputs.clone()
                 _synchronize(inputs)
                 start = time.perf_counter()
-                cut(inputs)
+                cut(x)
                 _synchronize(inputs)
                 times.append(1e3 * (time.perf_counter() - start))
         finally:
@@ -217,7 +234,7 @@ def check_inputs(inputs: object, name: str = "inputs") -> None:
     """Refuse what is no batch of at least one sample."""
     if not isinstance(inputs, Tensor):
         raise TypeError(
-            f"{name} must be a tensor of shape (batch, ...), got {inputs!r}; "
+            f"{name} must be a tensor of shape (batch, ...), got {short_repr(inputs)}; "
             "pass a batch of what the model takes"
         )
     if inputs.dim() == 0 or len(inputs) == 0:
@@ -238,35 +255,11 @@ def _submodel(model: nn.Module, width: Positions, inputs: Tensor) -> Iterator[nn
         yield cut
 
 
-@contextmanager
-def _unfused_kernels() -> Iterator[None]:
-    """Keep attention and recurrent layers off the fused kernels.
-
-    Torch's counter sees through their plain forms alone and takes some fused ones for nothing:
-    the fast path of ``nn.TransformerEncoder``, attention on the CPU, and the recurrent layers of
-    oneDNN and cuDNN.
-    """
-    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
-    enabled = [library.enabled for library in libraries]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        torch.backends.mha.set_fastpath_enabled(False)
-        for library in libraries:
-            library.enabled = False
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for library, was in zip(libraries, enabled, strict=True):
-            library.enabled = was
-
-
-def _count_flops(model: nn.Module, width: Positions, inputs: Tensor) -> FlopCounterMode:
-    counter = FlopCounterMode(display=False)
-    with _submodel(model, width, inputs) as cut, _unfused_kernels(), counter:
-        # The counter takes no inputs that want gradients.
-        cut(inputs[:1].detach())
-    return counter
+def _count_products(model: nn.Module, width: Positions, inputs: Tensor) -> Products:
+    with _submodel(model, width, inputs) as cut:
+        # A copy, because a network may begin with an operation in place; the counter takes no
+        # inputs that want gradients.
+        return count_products(cut, inputs[:1].detach().clone())
 
 
 def _synchronize(inputs: Tensor) -> None:

@@ -32,10 +32,12 @@ def accuracy(output: Tensor, target: Tensor) -> Tensor:
             f"{tuple(output.shape)}"
         )
     integers = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+    # As many in another shape would each be compared with every row's class, without a word.
+    hint = "; target.flatten() has it" if integers and target.numel() == len(output) else ""
     if not integers or target.shape != output.shape[:1]:
         raise ValueError(
             f"target must be integers of shape ({len(output)},), one class for each row of output, "
-            f"got {target.dtype} of shape {tuple(target.shape)}"
+            f"got {target.dtype} of shape {tuple(target.shape)}{hint}"
         )
     # A class that the network does not know would silently count as a mistake.
     low, high = (int(value) for value in target.long().aminmax())

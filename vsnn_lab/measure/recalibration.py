@@ -7,16 +7,19 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vsnn_lab._basics.checks import check_pair
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.extraction import cut_positions
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+# Samples a forward at most where a whole set is given.
+_CHUNK = 1024
 
 
 def recalibrate(
     model: nn.Module,
-    batches: Iterable[Tensor | tuple[Tensor, Tensor]],
+    batches: Iterable[Tensor | tuple[Tensor, Tensor]] | tuple[Tensor, Tensor],
     width: int | Mapping[WidthControl, int] | None = None,
 ) -> None:
     """Measure the running statistics of every batch norm at one width, in place.
@@ -31,12 +34,16 @@ def recalibrate(
 
     Args:
         model: Any network, variable or plain.
-        batches: Inputs of shape (batch, ...), or pairs of inputs and targets; read once.
+        batches: A pair of tensors (inputs, targets) of equal length, as in `width_sweep`, or an
+            iterable of batches, each inputs of shape (batch, ...) or such a pair; read once. A
+            tuple of two tensors is a pair. So is a list of two, unless both could be inputs, which
+            is refused: ``[(x,), (y,)]`` is two batches.
         width: As in `extract`; by default where the knobs stand, which is full width at rest.
 
     Raises:
         TypeError: If ``batches`` is one tensor or holds none, or ``width`` is not an integer.
-        ValueError: If ``width`` lies outside the range, or there is no batch.
+        ValueError: If ``width`` lies outside the range, there is no batch, or a pair has unlike
+            lengths or may be two batches as well.
 
     References:
         Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, section 3.3; the method
@@ -56,6 +63,7 @@ def recalibrate(
             "batches must be an iterable of inputs or of pairs (inputs, targets), got "
             f"{type(batches).__name__}; [x] holds a single batch"
         )
+    batches = _as_batches(batches)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return
@@ -89,6 +97,27 @@ def recalibrate(
             _restore(norm, statistics)
 
 
+def _as_batches(batches: Iterable[Any]) -> Iterable[Any]:
+    """Return batches to read: a pair of tensors in parts of like size, anything else as it is."""
+    pair = isinstance(batches, tuple | list) and len(batches) == 2
+    if not (pair and all(isinstance(part, Tensor) for part in batches)):
+        return batches
+    inputs, targets = check_pair("batches", batches)
+    alike = inputs.dtype == targets.dtype and inputs.shape[1:] == targets.shape[1:]
+    if isinstance(batches, list) and alike:
+        raise ValueError(
+            "batches must tell a pair (inputs, targets) from two batches of inputs, got a list of "
+            f"tensors of shapes {tuple(inputs.shape)} and {tuple(targets.shape)}; a tuple "
+            "(inputs, targets) is a pair, and [(x,), (y,)] is two batches"
+        )
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
+        )
+    # Of like size, because all count alike, and a last one of a single sample has no variance.
+    return inputs.tensor_split(max(1, -(-len(inputs) // _CHUNK)))
+
+
 def _run_batches(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
     seen = 0
     for batch in batches:
@@ -98,7 +127,8 @@ def _run_batches(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tens
                 "batches must hold tensors or pairs (inputs, targets) of tensors, got "
                 f"{type(x).__name__}"
             )
-        model(to_device_of(model, x))
+        # A copy, because a network may begin with an operation in place.
+        model(to_device_of(model, x).clone())
         seen += 1
     if not seen:
         raise ValueError("batches must hold at least one batch, got none; it is read only once")

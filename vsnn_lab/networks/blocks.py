@@ -6,7 +6,13 @@ from itertools import pairwise
 
 from torch import nn
 
-from vsnn_lab._basics.checks import check_collection, check_flag, check_int, check_module
+from vsnn_lab._basics.checks import (
+    check_collection,
+    check_flag,
+    check_int,
+    check_module,
+    short_repr,
+)
 from vsnn_lab.layers import (
     ConditionedLinear,
     OctaveConv2d,
@@ -33,7 +39,7 @@ def make_activation(activation: Activation) -> nn.Module:
     """Return a module that ``activation`` makes, or say what it is instead."""
     if isinstance(activation, nn.Module) or not callable(activation):
         raise TypeError(
-            f"activation must make a module each time it is called, got {activation!r}; "
+            f"activation must make a module each time it is called, got {short_repr(activation)}; "
             "nn.ReLU does, nn.ReLU() is one"
         )
     return check_module("what activation makes", activation())
@@ -115,7 +121,7 @@ def check_shape(shape: Collection[int]) -> tuple[int, ...]:
     check_collection("shape", shape, "sizes", hint="(1, 28, 28) is one of MNIST's images")
     sizes = tuple(check_int("shape", size) for size in shape)
     if not sizes:
-        raise ValueError(f"shape must name at least one dimension, got {shape!r}")
+        raise ValueError(f"shape must name at least one dimension, got {short_repr(shape)}")
     return sizes
 
 

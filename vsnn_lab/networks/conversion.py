@@ -14,7 +14,13 @@ from typing import Literal
 from torch import nn
 
 from vsnn_lab import layers
-from vsnn_lab._basics.checks import check_choice, check_collection, check_int, check_module
+from vsnn_lab._basics.checks import (
+    check_choice,
+    check_collection,
+    check_int,
+    check_module,
+    short_repr,
+)
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.trace import Trace
@@ -87,7 +93,7 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
     known = dict(model.named_modules())
     for name in exclude:
         if not isinstance(name, str) or name not in known:
-            raise ValueError(f"exclude must name modules of the model, got {name!r}")
+            raise ValueError(f"exclude must name modules of the model, got {short_repr(name)}")
     # A container stands for all that it holds.
     return {name for name in known if any(f"{name}.".startswith(f"{e}.") for e in exclude)}
 

@@ -49,7 +49,7 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     model = inner_network(model)
     positions = cut_positions(model, width)
     for name, module in model.named_modules():
-        _plain_class(module)
+        plain_class(module)
         _check_forward(name, module)
     parts = _cut_tensors(model, positions)
     # Whatever the copy meets it looks up in the memo first, so what is put there takes its place:
@@ -144,7 +144,7 @@ def _check_forward(name: str, module: nn.Module) -> None:
         )
 
 
-def _plain_class(module: nn.Module) -> type:
+def plain_class(module: nn.Module) -> type:
     """Return the torch class that a module of ours derives from, or the module's own class."""
     classes = type_before_parametrizations(module).__mro__
     declared = vars(classes[0]).get("plain_class") if isinstance(module, VariableLayer) else None
@@ -170,7 +170,7 @@ def _plain_class(module: nn.Module) -> type:
 
 
 def _make_plain(module: nn.Module) -> None:
-    plain = _plain_class(module)
+    plain = plain_class(module)
     if isinstance(module, VariableLayer):
         strip_recomputed(module)
         sizes, known = module.plain_sizes, {*module.parameter_axes, *module.buffer_axes}

@@ -94,9 +94,15 @@ def _obstacle(module: nn.Module) -> str | None:
     return "has parametrizations" if "parametrizations" in own["_modules"] else None
 
 
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """Return what torch.compile was given, which computes the same."""
+    original = getattr(model, "_orig_mod", model)
+    return original if isinstance(original, nn.Module) else model
+
+
 def may_write_in_place(model: nn.Module) -> bool:
     """Whether a model may change its inputs: whatever is not known never to do so."""
-    modules = proven_chain(model)
+    modules = proven_chain(_uncompiled(model))
     return modules is None or any(
         getattr(part, "inplace", False) for module in modules for part in module.modules()
     )
@@ -131,6 +137,7 @@ def is_maskable(model: nn.Module) -> bool:
     Between layers of this package nothing may stand that looks at several units at once: of the
     units beyond a sample's width it would see what no cut network has.
     """
+    model = _uncompiled(model)
     modules = proven_chain(model)
     if modules is None:
         return False

@@ -36,7 +36,9 @@ def draw_widths(
     what = f"what {name} draws"
     widths = check_widths(what, sampler(batch_size, steps, generator), steps)
     if len(widths) != batch_size:
-        raise ValueError(f"{what} must be one width for each of {batch_size} samples, got {widths}")
+        raise ValueError(
+            f"{what} must be one width for each of {batch_size} samples, got {len(widths)}"
+        )
     return widths
 
 

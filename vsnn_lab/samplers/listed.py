@@ -9,7 +9,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_collection, check_int
+from vsnn_lab._basics.checks import check_collection, check_int, short_repr
 from vsnn_lab.samplers.draws import Distribution, normalise_weights
 
 
@@ -81,7 +81,7 @@ def _weights(weights: Sequence[float], count: int) -> tuple[float, ...]:
     given = tuple(weights)
     for i, weight in enumerate(given):
         if isinstance(weight, bool) or not isinstance(weight, Real):
-            raise TypeError(f"weights[{i}] must be a number, got {weight!r}")
+            raise TypeError(f"weights[{i}] must be a number, got {short_repr(weight)}")
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"weights[{i}] must be finite and not negative, got {weight}")
     if not any(given):

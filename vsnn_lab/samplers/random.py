@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_fraction, check_int, check_returned
+from vsnn_lab._basics.checks import check_fraction, check_int, check_returned, short_repr
 from vsnn_lab.samplers.draws import (
     Distribution,
     assign_rows,
@@ -91,7 +91,9 @@ class Weighted(Distribution):
 
     def __post_init__(self) -> None:
         if not callable(self.fn):
-            raise TypeError(f"fn must be callable on a fraction in (0, 1], got {self.fn!r}")
+            raise TypeError(
+                f"fn must be callable on a fraction in (0, 1], got {short_repr(self.fn)}"
+            )
         super().__post_init__()
 
     def probabilities(self, steps: int) -> Tensor:

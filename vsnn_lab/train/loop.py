@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab._basics.checks import check_pair
+from vsnn_lab._basics.checks import check_pair, short_repr
 from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import mean_metric
 from vsnn_lab.train.recipes import Recipe
@@ -122,7 +122,8 @@ class Loop:
         number = isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point()
         if not (number and value.requires_grad):
             raise TypeError(
-                f"loss must return a scalar tensor that depends on the output, got {value!r}"
+                f"loss must return a scalar tensor that depends on the output, "
+                f"got {short_repr(value)}"
             )
         self.accelerator.backward(value)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_int
+from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.widths.setting import Setting, SeveralPositions
 
 Position = int | Tensor
@@ -22,7 +22,9 @@ def check_widths(name: str, widths: Any, steps: int, *, hint: str = "") -> Tenso
     """Return ``widths`` as a LongTensor of positions in 1..steps, or say what is wrong with it."""
     tail = f"; {hint}" if hint else ""
     if not isinstance(widths, Tensor):
-        raise TypeError(f"{name} must be a LongTensor of shape (batch,), got {widths!r}{tail}")
+        raise TypeError(
+            f"{name} must be a LongTensor of shape (batch,), got {short_repr(widths)}{tail}"
+        )
     if widths.dtype == torch.bool or widths.is_floating_point() or widths.is_complex():
         raise TypeError(f"{name} must be an integer tensor, got dtype {widths.dtype}{tail}")
     if widths.dim() != 1 or len(widths) == 0:
@@ -145,7 +147,8 @@ class Width:
         self.max_width = check_int("max_width", max_width)
         if control is not None and not isinstance(control, WidthControl):
             raise TypeError(
-                f"control must be a WidthControl, got {control!r} of type {type(control).__name__}"
+                f"control must be a WidthControl, "
+                f"got {short_repr(control)} of type {type(control).__name__}"
             )
         self.control = WidthControl(self.max_width) if control is None else control
         if self.max_width % self.control.steps:

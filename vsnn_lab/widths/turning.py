@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_module
+from vsnn_lab._basics.checks import check_module, short_repr
 from vsnn_lab.widths.axes import Position, VariableSize, Width, WidthControl
 from vsnn_lab.widths.fast_path import FastPathSwitch
 from vsnn_lab.widths.setting import Setting
@@ -77,7 +77,9 @@ def positions_of(model: nn.Module | WidthControl, width: Any) -> dict[WidthContr
         return {own[0]: own[0].check(width)}
     for control in width:
         if control not in own:
-            raise ValueError(f"width must name knobs of the model, got {control!r}; it has {own}")
+            raise ValueError(
+                f"width must name knobs of the model, got {short_repr(control)}; it has {own}"
+            )
     return {control: control.check(value) for control, value in width.items()}
 
 
@@ -116,7 +118,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
         if not isinstance(model_or_control, nn.Module | WidthControl):
             raise TypeError(
                 "model_or_control must be a torch.nn.Module or a WidthControl, got "
-                f"{model_or_control!r}"
+                f"{short_repr(model_or_control)}"
             )
         self._positions = positions_of(model_or_control, width)
         self._before: list[tuple[dict[WidthControl, Setting], bool]] = []

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from vsnn_lab._basics.checks import short_repr
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.headless.runs.execute import OnCell, run_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK, PART, RECORD, RESULTS, Run, write_record
@@ -43,7 +44,9 @@ def keep(
             installed, or a kept file is damaged.
     """
     if not isinstance(run, Run):
-        raise TypeError(f"run must be a run, got {run!r}; Run.of(notebook, parameters) makes one")
+        raise TypeError(
+            f"run must be a run, got {short_repr(run)}; Run.of(notebook, parameters) makes one"
+        )
     with run.lock():
         if not again and run.state == "done":
             return run.read()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsnn_lab._basics.checks import check_path
+from vsnn_lab._basics.checks import check_path, short_repr
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def notebook_question(notebook: str | Path) -> str:
 def check_named_values(argument: str, value: Any) -> Mapping[str, Any]:
     """Return a mapping whose keys are names, or say what it is instead."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise TypeError(f"{argument} must map names to values, got {value!r}")
+        raise TypeError(f"{argument} must map names to values, got {short_repr(value)}")
     return value
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_fraction
+from vsnn_lab._basics.checks import check_fraction, short_repr
 from vsnn_lab.train.recipes.base import Recipe
 from vsnn_lab.train.recipes.step import Step, check_step
 
@@ -35,7 +35,7 @@ class Phases(Recipe):
             isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
         ):
             raise TypeError(
-                f"phases must be a tuple of pairs (until, recipe), got {pairs!r}; "
+                f"phases must be a tuple of pairs (until, recipe), got {short_repr(pairs)}; "
                 "((0.5, one), (1.0, other)) changes half-way"
             )
         ends = [check_fraction("until", until) for until, _ in pairs]
@@ -43,7 +43,7 @@ class Phases(Recipe):
             raise ValueError(f"phases must end at ascending shares up to 1, got {ends}")
         for _, recipe in pairs:
             if not isinstance(recipe, Recipe):
-                raise TypeError(f"phases must hold recipes, got {recipe!r}")
+                raise TypeError(f"phases must hold recipes, got {short_repr(recipe)}")
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the losses of the phase's recipe."""

@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_callable, check_fraction, check_generator, check_rows
+from vsnn_lab._basics.checks import (
+    check_callable,
+    check_fraction,
+    check_generator,
+    check_rows,
+    short_repr,
+)
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.samplers.draws import draw_widths
 from vsnn_lab.widths import WidthControl, single_control
@@ -68,7 +74,7 @@ class Step:
 def check_step(step: Any) -> Step:
     """Return a step whose widths can be trained, or say what is wrong: it may be anybody's."""
     if not isinstance(step, Step):
-        raise TypeError(f"step must be a train.recipes.Step, got {step!r}")
+        raise TypeError(f"step must be a train.recipes.Step, got {short_repr(step)}")
     check_callable("loss", step.loss, "callable on (output, target)")
     rows = len(check_rows("x", step.x))
     if len(check_rows("y", step.y)) != rows:
@@ -76,7 +82,8 @@ def check_step(step: Any) -> Step:
     if step.samples is not None and (
         not isinstance(step.samples, range) or len(step.samples) != rows or step.samples.step < 1
     ):
-        raise ValueError(f"samples must be a range of {rows}, ascending, got {step.samples!r}")
+        shown = short_repr(step.samples)
+        raise ValueError(f"samples must be a range of {rows}, ascending, got {shown}")
     check_generator(step.generator)
     check_fraction("progress", step.progress)
     step.control  # noqa: B018 - refuses a model without one

@@ -5,7 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width, extract
+from vsnn_lab import (
+    MLP,
+    Autoencoder,
+    VariableConv2d,
+    VariableLinear,
+    Width,
+    WidthControl,
+    at_width,
+    count_parameters,
+    extract,
+)
+from vsnn_lab.layers import VariableLayerNorm
 
 
 def objects_of_ours(model: nn.Module) -> list[str]:
@@ -154,3 +165,107 @@ def test_a_class_built_on_one_of_ours_is_refused():
 
     with pytest.raises(TypeError, match="Twice must not inherit from VariableLinear to be extr"):
         extract(nn.Sequential(Twice(2, Width(3))), 1)
+
+
+class ScaledLinear(VariableLinear):
+    """A layer with a scale for each output, folded into its submodels."""
+
+    plain_class = nn.Linear
+    own_attributes = (*VariableLinear.own_attributes, "scale")
+
+    def __init__(self, in_features, out_features):
+        super().__init__(in_features, out_features)
+        self.scale = nn.Parameter(torch.rand(self.weight.shape[0]))
+
+    def forward(self, input):
+        y = super().forward(input)
+        return self.scale[: y.shape[-1]] * y
+
+    def cut(self, positions):
+        parts = super().cut(positions)
+        scale = self.scale.detach()[: len(parts["weight"])]
+        return {"weight": scale[:, None] * parts["weight"], "bias": scale * parts["bias"]}
+
+
+class CenteredConv(VariableConv2d):
+    """A convolution whose kernels have mean 0, and a buffer."""
+
+    plain_class = nn.Conv2d
+    own_attributes = (*VariableConv2d.own_attributes, "seen")
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, input):
+        weight, bias = self.kept_parameters()
+        weight = weight - weight.mean((2, 3), keepdim=True)
+        return self.compute(input[:, : weight.shape[1]], weight, bias)
+
+    def cut(self, positions):
+        parts = super().cut(positions)
+        weight = parts["weight"]
+        return parts | {"weight": weight - weight.mean((2, 3), keepdim=True)}
+
+
+class DoubledNorm(VariableLayerNorm):
+    """A norm that nothing is added to but a factor."""
+
+    plain_class = nn.LayerNorm
+
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+    def cut(self, positions):
+        return {name: 2 * part for name, part in super().cut(positions).items()}
+
+
+def of_scaled():
+    width = Width(6)
+    return nn.Sequential(ScaledLinear(4, width), nn.Tanh(), ScaledLinear(width, 2)), (4,)
+
+
+def of_centered():
+    width = Width(6)
+    return nn.Sequential(CenteredConv(2, width, 3), nn.ReLU(), CenteredConv(width, 2, 1)), (2, 4, 4)
+
+
+def of_doubled():
+    width = Width(6)
+    net = VariableLinear(4, width), DoubledNorm(width), nn.Tanh(), VariableLinear(width, 2)
+    return nn.Sequential(*net), (4,)
+
+
+@pytest.mark.parametrize("build", [of_scaled, of_centered, of_doubled])
+def test_a_class_of_ones_own_that_names_its_plain_class_is_cut_by_its_own_fold(build):
+    net, shape = build()
+    x = torch.randn(3, *shape)
+    for position in (1, 4, 6):
+        with at_width(net, position):
+            expected = net(x)
+        cut = extract(net, position)
+        torch.testing.assert_close(cut(x), expected)
+        assert not objects_of_ours(cut)
+        assert {type(module).__module__.partition(".")[0] for module in cut} == {"torch"}
+        assert count_parameters(net, position) == sum(p.numel() for p in cut.parameters())
+        assert not [*cut.buffers()]
+
+
+def test_a_class_must_name_its_plain_class_itself_and_rightly():
+    class Further(ScaledLinear):
+        pass
+
+    class OfAnother(VariableLinear):
+        plain_class = nn.Conv2d
+
+    class Forgetful(ScaledLinear):
+        plain_class = nn.Linear
+        own_attributes = VariableLinear.own_attributes
+
+    for kind, message in [
+        (Further, "Further must not inherit from VariableLinear to be extracted.*name it in the"),
+        (OfAnother, "plain_class of OfAnother must be a torch layer that it derives from"),
+        (Forgetful, "own_attributes of Forgetful must name what Linear does not have, scale"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            extract(nn.Sequential(kind(2, Width(3))), 1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_int, check_path
-from vsnn_lab.networks.extraction import cut_positions, extract
+from vsnn_lab.networks.extraction import cut_positions, extract, inner_network
 from vsnn_lab.widths import WidthControl, width_controls
 
 # Of the header that `save_weights` writes; a reader of another format refuses the file.
@@ -32,7 +32,8 @@ def save_weights(
     crash the old file or the new one is there, whole.
 
     Args:
-        model: Any module.
+        model: Any module. Of one that ``torch.compile``, ``nn.DataParallel`` or
+            `torch.optim.swa_utils.AveragedModel` holds, the network itself is saved.
         path: The file; missing folders are made.
         width: Cut this width out, as `extract` does, and save it; by default the whole network. Of
             a plain network, one that was cut before, it is only noted.
@@ -51,6 +52,7 @@ def save_weights(
         ...     load_weights(plain, path)["width"]
         5
     """
+    model = inner_network(model)
     controls = width_controls(model)
     path = check_path("path", path, "file")
     network, noted = model, None
@@ -86,7 +88,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     the model ties together it may hold a single one.
 
     Args:
-        model: The network to fill; on its device.
+        model: The network to fill; on its device, and within what torch put it into.
         path: The file.
 
     Returns:
@@ -97,6 +99,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         ValueError: If the file is damaged, of another kind, or does not fit; the message says which
             key differs.
     """
+    model = inner_network(model)
     steps = [control.steps for control in width_controls(model)]
     path = check_path("path", path, "file")
     if zipfile.is_zipfile(path):

@@ -23,7 +23,34 @@ class VariableLayer(nn.Module):
 
     A subclass derives from the plain layer, too, and names here what of it belongs to which axis;
     cutting and counting need no more. On a copy that `extract` made the axes are ints.
+
+    A class of your own that computes more than the layer it derives from says how that folds away:
+    ``plain_class`` names the torch layer that its submodels are, ``own_attributes`` what that one
+    does not have, tensors included, and ``cut`` returns weight and bias with all of it folded in.
+
+    Example:
+        >>> from vsnn_lab import VariableLinear, Width, extract
+        >>> class ScaledLinear(VariableLinear):
+        ...     plain_class = nn.Linear
+        ...     own_attributes = (*VariableLinear.own_attributes, "scale")
+        ...
+        ...     def __init__(self, in_features, out_features):
+        ...         super().__init__(in_features, out_features)
+        ...         self.scale = nn.Parameter(torch.tensor(2.0))
+        ...
+        ...     def forward(self, input):
+        ...         return self.scale * super().forward(input)
+        ...
+        ...     def cut(self, positions):
+        ...         parts = super().cut(positions)
+        ...         return {name: self.scale * part for name, part in parts.items()}
+        >>> extract(ScaledLinear(4, Width(8)), 3)
+        Linear(in_features=4, out_features=3, bias=True)
     """
+
+    # The torch layer that a submodel has in place of this one. A class of this package has that
+    # which it derives from; a class outside of it says so in its own body, as it is not inherited.
+    plain_class: ClassVar[type[nn.Module] | None] = None
 
     # The attributes that the plain layer does not have.
     own_attributes: ClassVar[tuple[str, ...]] = ("in_axis", "out_axis")
@@ -67,6 +94,10 @@ class VariableLayer(nn.Module):
         """The plain layer's size attributes, from axes that are ints."""
         return {}
 
+    def folds(self, positions: Mapping[WidthControl, int]) -> bool:
+        """Whether `cut` gives more than first units: then no tie to another layer is left."""
+        return type(self).cut is not VariableLayer.cut
+
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return what a submodel keeps of each parameter and buffer, as tensors of its own."""
         parts = {}
@@ -95,6 +126,10 @@ class WeightedLayer(VariableLayer):
         raise NotImplementedError
 
 
+# Stands in for a bias that is no parameter, as None is one that is not there.
+_RECOMPUTED = torch.empty(0)
+
+
 def remember_slices(
     slice_parameters: Callable[[Layer], WeightAndBias],
 ) -> Callable[[Layer], WeightAndBias]:
@@ -111,8 +146,9 @@ def remember_slices(
         if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
             return slice_parameters(layer)
         memo, parameters = axis.control.setting.memo, layer._parameters
-        weight, bias = parameters["weight"], parameters["bias"]
-        # What stands in for a parameter, in `torch.func` say, may lie nowhere.
+        weight, bias = parameters.get("weight"), parameters.get("bias", _RECOMPUTED)
+        # What stands in for a parameter, in `torch.func` say, may lie nowhere; what a hook or a
+        # parametrization recomputes is none.
         if type(weight) is not nn.Parameter or type(bias) not in (nn.Parameter, NoneType):
             return slice_parameters(layer)
         # A parameter may be another one by now, and its values elsewhere.
@@ -129,6 +165,14 @@ def remember_slices(
         return parts
 
     return remembered
+
+
+def ask_for_forward(layer: nn.Module, inputs: Any) -> None:
+    """Do nothing: a hook that keeps torch from reading a layer's weight past its forward.
+
+    ``nn.TransformerEncoderLayer`` does so on its fast path, which it does not take where a layer
+    has a hook. It is for layers that at full width are more than their weight.
+    """
 
 
 def is_masked(axis: Axis) -> TypeGuard[Width]:

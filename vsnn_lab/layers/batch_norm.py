@@ -5,6 +5,11 @@ Evaluated, a norm uses its running statistics: those of all widths together, whi
 measures again for the width that one takes home, as slimmable networks do (Yu & Huang 2019, arXiv
 1903.05134).
 
+A single value has no variance. Where training leaves one to a channel of a variable axis, in a run
+of one sample or as the only sample wide enough, the channel is normalised by its running statistics
+and leaves them alone. Torch's norms, and a variable one without running statistics, refuse a batch
+of one value.
+
 The arguments are those of the torch layer, with ``num_features`` an int or a `Width`.
 
 Shape:
@@ -21,7 +26,7 @@ from vsnn_lab._basics.checks import check_tensor
 from vsnn_lab.layers.base import is_masked
 from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.layers.norm import Norm, moments, normalise
-from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
+from vsnn_lab.widths import VariableSize, Width, check_axis, full_size, keep_prefix, mask_like
 
 
 class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
@@ -35,6 +40,16 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
         self.set_axis(axis)
 
     @property
+    def num_features(self) -> int:
+        """Channels at full width."""
+        size: int = vars(self)["num_features"]
+        return VariableSize(size) if isinstance(self.axis, Width) else size
+
+    @num_features.setter
+    def num_features(self, size: int) -> None:
+        vars(self)["num_features"] = size
+
+    @property
     def buffer_axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axes along the first dimensions of each buffer."""
         return dict.fromkeys(("running_mean", "running_var"), (self.axis,))
@@ -44,25 +59,31 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
         """The plain layer's size attributes, from axes that are ints."""
         return {"num_features": self.axis}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise the channels kept at the width the knob stands at."""
-        self._check_input_dim(check_tensor("x", x))
+        self._check_input_dim(check_tensor("input", input))
         from_batch = self.training or self.running_mean is None
-        share = self._momentum_of_batch()
+        if from_batch and self._tracks() and isinstance(self.axis, Width):
+            # One value for each channel has no statistics.
+            from_batch = input.numel() > input.shape[1]
+        share = self._momentum_of_batch() if from_batch else 0.0
         if from_batch and is_masked(self.axis):
-            return self._normalise_masked(x, self.axis, share)
-        x = keep_prefix(x, self.axis, 1)
+            return self._normalise_masked(input, self.axis, share)
+        x = keep_prefix(input, self.axis, 1)
         track = not self.training or self.track_running_stats
         return F.batch_norm(
             x,
             first_units(self.running_mean, self.axis) if track else None,
             first_units(self.running_var, self.axis) if track else None,
-            first_units(self.weight, self.axis),
-            first_units(self.bias, self.axis),
+            *self.first_parameters(),
             from_batch,
             share,
             self.eps,
         )
+
+    def _tracks(self) -> bool:
+        """Whether a batch moves running statistics."""
+        return self.training and self.track_running_stats and self.running_mean is not None
 
     def _momentum_of_batch(self) -> float:
         """Count the batch, and return its weight in the running statistics, as torch does."""
@@ -76,19 +97,29 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
     def _normalise_masked(self, x: Tensor, axis: Width, share: float) -> Tensor:
         dims = [dim for dim in range(x.dim()) if dim != 1]
         mean, variance, count = moments(x, mask_like(x, axis, 1), dims)
-        if self.training and self.track_running_stats:
-            self._update_statistics(mean.flatten(), variance.flatten(), count.flatten(), share)
-        return normalise(x, mean, variance, self.eps, self.weight, self.bias, 1)
+        if self._tracks():
+            mean, variance = self._track(mean, variance, count, share)
+        return normalise(x, mean, variance, self.eps, *self.first_parameters(), 1).to(x.dtype)
 
-    @torch.no_grad()
-    def _update_statistics(
+    def _track(
         self, mean: Tensor, variance: Tensor, count: Tensor, share: float
-    ) -> None:
-        """Move the running statistics of the channels that some sample keeps."""
+    ) -> tuple[Tensor, Tensor]:
+        """Move the running statistics of channels that several values are kept of.
+
+        Returns:
+            The mean and variance to normalise by: of other channels, the running ones.
+        """
+        several, used = count > 1, []
         unbiased = variance * count / (count - 1).clamp(min=1)
-        for running, value in ((self.running_mean, mean), (self.running_var, unbiased)):
+        pairs = (self.running_mean, mean, mean), (self.running_var, variance, unbiased)
+        for running, found, value in pairs:
             assert running is not None
-            running.copy_(torch.where(count > 0, running.lerp(value.to(running), share), running))
+            wide = running.to(torch.promote_types(running.dtype, found.dtype)).view(count.shape)
+            used.append(torch.where(several, found, wide))
+            with torch.no_grad():
+                moved = torch.where(several, wide.lerp(value.to(wide), share), wide)
+                running.copy_(moved.flatten())
+        return used[0], used[1]
 
 
 class VariableBatchNorm1d(_BatchNorm, nn.BatchNorm1d):

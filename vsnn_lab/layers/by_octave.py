@@ -114,9 +114,9 @@ class OctaveLayer(WeightedLayer):
             return self._add_octave(weight, bias, octave_of(position))
         return weight, bias
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        position = self.control.position
+        x, position = input, self.control.position
         if isinstance(position, Tensor):
             return self._correct_each_sample(x, super().forward(x), position.to(x.device))
         wide = octave_of(position) - octaves_with_weights(self.control.steps)
@@ -177,6 +177,11 @@ class OctaveLayer(WeightedLayer):
         between = y.dim() + self.unit_dim - len(samples)
         return part.view(*samples, *[1] * between, units, *[1] * (-1 - self.unit_dim))
 
+    def folds(self, positions: Mapping[WidthControl, int]) -> bool:
+        """Whether `cut` gives more than first units, as it does below full width."""
+        narrow = positions[self.control] < self.control.steps
+        return narrow or type(self).cut is not OctaveLayer.cut
+
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return weight and bias with all that belongs to a width folded in."""
         parts, position = super().cut(positions), positions[self.control]
@@ -229,11 +234,11 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         super().__init__(in_features, out_features, True, device, dtype)
         self.add_corrections(control)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width, or the several widths, its knob stands at."""
         if isinstance(self.control.setting.position, SeveralPositions):
-            return self._side_by_side(x)
-        return super().forward(x)
+            return self._side_by_side(input)
+        return super().forward(input)
 
     def _side_by_side(self, x: Tensor) -> Tensor:
         in_axis = self.in_axis

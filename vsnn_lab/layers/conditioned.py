@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int, short_repr
+from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.layers.corners import Axis, Device, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.widths import WidthControl, geometric_widths, keep_prefix, kept_size
@@ -87,10 +88,11 @@ class ConditionedLinear(VariableLinear):
         down = self.weight.new_empty(columns, self.in_features)
         self.down = nn.Parameter(nn.init.normal_(down, std=self.in_features**-0.5))
         self.up = nn.Parameter(self.weight.new_zeros(self.out_features, columns))
+        self.register_forward_pre_hook(ask_for_forward)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        x, mix = keep_prefix(x, self.in_axis), self.mix[self.control.position - 1]
+        x, mix = keep_prefix(input, self.in_axis), self.mix[self.control.position - 1]
         if mix.dim() > 1:  # a width for each sample; what lies between batch and units is alike
             mix = mix.view(len(mix), *[1] * (x.dim() - 2), -1)
         weight = first_corner(self.weight, self.out_axis, self.in_axis)

@@ -84,9 +84,11 @@ def _check_groups(groups: int, in_axis: Axis, out_axis: Axis) -> None:
 class _Forward(WeightedLayer, _Convolution):
     _convolve: ClassVar[Callable[..., Tensor]]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        return self.compute(keep_prefix(x, self.in_axis, self.unit_dim), *self.kept_parameters())
+        return self.compute(
+            keep_prefix(input, self.in_axis, self.unit_dim), *self.kept_parameters()
+        )
 
     @remember_slices
     def kept_parameters(self) -> WeightAndBias:
@@ -114,9 +116,9 @@ class _Forward(WeightedLayer, _Convolution):
 class _Transposed(_Convolution, nn.modules.conv._ConvTransposeNd):
     _convolve: ClassVar[Callable[..., Tensor]]
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Apply the layer at the width its knobs stand at; ``output_size`` as in torch."""
-        x = keep_prefix(x, self.in_axis, self.unit_dim)
+        x = keep_prefix(input, self.in_axis, self.unit_dim)
         # Torch says lists where it means tuples, too.
         sizes: tuple[Any, ...] = (self.stride, self.padding, self.kernel_size)
         more: tuple[Any, ...] = (len(self.kernel_size), self.dilation)

@@ -75,12 +75,14 @@ def _corners(
     weight: Tensor, rows: Axis, columns: Axis, control: WidthControl, series: Series
 ) -> dict[int, Tensor]:
     """Return what each position of a series takes of a weight."""
-    if weight not in series.memo:
+    # Layers that share a weight may take other parts of it.
+    key = weight, *(axis if isinstance(axis, int) else -axis.per_step for axis in (rows, columns))
+    if key not in series.memo:
         turned = [{control: position} for position in series.positions]
         sizes = [(kept_size(rows, turn), kept_size(columns, turn)) for turn in turned]
         corners = _Corners.apply(weight, *sizes)
-        series.memo[weight] = dict(zip(series.positions, corners, strict=True))
-    return series.memo[weight]
+        series.memo[key] = dict(zip(series.positions, corners, strict=True))
+    return series.memo[key]
 
 
 class _Corners(torch.autograd.Function):

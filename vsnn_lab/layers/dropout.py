@@ -51,18 +51,19 @@ class TriangularDropout(VariableLayer, nn.Identity):
         self.dim = check_int("dim", dim, low=None)
         self.generator = check_generator(generator)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Mask while training, pass on when evaluated."""
         if not self.training:
-            return x
-        check_tensor("x", x)
+            return input
+        x = check_tensor("input", input)
         if x.dim() < 2 or not -x.dim() < self.dim < x.dim() or self.dim == 0:
             raise ValueError(
-                f"x must have a batch and units in dimension {self.dim}, got shape {tuple(x.shape)}"
+                f"input must have a batch and units in dimension {self.dim}, got shape "
+                f"{tuple(x.shape)}"
             )
         units = x.shape[self.dim]
         if not (len(x) and units):
-            raise ValueError(f"x must hold a sample and a unit, got shape {tuple(x.shape)}")
+            raise ValueError(f"input must hold a sample and a unit, got shape {tuple(x.shape)}")
         widths = draw_widths(self.sampler, len(x), units, self.generator)
         mask = prefix_mask(widths, units).to(x.device)
         return torch.where(spread(mask, x, self.dim), x, 0.0)

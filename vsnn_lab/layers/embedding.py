@@ -16,7 +16,8 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
 
     Args:
         num_embeddings: Rows of the table; fixed.
-        embedding_dim: Axis of a vector: an int, or a `Width`. The other arguments are torch's.
+        embedding_dim: Axis of a vector: an int, or a `Width`. The other arguments are torch's;
+            ``scale_grad_by_freq`` counts the indices of one call, of a run of equal widths say.
 
     Shape:
         Indices (...) to (..., embedding_dim), cut to the units that are kept; whole under a width
@@ -31,7 +32,6 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
     """
 
     padding_idx: int | None
-    takes_prefixes = True
 
     def __init__(
         self,
@@ -54,6 +54,11 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
         self.in_axis, self.out_axis = rows, axis
 
     @property
+    def takes_prefixes(self) -> bool:  # type: ignore[override]
+        """Whether rows of a batch can be computed apart: not where their indices are counted."""
+        return not self.scale_grad_by_freq
+
+    @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axes along the first dimensions of each parameter."""
         return {"weight": (self.num_embeddings, self.out_axis)}
@@ -63,6 +68,8 @@ class VariableEmbedding(VariableLayer, nn.Embedding):
         """The plain layer's size attributes, from axes that are ints."""
         return {"embedding_dim": self.out_axis}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Look up the units kept at the width the knob stands at."""
-        return F.embedding(x, first_units(self.weight, self.out_axis, 1), self.padding_idx)
+        table = first_units(self.weight, self.out_axis, 1)
+        scale = self.scale_grad_by_freq
+        return F.embedding(input, table, self.padding_idx, scale_grad_by_freq=scale)

@@ -53,9 +53,9 @@ class VariableLinear(WeightedLayer, nn.Linear):
         self.in_axis = in_axis
         self.out_axis = out_axis
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        return self.compute(keep_prefix(x, self.in_axis), *self.kept_parameters())
+        return self.compute(keep_prefix(input, self.in_axis), *self.kept_parameters())
 
     @remember_slices
     def kept_parameters(self) -> WeightAndBias:

@@ -34,16 +34,39 @@ class Norm(VariableLayer):
         """The axes along the first dimensions of each parameter."""
         return dict.fromkeys(("weight", "bias"), (self.axis,))
 
+    def first_parameters(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return weight and bias of the units computed now."""
+        # Both are those of the torch norm that a subclass also derives from.
+        parts: tuple[Any, Any] = self.weight, self.bias
+        return first_units(parts[0], self.axis), first_units(parts[1], self.axis)
+
+    def apply_plain(self, x: Tensor) -> Tensor:
+        """Normalise units that all samples keep, by torch's own kernel."""
+        raise NotImplementedError
+
+    def cast_as_plain(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return masked outputs in the dtype that torch's kernel gives, also under autocast."""
+        if y.dtype == x.dtype and not torch.is_autocast_enabled(x.device.type):
+            return y
+        with torch.no_grad():
+            dtype = self.apply_plain(x[:1]).dtype
+        return y.to(dtype)
+
+
+def sum_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype that torch's kernels sum in: float32 for halves, else that of ``x``."""
+    return torch.promote_types(x.dtype, torch.float32)
+
 
 def moments(x: Tensor, kept: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, variance and count of the kept elements.
+    """Return mean, variance and count of the kept elements, the first two in `sum_dtype`.
 
     Args:
         x: Any activations.
         kept: Boolean mask that broadcasts to ``x``.
         dims: Dimensions to average over; they stay, with size 1.
     """
-    kept = kept.expand_as(x)
+    kept, x = kept.expand_as(x), x.to(sum_dtype(x))
     count = kept.sum(dims, keepdim=True)
     # A channel that no sample keeps has nothing to average; its output is never consumed.
     most = count.clamp(min=1)
@@ -61,8 +84,8 @@ def normalise(
     bias: Tensor | None,
     dim: int,
 ) -> Tensor:
-    """Normalise, then scale and shift along ``dim``."""
-    y = (x - mean) * torch.rsqrt(variance + eps)
+    """Normalise, then scale and shift along ``dim``, in the dtype of the variance."""
+    y = (x.to(variance.dtype) - mean) * torch.rsqrt(variance + eps)
     shape = [1] * x.dim()
     shape[dim] = -1
     if weight is not None:
@@ -104,14 +127,18 @@ class VariableLayerNorm(_LastAxisNorm, nn.LayerNorm):
         ValueError: If ``normalized_shape`` names several dimensions.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise the units kept at the width the knob stands at."""
-        x = keep_prefix(x, self.axis)
-        if is_masked(self.axis):
-            mean, variance, _ = moments(x, mask_like(x, self.axis), [-1])
-            return normalise(x, mean, variance, self.eps, self.weight, self.bias, -1)
-        weight, bias = (first_units(part, self.axis) for part in (self.weight, self.bias))
-        return F.layer_norm(x, x.shape[-1:], weight, bias, self.eps)
+        x = keep_prefix(input, self.axis)
+        if not is_masked(self.axis):
+            return self.apply_plain(x)
+        mean, variance, _ = moments(x, mask_like(x, self.axis), [-1])
+        y = normalise(x, mean, variance, self.eps, *self.first_parameters(), -1)
+        return self.cast_as_plain(y, x)
+
+    def apply_plain(self, x: Tensor) -> Tensor:
+        """Normalise units that all samples keep, by torch's own kernel."""
+        return F.layer_norm(x, x.shape[-1:], *self.first_parameters(), self.eps)
 
 
 class VariableRMSNorm(_LastAxisNorm, nn.RMSNorm):
@@ -135,11 +162,16 @@ class VariableRMSNorm(_LastAxisNorm, nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the units kept at the width the knob stands at."""
         x = keep_prefix(x, self.axis)
-        if is_masked(self.axis):
-            kept = mask_like(x, self.axis).sum(-1, keepdim=True)
-            square = x.square().sum(-1, keepdim=True) / kept
-            eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-            return normalise(x, 0.0, square, eps, self.weight, None, -1)
+        if not is_masked(self.axis):
+            return self.apply_plain(x)
+        kept, dtype = mask_like(x, self.axis).sum(-1, keepdim=True), sum_dtype(x)
+        square = x.to(dtype).square().sum(-1, keepdim=True) / kept
+        eps = torch.finfo(dtype).eps if self.eps is None else self.eps
+        weight = first_units(self.weight, self.axis)
+        return self.cast_as_plain(normalise(x, 0.0, square, eps, weight, None, -1), x)
+
+    def apply_plain(self, x: Tensor) -> Tensor:
+        """Normalise units that all samples keep, by torch's own kernel."""
         return F.rms_norm(x, x.shape[-1:], first_units(self.weight, self.axis), self.eps)
 
 
@@ -184,12 +216,15 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
         whole = self.num_groups == 1
         return 1 if whole else self.num_groups * full_size(channels) // self.num_channels
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise the groups kept at the width the knob stands at."""
-        x = keep_prefix(x, self.axis, 1)
-        if self.num_groups == 1 and is_masked(self.axis):
-            dims = list(range(1, x.dim()))
-            mean, variance, _ = moments(x, mask_like(x, self.axis, 1), dims)
-            return normalise(x, mean, variance, self.eps, self.weight, self.bias, 1)
-        weight, bias = (first_units(part, self.axis) for part in (self.weight, self.bias))
-        return F.group_norm(x, self._groups(x.shape[1]), weight, bias, self.eps)
+        x = keep_prefix(input, self.axis, 1)
+        if self.num_groups > 1 or not is_masked(self.axis):
+            return self.apply_plain(x)
+        mean, variance, _ = moments(x, mask_like(x, self.axis, 1), list(range(1, x.dim())))
+        y = normalise(x, mean, variance, self.eps, *self.first_parameters(), 1)
+        return self.cast_as_plain(y, x)
+
+    def apply_plain(self, x: Tensor) -> Tensor:
+        """Normalise units that all samples keep, by torch's own kernel."""
+        return F.group_norm(x, self._groups(x.shape[1]), *self.first_parameters(), self.eps)

@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.measure.products import Products, count_products, warn_of_unknown
-from vsnn_lab.networks.extraction import cut_positions, extract
+from vsnn_lab.networks.extraction import cut_positions, extract, inner_network, plain_class
 from vsnn_lab.networks.gate import proven_chain
+from vsnn_lab.networks.tensor_uses import tensor_uses
 from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
 
 Positions = int | Mapping[WidthControl, int] | None
@@ -45,21 +46,12 @@ def count_parameters(model: nn.Module, width: Positions = None) -> int:
         50890
     """
     positions = cut_positions(model, {} if width is None else width)
-    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
-    cut: dict[int, int] = {}
-    for layer in (each for each in model.modules() if isinstance(each, VariableLayer)):
-        own = type(layer).__module__.startswith("vsnn_lab.")
-        for name, axes in layer.parameter_axes.items():
-            if (parameter := getattr(layer, name)) is None:
-                continue
-            kept = [kept_size(axis, positions) for axis in axes]
-            size = math.prod([*kept, *parameter.shape[len(kept) :]])
-            # A subclass may cut in a way of its own, what is computed from other parameters is none
-            # itself, and one of unlike axes is not cut by each: only the submodel tells.
-            told = own and isinstance(parameter, nn.Parameter)
-            if not told or cut.setdefault(id(parameter), size) != size:
-                return sum(each.numel() for each in extract(model, positions).parameters())
-    return sum((sizes | cut).values())
+    network = inner_network(model)
+    for module in network.modules():
+        plain_class(module)  # Refuses what cannot be cut.
+    uses = tensor_uses(network, positions)
+    # What layers share counts once.
+    return sum({use.key: math.prod(use.shape) for use in uses if use.is_parameter}.values())
 
 
 def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:

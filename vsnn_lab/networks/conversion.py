@@ -21,6 +21,8 @@ from vsnn_lab._basics.checks import (
     check_module,
     short_repr,
 )
+from vsnn_lab.layers.recomputed import detached_copies
+from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.trace import Trace
 from vsnn_lab.widths import Width, WidthControl
 
@@ -45,7 +47,9 @@ def make_variable(
 
     Args:
         model: An ``nn.Sequential``, a torchvision VGG or ResNet, or any module that torch.fx can
-            trace.
+            trace. Hooks stay, also those of pruning and of the older weight and spectral norm; what
+            ``torch.compile``, ``nn.DataParallel`` or `torch.optim.swa_utils.AveragedModel` holds is
+            taken out of it.
         steps: Positions of each knob; by default the greatest common divisor of the sizes on it.
         knobs: "shared" puts all axes on one knob; "per_layer" gives each set of axes that must
             agree a knob of its own.
@@ -74,7 +78,8 @@ def make_variable(
     check_choice("knobs", knobs, ("shared", "per_layer"))
     if steps is not None:
         steps = check_int("steps", steps)
-    variable = copy.deepcopy(model)
+    model = inner_network(model)
+    variable = copy.deepcopy(model, detached_copies(model))
     trace = Trace(variable, _excluded(model, exclude))
     axes = _axes(trace, steps, knobs)
     for module, (fan_in, fan_out) in trace.layers.items():

@@ -1,13 +1,21 @@
 """Cut one width out of a variable network, as plain dense PyTorch."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+from torch.optim.swa_utils import AveragedModel
 
 from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers.base import ask_for_forward
+from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
+from vsnn_lab.networks.tensor_uses import held_tensor, tensor_uses
 from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
+
+# What torch puts a network into; its state_dict names have another prefix there.
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
 def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Module:
@@ -15,9 +23,12 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
 
     Variable layers become the torch layers they derive from, with the first units of their
     parameters; this package's models become the ``nn.Sequential`` that they are; a user's module
-    keeps its class, and its `Width` attributes become ints. Training mode, device and dtype stay,
-    torch's random state is left alone, and ``model`` is not changed. Of a network that
-    ``torch.compile`` made the original is cut.
+    keeps its class, and its `Width` attributes become ints. Training mode, device, dtype and hooks
+    stay, torch's random state is left alone, and ``model`` is not changed. What pruning, weight and
+    spectral norm or a parametrization make of a variable layer's weight becomes its weight, and
+    layers that share a weight share it still where both keep the same of it. Of a network that
+    ``torch.compile``, ``nn.DataParallel`` or `torch.optim.swa_utils.AveragedModel` holds the
+    network itself is cut.
 
     Args:
         model: A module with variable axes; one without any is copied.
@@ -25,34 +36,48 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
             knobs that it leaves out are cut at full width.
 
     Raises:
-        TypeError: If ``width`` is not an integer, or a module inherits from one of this package.
-        ValueError: If it lies outside the range.
+        TypeError: If ``width`` is not an integer, or a module inherits from one of this package and
+            does not say what its plain class is (`VariableLayer`).
+        ValueError: If it lies outside the range, or something that is not torch's recomputes a
+            variable layer's weight.
 
     Example:
         >>> from vsnn_lab import MLP, Width
         >>> extract(MLP(784, (Width(256),), 10), 64)[0]
         Linear(in_features=784, out_features=64, bias=True)
     """
-    # What torch.compile made holds the network; its cut is compiled anew if one wants that.
-    model = getattr(model, "_orig_mod", model)
+    model = inner_network(model)
     positions = cut_positions(model, width)
+    for name, module in model.named_modules():
+        plain_class(module)
+        _check_forward(name, module)
+    parts = _cut_tensors(model, positions)
     # Whatever the copy meets it looks up in the memo first, so what is put there takes its place:
     # cut parameters for whole ones, and numbers for knobs (`Width` does the rest).
     memo: dict[int, Any] = {id(control): position for control, position in positions.items()}
-    for name, module in model.named_modules():
-        _plain_class(module)
-        parts = module.modules()
-        if "forward" in vars(module) and any(isinstance(part, VariableLayer) for part in parts):
-            raise TypeError(
-                f"{name or 'model'} must have the forward of its class to be extracted, got one "
-                "of its own, which would run the whole network; put it into a class"
-            )
-        if isinstance(module, VariableLayer):
-            memo |= _cut_tensors(module, positions)
+    memo |= detached_copies(model)
+    for (module, name), part in parts.items():
+        if isinstance(module, VariableLayer) and (whole := held_tensor(module, name)) is not None:
+            memo.setdefault(id(whole), part)
     cut = copy.deepcopy(model, memo)
     for module in list(cut.modules()):
         _make_plain(module)
+    for (module, name), part in parts.items():
+        if isinstance(module, VariableLayer):
+            # What was recomputed is a parameter again, where the plain layer has it.
+            memo[id(module)]._parameters.pop(name, None)
+        setattr(memo[id(module)], name, part)
     return cut
+
+
+def inner_network(model: nn.Module) -> nn.Module:
+    """Return the network that ``torch.compile``, data parallelism or averaging put into another."""
+    inner: nn.Module | None = model
+    while isinstance(inner, nn.Module):
+        model = inner
+        name = "module" if isinstance(model, _WRAPPERS) else "_orig_mod"
+        inner = model._modules.get(name)
+    return model
 
 
 def cut_positions(
@@ -78,35 +103,89 @@ def cut_positions(
     return positions
 
 
-def _cut_tensors(layer: VariableLayer, positions: Mapping[WidthControl, int]) -> dict[int, Tensor]:
-    cuts = {}
-    for name, part in layer.cut(positions).items():
-        whole = getattr(layer, name)
-        if isinstance(whole, nn.Parameter):
-            part = nn.Parameter(part, requires_grad=whole.requires_grad)
-        cuts[id(whole)] = part
-    return cuts
+def _cut_tensors(
+    model: nn.Module, positions: Mapping[WidthControl, int]
+) -> dict[tuple[nn.Module, str], Tensor]:
+    """Return the submodel's tensors by module and name: the variable ones, and what is tied to one.
+
+    A module that is not variable takes all of what it shares with a layer that is.
+    """
+    uses = list(tensor_uses(model, positions))
+    by_key: dict[Hashable, Tensor] = {}
+    parts: dict[tuple[nn.Module, str], Tensor] = {}
+    cut: set[int] = set()
+    for layer in model.modules():
+        if not isinstance(layer, VariableLayer):
+            continue
+        keys = {use.name: use.key for use in uses if use.module is layer}
+        with evaluated_tensors(layer):
+            for name, part in layer.cut(positions).items():
+                if name not in keys:
+                    continue
+                if name in layer.parameter_axes:
+                    trains = getattr(layer, name).requires_grad
+                    part = nn.Parameter(part.detach(), requires_grad=trains)
+                parts[layer, name] = by_key.setdefault(keys[name], part)
+                cut.add(id(held_tensor(layer, name)))
+    for module, name, _, key, _ in uses:
+        whole = held_tensor(module, name)
+        if whole is not None and id(whole) in cut and (module, name) not in parts:
+            parts[module, name] = by_key.setdefault(key, copy.deepcopy(whole))
+    return parts
 
 
-def _plain_class(module: nn.Module) -> type:
+def _check_forward(name: str, module: nn.Module) -> None:
+    # That which torch.compile gives the module that it makes runs the copy.
+    own = "forward" in vars(module) and "_orig_mod" not in module._modules
+    if own and any(isinstance(part, VariableLayer) for part in module.modules()):
+        raise TypeError(
+            f"{name or 'model'} must have the forward of its class to be extracted, got one "
+            "of its own, which would run the whole network; put it into a class"
+        )
+
+
+def plain_class(module: nn.Module) -> type:
     """Return the torch class that a module of ours derives from, or the module's own class."""
-    classes = type(module).__mro__
+    classes = type_before_parametrizations(module).__mro__
+    declared = vars(classes[0]).get("plain_class") if isinstance(module, VariableLayer) else None
+    if declared is not None:
+        if not (isinstance(declared, type) and isinstance(module, declared)):
+            raise TypeError(
+                f"plain_class of {classes[0].__name__} must be a torch layer that it derives "
+                f"from, got {declared!r}"
+            )
+        return declared
     ours = [cls for cls in classes if cls.__module__.partition(".")[0] == "vsnn_lab"]
     if not ours:
-        return classes[0]
+        return type(module)
     if ours[0] is not classes[0]:
+        way_out = "hold the module as an attribute instead"
+        if isinstance(module, VariableLayer):
+            way_out = f"name it in the class, as VariableLayer says, or {way_out}"
         raise TypeError(
             f"{classes[0].__name__} must not inherit from {ours[0].__name__} to be extracted: "
-            "its plain form is unknown; hold the module as an attribute instead"
+            f"its plain form is unknown; {way_out}"
         )
     return next(cls for cls in classes if cls not in ours)
 
 
 def _make_plain(module: nn.Module) -> None:
-    plain = _plain_class(module)
+    plain = plain_class(module)
     if isinstance(module, VariableLayer):
-        sizes = module.plain_sizes
+        strip_recomputed(module)
+        sizes, known = module.plain_sizes, {*module.parameter_axes, *module.buffer_axes}
         for name in module.own_attributes:
-            delattr(module, name)
+            if hasattr(module, name):  # unless it was recomputed, and has been taken off
+                delattr(module, name)
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if hook is ask_for_forward:
+                del module._forward_pre_hooks[key]
         vars(module).update(sizes)
+        held = {*module._parameters, *module._buffers, *module._modules}
+        more = sorted(held - known - {"num_batches_tracked"})
+        if more and module.plain_class:
+            raise TypeError(
+                f"own_attributes of {type(module).__name__} must name what {plain.__name__} does "
+                f"not have, {', '.join(more)} included"
+            )
     module.__class__ = plain

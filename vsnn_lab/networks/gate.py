@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.widths import Width
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ def _obstacle(module: nn.Module) -> str | None:
     own = vars(module)
     if "forward" in own or type(module).__call__ is not nn.Module.__call__:
         return "overrides its call or its forward"
-    if any(own.get(name) for name in _HOOKS):
+    hooks = [hook for name in _HOOKS for hook in own.get(name, {}).values()]
+    if any(hook is not ask_for_forward for hook in hooks):
         return "has hooks"
     return "has parametrizations" if "parametrizations" in own["_modules"] else None
 

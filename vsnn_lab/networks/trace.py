@@ -8,6 +8,7 @@ from typing import Any
 import torch.fx
 from torch import nn
 from torch.fx import Node
+from torch.nn.utils.parametrize import is_parametrized
 
 from vsnn_lab.layers import VariableLayer
 
@@ -45,6 +46,10 @@ _POOLS = {
     for dims in (1, 2, 3)
 } | {"interpolate", "boolean_dispatch"}  # what fx calls functional max pooling
 _SHAPES = {"size", "dim", "getattr"}
+_PARAMETRIZED = (
+    "; parametrize it after make_variable, or take that off it by "
+    "torch.nn.utils.parametrize.remove_parametrizations"
+)
 
 
 @dataclass(frozen=True)
@@ -148,10 +153,10 @@ class Trace:
             return self._operation(node, flows)
         return None
 
-    def _refuse(self, node: Node, flows: list[Flow], what: str) -> None:
+    def _refuse(self, node: Node, flows: list[Flow], what: str, way_out: str = "") -> None:
         for flow in flows:
             where = node.target if node.op == "call_module" else node.name
-            self._complaints.append((flow.axis, f"{what} at {where!r}"))
+            self._complaints.append((flow.axis, f"{what} at {where!r}{way_out}"))
 
     def _record(self, module: nn.Module, flow: Flow | None, fan_out: int) -> int:
         """Note a layer's axes; a layer that is used twice has the same ones both times."""
@@ -197,7 +202,7 @@ class Trace:
         elif name in _ELEMENTWISE or (isinstance(module, nn.PReLU) and module.num_parameters == 1):
             return flow
         else:
-            self._refuse(node, flows, name)
+            self._refuse(node, flows, name, _PARAMETRIZED if is_parametrized(module) else "")
             return flow
         self._record(module, flow, flow.axis)
         return flow

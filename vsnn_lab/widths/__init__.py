@@ -5,6 +5,7 @@ May import ``_basics``.
 
 from vsnn_lab.widths.axes import (
     Position,
+    VariableSize,
     Width,
     WidthControl,
     check_axis,
@@ -28,6 +29,7 @@ __all__ = [
     "Series",
     "Setting",
     "SeveralPositions",
+    "VariableSize",
     "Width",
     "WidthControl",
     "at_width",

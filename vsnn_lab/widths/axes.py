@@ -181,6 +181,14 @@ class Width:
         return Width(self.max_width, control=control)
 
 
+class VariableSize(int):
+    """The full size of a variable axis, as a number that torch may hand on to another layer.
+
+    ``SyncBatchNorm.convert_sync_batchnorm`` does so: a layer that has one and no `Width` has lost
+    it.
+    """
+
+
 def check_axis(name: str, axis: Any) -> int | Width:
     """Return ``axis`` if it is a `Width` or a positive int, or say what is wrong with it."""
     hint = "Width(n) makes it variable"

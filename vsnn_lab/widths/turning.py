@@ -9,19 +9,33 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_module, short_repr
-from vsnn_lab.widths.axes import Position, Width, WidthControl
+from vsnn_lab.widths.axes import Position, VariableSize, Width, WidthControl
+from vsnn_lab.widths.fast_path import FastPathSwitch
 from vsnn_lab.widths.setting import Setting
+
+_fast_path = FastPathSwitch()
 
 
 def width_controls(model: nn.Module) -> list[WidthControl]:
-    """Return the knobs behind the axes of ``model``, each once, in the order of its modules."""
+    """Return the knobs behind the axes of ``model``, each once, in the order of its modules.
+
+    Raises:
+        TypeError: If ``model`` is no module.
+        ValueError: If torch has put a layer of full width in place of a variable one.
+    """
     check_module("model", model)
-    found = {
-        value.control if isinstance(value, Width) else value: None
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Width | WidthControl)
-    }
+    found: dict[WidthControl, None] = {}
+    for name, module in model.named_modules():
+        for value in vars(module).values():
+            if not isinstance(value, (Width, WidthControl, VariableSize)):
+                continue
+            if isinstance(value, VariableSize):
+                raise ValueError(
+                    f"model must keep its variable layers, got {type(module).__name__} at {name!r} "
+                    "in place of one, as convert_sync_batchnorm makes it; leave variable batch "
+                    "norms as they are, or convert what `extract` returns"
+                )
+            found[value.control if isinstance(value, Width) else value] = None
     return list(found)
 
 
@@ -112,6 +126,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
     def __enter__(self) -> Self:
         before = {control: control.setting for control in self._positions}
         self._before.append((before, _compile_for_any_position(True)))
+        _fast_path.turn_off()
         for control, position in self._positions.items():
             widest = position if isinstance(position, int) else control.steps
             control._setting = Setting(position, widest, control.setting.series)
@@ -121,6 +136,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
         settings, flag = self._before.pop()
         for control, setting in settings.items():
             control._setting = setting
+        _fast_path.turn_back()
         _compile_for_any_position(flag)
 
 

@@ -10,7 +10,16 @@ from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.grammar import CONTAINERS, STEPS, networks
-from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width, extract
+from vsnn_lab import (
+    MLP,
+    Autoencoder,
+    ConvAutoencoder,
+    VariableLinear,
+    Width,
+    WidthControl,
+    at_width,
+    extract,
+)
 from vsnn_lab.layers import (
     VariableBatchNorm2d,
     VariableConv2d,
@@ -188,6 +197,7 @@ class Twice(nn.Module):
         (lambda: MLP(5, (Width(6),), 3, conditioned=True), (5,)),
         (lambda: nn.Sequential(nn.Linear(5, 2), nn.Sequential(VariableLinear(2, Width(6)))), (5,)),
         (lambda: conv_net(Width(6)), (3, 8, 8)),
+        (lambda: ConvAutoencoder((1, 4, 4), Width(6), (3,)), (1, 4, 4)),
         (lambda: conv_net(WidthControl(6).axis(12)), (3, 8, 8)),
         (Products, (5,)),
         (Twice, (5,)),

@@ -24,7 +24,7 @@ Positions = int | Mapping[WidthControl, int] | None
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
 # Ordinary layers, that have as many products at every width.
-_CONSTANT = nn.Linear | nn.Bilinear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+_CONSTANT = nn.Linear | nn.Bilinear | nn.modules.conv._ConvNd
 # More than a machine has cores; torch would start as many as it is asked for.
 _THREADS = 1024
 

@@ -306,10 +306,10 @@ CALLS: dict[str, Call] = {
     **layer("VariableLayerNorm", "normalized_shape"),
     **layer("VariableLinear", "out_features"),
     **layer("VariableRMSNorm", "normalized_shape"),
-    "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, x=x()),
-    "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, x=x()),
+    "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, input=x()),
+    "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, input=x()),
     "TriangularDropout": call(TriangularDropout, sampler=None, dim=-1, generator=None),
-    "TriangularDropout.forward": call(TriangularDropout(Uniform()).forward, x=x()),
+    "TriangularDropout.forward": call(TriangularDropout(Uniform()).forward, input=x()),
     "MLP": call(
         MLP,
         in_features=4,

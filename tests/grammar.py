@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from vsnn_lab import (
     ConditionedLinear,
@@ -141,10 +142,23 @@ def subtract(forward):
     return lambda *args: forward(*args) - 0.25
 
 
+def of_linear(change):
+    """Change a linear layer; nothing else has the weight that the change is for."""
+
+    def changed(module):
+        if isinstance(module, nn.Linear) and type(module) is not LinearOfOnesOwn:
+            change(module)
+
+    return changed
+
+
 HOOKS = {
     "none": lambda module: None,
     "forward": lambda module: module.register_forward_hook(lambda m, args, output: 1.5 * output),
     "pre": lambda module: module.register_forward_pre_hook(lambda m, args: (args[0] + 0.5,)),
+    "pruned": of_linear(lambda layer: prune.l1_unstructured(layer, "weight", 0.3)),
+    "weight norm": of_linear(parametrizations.weight_norm),
+    "old weight norm": of_linear(nn.utils.weight_norm),
     "override": lambda module: setattr(module, "forward", subtract(module.forward)),
 }
 
@@ -164,7 +178,8 @@ def networks(draw, container):
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     modules = list(model.modules())
-    HOOKS[draw(st.sampled_from(sorted(HOOKS)))](draw(st.sampled_from(modules)))
+    with torch.no_grad():
+        HOOKS[draw(st.sampled_from(sorted(HOOKS)))](draw(st.sampled_from(modules)))
     if draw(st.booleans()):
         draw(st.sampled_from(modules)).requires_grad_(False)
     dtype = draw(st.sampled_from([torch.float64, torch.float32, torch.bfloat16]))

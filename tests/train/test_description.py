@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests import small
 from tests.small import ROWS, network, regression
 from vsnn_lab import Stratified, Triangular, Weighted, fit
 from vsnn_lab.data.batches import TensorBatches
@@ -113,10 +114,30 @@ class PrivatelySlotted:
         self._exponent = exponent
 
 
+class PartlySlotted(Private):
+    __slots__ = ("_power",)
+
+    def __init__(self, exponent):
+        super().__init__(2)
+        self._power = exponent
+
+
+class Steps(list):
+    def __init__(self, exponent):
+        super().__init__([1, 2])
+        self.exponent = exponent
+
+
 class PrivateModule(nn.Module):
     def __init__(self, exponent):
         super().__init__()
         self._exponent = exponent
+
+
+class BufferModule(nn.Module):
+    def __init__(self, exponent):
+        super().__init__()
+        self.register_buffer("exponent", torch.tensor(exponent), persistent=False)
 
 
 def used_by_a_function(weight):
@@ -145,7 +166,10 @@ def cross_entropy(smoothing):
         Power,
         Private,
         PrivatelySlotted,
+        PartlySlotted,
+        Steps,
         PrivateModule,
+        BufferModule,
         Slotted,
         cross_entropy,
         lambda number: Power(number).weigh,
@@ -159,6 +183,8 @@ def cross_entropy(smoothing):
         lambda number: {number: 7},
         lambda number: np.float64(number),
         lambda number: np.array([number, 7]),
+        lambda number: np.array([[number], "a"], object),
+        lambda number: torch.Generator().manual_seed(number),
         lambda number: torch.tensor([number, 7]),
         lambda number: nn.Dropout(number / 10),
         lambda number: TensorBatches(torch.ones(2), torch.ones(2), seed=number),
@@ -203,6 +229,19 @@ def compiled(source: str) -> object:
 def test_a_description_tells_code_and_the_constants_it_uses_apart(source, one, other):
     assert describe(compiled(source)) == describe(compiled(source))
     assert describe(compiled(source)) != describe(compiled(source.replace(one, other)))
+
+
+def test_what_code_uses_of_a_module_is_told_apart_and_the_rest_of_it_is_not(monkeypatch):
+    monkeypatch.setattr(small, "SCALE", 1, raising=False)
+
+    def scaled(output, target):
+        return small.SCALE * F.mse_loss(output, target)
+
+    before = describe(scaled)
+    monkeypatch.setattr(small, "OTHER", 1, raising=False)
+    assert describe(scaled) == before
+    monkeypatch.setattr(small, "SCALE", 2)
+    assert describe(scaled) != before
 
 
 def test_what_code_writes_while_it_runs_is_no_setting():

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,6 +155,25 @@ class Slotted:
         return f"Slotted({self.exponent})"
 
 
+class ListModule(nn.Module):
+    def __init__(self, exponent):
+        super().__init__()
+        self.exponents = [1, exponent]
+
+    def forward(self, x):
+        return x ** self.exponents[1]
+
+
+def of_a_list(number):
+    weights = [1.0, {"b": number}]
+    return lambda output, target: weights[0] * output - weights[1]["b"] * target
+
+
+def of_an_object(number):
+    settings = SimpleNamespace(exponent=number)
+    return lambda output, target: (output - target) ** settings.exponent
+
+
 def cross_entropy(smoothing):
     return nn.CrossEntropyLoss(label_smoothing=smoothing)
 
@@ -177,6 +197,9 @@ def cross_entropy(smoothing):
         lambda number: functools.partial(power, exponent=number),
         lambda number: functools.partial(power, number),
         lambda number: lambda fraction: power(number)(fraction),
+        of_a_list,
+        of_an_object,
+        lambda number: nn.Sequential(ListModule(number)),
         lambda number: Weighted(power(number)),
         lambda number: {"a": [1, (number, None)]},
         lambda number: {number, 7},

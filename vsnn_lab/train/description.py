@@ -3,7 +3,7 @@
 Everything that decides what a run computes is a setting: values, the bytes of tensors and arrays,
 code with the constants and callables that it uses, and the attributes of objects, private too.
 What changes while it runs is state and no setting: attributes and variables that its code writes,
-lists and dicts that a function or a network uses, a network's mode, a random generator's position.
+lists and dicts that it changes, a network's mode, a random generator's position.
 Of data, state counts, too, because what they give follows from it.
 Torch, the standard library and installed packages are known by name, not by their code.
 """
@@ -16,6 +16,7 @@ import json
 import random
 import re
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab.train.introspection import (
+    changes_containers,
     closure_of,
     held_attributes,
     held_items,
@@ -131,10 +133,18 @@ class _Description:
         if is_from_library(function):
             code, used = [], closure_of(function)
         else:
-            code, used = _describe_code(function.__code__), values_used(function)
+            code, used = _describe_code(function.__code__), values_used(function, libraries=False)
         if not self._state:
             written = names_in_code(function.__code__, "STORE_GLOBAL", "STORE_DEREF")
-            used = {k: v for k, v in used.items() if k not in written and _is_constant(v)}
+            set_on_objects = names_in_code(function.__code__, "STORE_ATTR")
+            changing = changes_containers(function.__code__)
+            used = {
+                name: item
+                for name, item in used.items()
+                if name not in written
+                and not ("." in name and name.rpartition(".")[2] in set_on_objects)
+                and (_is_constant(item) or (not changing and _is_made_of(item, _is_constant)))
+            }
         own = [function.__defaults__, function.__kwdefaults__, used]
         if self._state and vars(function):
             own.append(vars(function))
@@ -162,15 +172,18 @@ class _Description:
 
 
 def structure(model: nn.Module, *, state: bool = False) -> list[Any]:
-    """Return what a network is apart from its weights, mode and containers, for `describe`."""
+    """Return what a network is apart from its weights, mode and state, for `describe`."""
     kept = model.state_dict().keys()
     settings, buffers = {}, {}
     for name, module in model.named_modules():
+        fixed = not any(map(changes_containers, _own_code(type(module))))
         own = state and not _is_known(type(module))
         settings[name] = {
             key: item
             for key, item in attributes(module, () if own else _RUN_METHODS).items()
-            if key not in BOOKKEEPING and (own or _is_constant(item)) and not inspect.ismethod(item)
+            if key not in BOOKKEEPING
+            and (own or _is_constant(item) or (fixed and _is_made_of(item, _is_plain)))
+            and not inspect.ismethod(item)
         }
         written = _written_attributes(type(module), () if own else _RUN_METHODS)
         for key, buffer in module.named_buffers(name, recurse=False):
@@ -224,6 +237,19 @@ def _is_constant(value: Any) -> bool:
     return callable(value) or isinstance(value, int | float | str | tuple | Tensor | np.ndarray)
 
 
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str)
+
+
+def _is_made_of(value: Any, allowed: Callable[[Any], bool], depth: int = 8) -> bool:
+    """Whether a value is a list, dict or set of nothing else than what is allowed."""
+    if type(value) in _MAPPINGS:
+        value = list(value.values())
+    if type(value) not in (*_SEQUENCES, set, frozenset) or not depth:
+        return value is None or allowed(value)
+    return all(_is_made_of(item, allowed, depth - 1) for item in value)
+
+
 def attributes(value: Any, methods: tuple[str, ...] = _RUN_METHODS) -> dict[str, Any]:
     """Return an object's attributes, without those that these methods write."""
     default_repr: Any = object.__repr__
@@ -239,6 +265,15 @@ def _written_attributes(cls: type, methods: tuple[str, ...]) -> set[str]:
     members: list[Any] = [vars(base).get(name) for base in cls.__mro__ for name in methods]
     functions = [each for each in map(inspect.unwrap, members) if inspect.isfunction(each)]
     return {name for each in functions for name in names_in_code(each.__code__, "STORE_ATTR")}
+
+
+def _own_code(cls: type) -> list[types.CodeType]:
+    """Return the code of a class and its bases, but for what libraries have written."""
+    members = [
+        item for base in cls.__mro__ if not is_from_library(base) for item in vars(base).values()
+    ]
+    functions = map(inspect.unwrap, filter(callable, map(underlying_function, members)))
+    return [each.__code__ for each in functions if inspect.isfunction(each)]
 
 
 def _describe_code(code: types.CodeType) -> list[Any]:

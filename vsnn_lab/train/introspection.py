@@ -13,18 +13,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _MISSING = object()
+# Methods that change a container in place.
+_CHANGES = {
+    *("add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem"),
+    *("popleft", "remove", "reverse", "rotate", "setdefault", "sort", "update"),
+}
 
 
-def values_used(function: types.FunctionType) -> dict[str, Any]:
+def values_used(function: types.FunctionType, *, libraries: bool) -> dict[str, Any]:
     """Return what a function takes from around it, closure and globals, inner functions' too.
 
-    Of a module it is the attributes that are used, ``torch.nn.functional.relu`` by that name.
+    Of a module it is the attributes that are used, ``torch.nn.functional.relu`` by that name; of
+    other objects, these too.
+
+    Args:
+        function: Not run.
+        libraries: Look into modules of libraries, too, where what is found depends on what has
+            been imported so far.
     """
     closure = closure_of(function)
     scope = collections.ChainMap(function.__globals__, vars(builtins))
     found: dict[str, Any] = {}
     for code in codes(function.__code__):
-        found |= _values_in_code(code, scope, closure)
+        found |= _values_in_code(code, scope, closure, libraries)
     # What is only written is not loaded.
     whole = {k: item for k, item in closure.items() if not isinstance(item, types.ModuleType)}
     return dict(sorted(found.items())) | whole
@@ -40,7 +51,7 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
 
 
 def _values_in_code(
-    code: types.CodeType, scope: Mapping[str, Any], closure: dict[str, Any]
+    code: types.CodeType, scope: Mapping[str, Any], closure: dict[str, Any], libraries: bool
 ) -> dict[str, Any]:
     found, name, value = {}, "", _MISSING
     for step in dis.get_instructions(code):
@@ -49,10 +60,14 @@ def _values_in_code(
         is_attribute = step.opname in ("LOAD_ATTR", "LOAD_METHOD")
         if is_attribute and isinstance(value, types.ModuleType):
             # Not by getattr, since modules may import others when asked for them.
-            name, value = f"{name}.{step.argval}", vars(value).get(step.argval, _MISSING)
+            known = _is_installed(value.__name__) and not libraries
+            inside = {} if known else vars(value)
+            name, value = f"{name}.{step.argval}", inside.get(step.argval, _MISSING)
             continue
         if value is not _MISSING:
             found[name] = value
+            if is_attribute and not isinstance(value, type) and step.argval in _own_dict(value):
+                found[f"{name}.{step.argval}"] = _own_dict(value)[step.argval]
         name = step.argval if isinstance(step.argval, str) else ""
         value = _MISSING
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
@@ -72,6 +87,20 @@ def names_in_code(code: types.CodeType, *operations: str) -> set[str]:
     }
 
 
+def _own_dict(value: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found
+
+
+def changes_containers(code: types.CodeType) -> bool:
+    """Whether a code may change lists, dicts or sets, its own or others'."""
+    named = any(_CHANGES & {*each.co_names} for each in codes(code))
+    return named or bool(names_in_code(code, "STORE_SUBSCR", "STORE_SLICE", "DELETE_SUBSCR"))
+
+
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:
     """Yield a code and those of the functions inside it."""
     yield code
@@ -82,7 +111,11 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def is_from_library(value: Any) -> bool:
     """Whether a function or a class is Python's, torch's or another installed package's."""
-    package = (value.__module__ or "builtins").partition(".")[0]
+    return _is_installed(value.__module__ or "builtins")
+
+
+def _is_installed(module: str) -> bool:
+    package = module.partition(".")[0]
     file = getattr(sys.modules.get(package), "__file__", None) or ""
     installed = package in sys.stdlib_module_names or re.search("(site|dist)-packages", file)
     return package != "__main__" and bool(installed)

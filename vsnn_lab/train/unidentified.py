@@ -157,7 +157,7 @@ class _Search:
         name = function.__qualname__
         if is_from_library(function) or _is_ours(function):
             return self._require(_is_pure(function), label, function)
-        for used, value in values_used(function).items():
+        for used, value in values_used(function, libraries=True).items():
             self._visit(value, f"{name} uses {used}")
         for code in codes(function.__code__):
             self._names |= {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}

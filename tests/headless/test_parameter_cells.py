@@ -101,7 +101,8 @@ def test_lines_for_ipython_set_nothing_and_hide_nothing(source, tmp_path):
 
 
 def test_a_comment_belongs_to_the_names_of_its_statement(tmp_path):
-    source = "# of all\nA = 1  # first = 1\nB = '#'\nC = [\n    1,  # item\n]  # list\nD = 1; E = 2  # two"
+    source = "# of all\nA = 1  # first = 1\nB = '#'\nC = [\n    1,  # item\n]  # list\n"
+    source += "D = 1; E = 2  # two"
     found = notebook_parameters(tiny(tmp_path, parameters=source))
     assert {name: each.help for name, each in found.items()} == {
         "A": "first = 1",

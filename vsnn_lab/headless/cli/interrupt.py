@@ -16,7 +16,6 @@ def interruptible() -> Iterator[None]:
 
     Kernels and workers end with the process that started them, whichever way it goes.
     """
-
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:  # as of what a shell starts in the background
         yield

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests import grammar
+from tests.test_fuzz import unless_refused
 from vsnn_lab import (
     Autoencoder,
     VariableBatchNorm1d,
@@ -24,6 +28,7 @@ from vsnn_lab.explore import (
     CodeExplorer,
     WidthComparison,
 )
+from vsnn_lab.explore.predictions import count_classes, predict
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 
 SHAPE, STEPS, CLASSES = (1, 3, 4), 6, 4
@@ -105,7 +110,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "bfloat16": lambda out: chain(None, lambda _: nn.Tanh(), out=out).bfloat16(),
     "half": lambda out: chain(None, lambda _: nn.ReLU(), out=out).half(),
 }
-networks = pytest.mark.parametrize("name", NETWORKS)
+by_name = pytest.mark.parametrize("name", NETWORKS)
 
 
 class AsImages(nn.Module):
@@ -143,7 +148,7 @@ def tolerance(model: nn.Module) -> float:
     return {torch.bfloat16: 2e-2, torch.half: 2e-3}.get(next(model.parameters()).dtype, 1e-5)
 
 
-@networks
+@by_name
 def test_reconstructions_are_those_of_the_plain_path(name):
     model = AsImages(NETWORKS[name](PIXELS)).train()
     images = images_for(model)
@@ -159,7 +164,7 @@ def test_reconstructions_are_those_of_the_plain_path(name):
     np.testing.assert_allclose(explorer.sweep.values, errors, rtol=50 * tolerance(model))
 
 
-@networks
+@by_name
 def test_predictions_are_those_of_the_plain_path(name):
     model = NETWORKS[name](CLASSES).train()
     images = images_for(model, 40)
@@ -178,7 +183,7 @@ def test_predictions_are_those_of_the_plain_path(name):
         assert explorer.sweep.cost("macs", width) == count_macs(model, width, inputs)
 
 
-@networks
+@by_name
 def test_the_images_of_a_comparison_are_those_of_the_plain_path(name):
     model = AsImages(NETWORKS[name](PIXELS)).train()
     images = images_for(model)
@@ -198,7 +203,7 @@ def test_the_images_of_a_comparison_are_those_of_the_plain_path(name):
             assert abs(told - error) <= 0.01 + 50 * tolerance(model) * error
 
 
-@networks
+@by_name
 def test_a_code_that_is_moved_by_nothing_decodes_to_the_plain_path(name):
     network = NETWORKS[name](PIXELS)
     model = AsImages(network).train()
@@ -230,3 +235,27 @@ def test_our_own_autoencoder_shows_the_same_on_its_shared_trunk(conditioned):
         torch.testing.assert_close(torch.from_numpy(comparison._rebuilt), own, rtol=0, atol=1e-6)
     errors = [F.mse_loss(output, images).item() for output in expected]
     np.testing.assert_allclose(explorer.sweep.values, errors, rtol=1e-5)
+
+
+@pytest.mark.parametrize("container", grammar.CONTAINERS)
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_networks_as_people_write_them_are_predicted_by_the_plain_path(container, data):
+    model, x = data.draw(grammar.networks(container))
+    model.eval()
+    inputs, expected = x.clone(), []
+    with torch.no_grad():
+        for width in range(1, grammar.STEPS + 1):
+            with at_width(model, width):
+                expected.append(model(x.clone()).double())
+    # One that ends in its units tells other classes apart at each width.
+    classes = unless_refused("model must", lambda: count_classes(model, inputs))
+    if classes is None:
+        return
+    found = torch.from_numpy(predict(model, inputs, classes)).long()
+    assert torch.equal(inputs, x), "the caller's inputs were written into"
+    for output, chosen in zip(expected, found, strict=True):
+        short = output.amax(1) - output.gather(1, chosen.unsqueeze(1)).squeeze(1)
+        assert short.nan_to_num().max() <= tolerance(model) * max(
+            1, output.nan_to_num().abs().max()
+        )

@@ -264,6 +264,14 @@ def test_a_file_of_another_program_that_does_not_fit_changes_nothing(tmp_path, s
     assert torch.equal(net.weight, before)
 
 
+def test_a_file_of_torch_is_called_what_it_is(tmp_path):
+    net = nn.Linear(2, 3)
+    for name, content in (("state", net.state_dict()), ("model", net), ("tensor", net.weight)):
+        torch.save(content, tmp_path / name)
+        with pytest.raises(ValueError, match=rf"got .*{name}, an archive as of torch\.save"):
+            load(net, tmp_path / name)
+
+
 def test_a_file_of_ours_without_its_header_is_damaged_and_not_taken_for_another_programs(tmp_path):
     net = nn.Linear(2, 3)
     with safe_open(save(net, tmp_path / "a"), framework="pt") as file:

@@ -3,13 +3,23 @@ import re
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from vsnn_lab import MLP, Autoencoder, VariableLinear, Width, WidthControl, at_width, extract
+from tests.grammar import CONTAINERS, STEPS, networks
+from vsnn_lab import (
+    MLP,
+    Autoencoder,
+    ConvAutoencoder,
+    VariableLinear,
+    Width,
+    WidthControl,
+    at_width,
+    extract,
+)
 from vsnn_lab.layers import (
     VariableBatchNorm2d,
     VariableConv2d,
@@ -187,6 +197,7 @@ class Twice(nn.Module):
         (lambda: MLP(5, (Width(6),), 3, conditioned=True), (5,)),
         (lambda: nn.Sequential(nn.Linear(5, 2), nn.Sequential(VariableLinear(2, Width(6)))), (5,)),
         (lambda: conv_net(Width(6)), (3, 8, 8)),
+        (lambda: ConvAutoencoder((1, 4, 4), Width(6), (3,)), (1, 4, 4)),
         (lambda: conv_net(WidthControl(6).axis(12)), (3, 8, 8)),
         (Products, (5,)),
         (Twice, (5,)),
@@ -482,3 +493,22 @@ def test_a_network_that_writes_into_its_inputs_is_timed_on_the_callers_values():
     measure_latency(net, 2, x, repeats=3)
     assert torch.equal(x, before)
     assert set(seen) == {True}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_counts_of_networks_as_people_write_them_are_those_of_their_cuts(container, data):
+    model, x = data.draw(networks(container))
+    given, widths = x.clone(), range(1, STEPS + 1)
+    try:
+        cuts = [extract(model, width) for width in widths]
+    except (TypeError, ValueError) as refusal:
+        with pytest.raises(type(refusal), match=re.escape(str(refusal))):
+            count_macs_by_width(model, widths, given)
+        return
+    expected = [count_macs(cut, None, x.clone()) for cut in cuts]
+    assert count_macs_by_width(model, widths, given) == expected
+    assert torch.equal(given, x), "the caller's inputs were changed"
+    expected = [sum(parameter.numel() for parameter in cut.parameters()) for cut in cuts]
+    assert [count_parameters(model, width) for width in widths] == expected

@@ -179,7 +179,7 @@ class _ShortRepr(reprlib.Repr):
     def repr1(self, x: Any, level: int) -> str:
         if isinstance(x, Tensor | np.ndarray) and math.prod(x.shape) > _NUMBERS:
             return f"{type(x).__name__} of shape {tuple(x.shape)} and {x.dtype}"
-        if isinstance(x, nn.Module) and next(x.children(), None) is not None:
+        if isinstance(x, nn.Module) and vars(x).get("_modules"):
             return f"{type(x).__name__}(...)"
         # One line, also of a table.
         return " ".join(super().repr1(x, level).split())

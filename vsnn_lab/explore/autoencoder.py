@@ -126,8 +126,7 @@ class AutoencoderExplorer(Instrument):
         rebuilt = []
         for width in range(1, self.steps + 1):
             with at_width(self.model, width):
-                # A copy, because a network may begin with an operation in place.
-                output = evaluate(self.model, originals.clone())
+                output = evaluate(self.model, originals)
             if not isinstance(output, Tensor) or output.shape != originals.shape:
                 raise ValueError(
                     f"model must return images of shape {tuple(originals.shape)}, got "

@@ -165,8 +165,7 @@ class CodeExplorer(FigureBox):
         self.show()
 
     def _encode_images(self, images: Tensor) -> Tensor:
-        # A copy, because a network may begin with an operation in place.
-        return evaluate(self.model.get_submodule("encoder"), images.clone()).cpu()
+        return evaluate(self.model.get_submodule("encoder"), images).cpu()
 
     def _percentiles(self) -> list[tuple[float, float]]:
         """Return how far the slider of each unit at this width reaches."""

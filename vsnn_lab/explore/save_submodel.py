@@ -59,8 +59,7 @@ def save_submodel(
         ValueError: If the submodel deviates by more than ``TOLERANCE``, absolute and relative to
             its largest output.
     """
-    # A copy, because a network may begin with an operation in place.
-    largest = evaluate(extract(model, width), inputs.clone()).abs().max().item()
+    largest = evaluate(extract(model, width), inputs).abs().max().item()
     saved.tolerance = TOLERANCE * max(1.0, largest)
     saved.deviation = verify_extraction(model, width, inputs)
     if not saved.deviation <= saved.tolerance:

@@ -1,6 +1,7 @@
 """Networks in files: the tensors of a ``state_dict``, and a header that says what they are."""
 
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,11 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     model = inner_network(model)
     steps = [control.steps for control in width_controls(model)]
     path = check_path("path", path, "file")
+    if zipfile.is_zipfile(path):
+        raise ValueError(
+            f"path must be a safetensors file, got {path}, an archive as of "
+            "torch.save; model.load_state_dict(torch.load(path)) loads a state_dict that it holds"
+        )
     found, header = checkpoints.read(path, foreign=True)
     own = model.state_dict(keep_vars=True)
     if header:

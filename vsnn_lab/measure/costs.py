@@ -15,7 +15,7 @@ from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.measure.products import Products, count_products, warn_of_unknown
 from vsnn_lab.networks.extraction import cut_positions, extract, inner_network, plain_class
-from vsnn_lab.networks.gate import proven_chain
+from vsnn_lab.networks.gate import private_copy, proven_chain
 from vsnn_lab.networks.tensor_uses import tensor_uses
 from vsnn_lab.widths import WidthControl, full_size, kept_size, single_control
 
@@ -24,13 +24,13 @@ Positions = int | Mapping[WidthControl, int] | None
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
 # Ordinary layers, that have as many products at every width.
-_CONSTANT = nn.Linear | nn.Bilinear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+_CONSTANT = nn.Linear | nn.Bilinear | nn.modules.conv._ConvNd
 # More than a machine has cores; torch would start as many as it is asked for.
 _THREADS = 1024
 
 
 def count_parameters(model: nn.Module, width: Positions = None) -> int:
-    """Count the parameters of the submodel of one width, without cutting it where that will do.
+    """Count the parameters of the submodel of one width, without cutting it.
 
     Args:
         model: Any module.
@@ -217,8 +217,7 @@ def measure_latency(
         try:
             torch.set_num_threads(threads)
             for _ in range(_WARM_UP + repeats):
-                # A copy, because a network may begin with an operation in place.
-                x = inputs.clone()
+                x = private_copy(cut, inputs)
                 _synchronize(inputs)
                 start = time.perf_counter()
                 cut(x)
@@ -257,9 +256,8 @@ def _submodel(model: nn.Module, width: Positions, inputs: Tensor) -> Iterator[nn
 
 def _count_products(model: nn.Module, width: Positions, inputs: Tensor) -> Products:
     with _submodel(model, width, inputs) as cut:
-        # A copy, because a network may begin with an operation in place; the counter takes no
-        # inputs that want gradients.
-        return count_products(cut, inputs[:1].detach().clone())
+        # The counter takes no inputs that want gradients.
+        return count_products(cut, private_copy(cut, inputs[:1].detach()))
 
 
 def _synchronize(inputs: Tensor) -> None:

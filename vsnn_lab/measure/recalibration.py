@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vsnn_lab._basics.checks import check_pair
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.extraction import cut_positions
+from vsnn_lab.networks.gate import private_copy
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -127,8 +128,7 @@ def _run_batches(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, Tens
                 "batches must hold tensors or pairs (inputs, targets) of tensors, got "
                 f"{type(x).__name__}"
             )
-        # A copy, because a network may begin with an operation in place.
-        model(to_device_of(model, x).clone())
+        model(private_copy(model, to_device_of(model, x)))
         seen += 1
     if not seen:
         raise ValueError("batches must hold at least one batch, got none; it is read only once")

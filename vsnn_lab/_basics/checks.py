@@ -1,5 +1,6 @@
 """Refusals in one wording: the argument, the rule, the value and what to do."""
 
+import itertools
 import math
 import operator
 import os
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 # Sizes, counts and seeds are 64-bit integers in torch.
 _INT64_MAX = 2**63 - 1
+# Letters of a repr, and items of a container, that a message shows.
+_LONGEST, _MOST = 300, 4
 
 
 def check_int(
@@ -36,7 +39,7 @@ def check_int(
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer{rule}, got {value!r}{tail}") from None
+        raise TypeError(f"{name} must be an integer{rule}, got {short_repr(value)}{tail}") from None
     if low is None:
         return number
     if number < low or (high is not None and number > high):
@@ -91,14 +94,16 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of ``choices``, or list them."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    raise ValueError(
+        f"{name} must be one of {', '.join(map(repr, choices))}, got {short_repr(value)}"
+    )
 
 
 def check_callable(name: str, value: Any, what: str) -> Any:
     """Return ``value`` if it is callable, and not the class of something that is."""
     hint = f"; {value.__name__}() makes one" if isinstance(value, type) else ""
     if hint or not callable(value):
-        raise TypeError(f"{name} must be {what}, got {value!r}{hint}")
+        raise TypeError(f"{name} must be {what}, got {short_repr(value)}{hint}")
     return value
 
 
@@ -114,7 +119,7 @@ def check_collection(name: str, value: Any, of: str, *, hint: str = "") -> Colle
 def check_module(name: str, value: Any) -> nn.Module:
     """Return ``value`` if it is a module, or say what it is."""
     if not isinstance(value, nn.Module):
-        raise TypeError(f"{name} must be a torch.nn.Module, got {value!r}")
+        raise TypeError(f"{name} must be a torch.nn.Module, got {short_repr(value)}")
     return value
 
 
@@ -137,8 +142,10 @@ def check_pair(name: str, value: Any) -> tuple[Tensor, Tensor]:
     """Return one batch, inputs and targets, or say what is wrong with it."""
     pair = isinstance(value, tuple | list) and len(value) == 2
     if not (pair and all(isinstance(part, Tensor) and part.dim() for part in value)):
-        shown = _typed_repr(value)
-        raise TypeError(f"{name} must hold pairs of tensors (inputs, targets), got {shown}")
+        raise TypeError(
+            f"{name} must hold pairs of tensors (inputs, targets), got {_typed_repr(value)}; "
+            "a DataLoader's collate_fn can make pairs"
+        )
     return value[0], value[1]
 
 
@@ -159,5 +166,40 @@ def check_path(name: str, value: Any, kind: str = "folder") -> Path:
     return path
 
 
+def short_repr(value: Any, depth: int = 4) -> str:
+    """Return a repr that stays short: of tensors and arrays the dtype and the shape.
+
+    Of a container it is the first items, to a depth of four.
+
+    Example:
+        >>> short_repr({"x": torch.zeros(6, 3), "row": 2})
+        "{'x': a float32 tensor of shape (6, 3), 'row': 2}"
+    """
+    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+        kind, dtype = "tensor" if isinstance(value, Tensor) else "array", str(value.dtype)
+        dtype = dtype.removeprefix("torch.")
+        article = "an" if dtype[0] in "io" else "a"
+        return f"{article} {dtype} {kind} of shape {tuple(value.shape)}"
+    if type(value) in (list, tuple, set, dict):
+        return _short_items(value, depth - 1) if depth else "..."
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _short_items(values: Any, depth: int) -> str:
+    items = (short_repr(item, depth) for item in values)
+    if isinstance(values, dict):
+        items = (f"{short_repr(key)}: {short_repr(item, depth)}" for key, item in values.items())
+    shown = list(itertools.islice(items, _MOST))
+    if len(values) > _MOST:
+        shown.append(f"... {len(values)} in all")
+    start, end = ("(", ")") if isinstance(values, tuple) else ("[", "]")
+    if isinstance(values, set | dict):
+        start, end = "{", "}"
+    comma = "," if isinstance(values, tuple) and len(values) == 1 else ""
+    return f"{start}{', '.join(shown)}{comma}{end}"
+
+
 def _typed_repr(value: Any) -> str:
-    return f"{value!r} of type {type(value).__name__}"
+    large = isinstance(value, Tensor | np.ndarray) and value.ndim
+    return short_repr(value) if large else f"{short_repr(value)} of type {type(value).__name__}"

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_int, check_rows
+from vsnn_lab._basics.checks import check_int, check_rows, short_repr
 
 
 class TensorBatches:
@@ -83,7 +83,7 @@ class FreshBatches:
         seed: int = 0,
     ) -> None:
         if not callable(draw):
-            raise TypeError(f"draw must be callable on a torch.Generator, got {draw!r}")
+            raise TypeError(f"draw must be callable on a torch.Generator, got {short_repr(draw)}")
         self.draw = draw
         self.steps = check_int("steps", steps)
         self.seed = check_int("seed", seed, low=0)
@@ -129,7 +129,9 @@ def split_validation(
     _check_rows(inputs, targets)
     seed = check_int("seed", seed, low=0)
     if isinstance(fraction, bool) or not 0 < fraction < 1:
-        raise ValueError(f"fraction must lie between 0 and 1, both excluded, got {fraction!r}")
+        raise ValueError(
+            f"fraction must lie between 0 and 1, both excluded, got {short_repr(fraction)}"
+        )
     held_out = round(len(inputs) * fraction)
     if not 0 < held_out < len(inputs):
         raise ValueError(

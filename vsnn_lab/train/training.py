@@ -15,6 +15,7 @@ from vsnn_lab._basics.checks import (
     check_int,
     check_module,
     check_path,
+    short_repr,
 )
 from vsnn_lab.data.batches import TensorBatches, split_validation
 from vsnn_lab.measure.evaluation import preserve_mode
@@ -171,7 +172,7 @@ def fit(
 
 def _check_training(model: Any, loss: Any, lr: Any, schedule: Any) -> None:
     if isinstance(lr, bool) or not isinstance(lr, int | float):
-        raise TypeError(f"lr must be a number above 0, got {lr!r}")
+        raise TypeError(f"lr must be a number above 0, got {short_repr(lr)}")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr must be a finite number above 0, got {lr}")
     check_choice("schedule", schedule, tuple(_SCHEDULES))
@@ -184,14 +185,16 @@ def _choose_recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Reci
     if sampler is not None:
         check_callable("sampler", sampler, "callable or None")
     if recipe is not None and sampler is not None:
-        raise ValueError(f"sampler must be None beside a recipe, got {sampler!r}; it has its own")
+        raise ValueError(
+            f"sampler must be None beside a recipe, got {short_repr(sampler)}; it has its own"
+        )
     if recipe is None:
         return Distilled() if sampler is None else Sampled(sampler)
     if isinstance(recipe, str):
         return RECIPES[check_choice("recipe", recipe, tuple(RECIPES))]
     if not isinstance(recipe, Recipe):
-        hint = f"; sampler={recipe!r} draws widths" if callable(recipe) else ""
-        raise TypeError(f"recipe must be a recipe or None, got {recipe!r}{hint}")
+        hint = f"; sampler={short_repr(recipe)} draws widths" if callable(recipe) else ""
+        raise TypeError(f"recipe must be a recipe or None, got {short_repr(recipe)}{hint}")
     return recipe
 
 
@@ -210,6 +213,11 @@ def _split_data(
 ) -> tuple[Batches, Pair | None]:
     """Return training batches and the held-out pair."""
     if not (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
+        if isinstance(data, tuple | list) and any(hasattr(part, "dtype") for part in data):
+            raise TypeError(
+                "data must be a tuple of two tensors (inputs, targets), or batches of such pairs, "
+                f"got {short_repr(data)}; torch.as_tensor makes a tensor of an array"
+            )
         if isinstance(data, Tensor) or not (hasattr(data, "__iter__") and hasattr(data, "__len__")):
             raise TypeError(
                 "data must be a pair of tensors, or batches with a length that can be iterated "
@@ -244,7 +252,7 @@ def _check_validation(validation: Any) -> Pair | None:
         return validation
     raise TypeError(
         "validation must be a share in (0, 1), a pair of tensors (inputs, targets) or None, got "
-        f"{validation!r}"
+        f"{short_repr(validation)}"
     )
 
 

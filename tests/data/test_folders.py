@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vsnn_lab.data import folders, load_folder
+from vsnn_lab.data import load_folder, squares
 from vsnn_lab.data.folders import evenly_spaced
 
 COLOURS = {"red": [1, 0, 0], "blue": [0, 0, 1]}
@@ -244,7 +244,7 @@ def test_a_damaged_image_is_named(photos, ending):
 
 
 def test_images_beyond_the_memory_for_them_are_refused_unless_chosen(photos, monkeypatch):
-    monkeypatch.setattr(folders, "_MAX_BYTES", 10 * 3 * 8 * 8 * 4)
+    monkeypatch.setattr(squares, "_MAX_BYTES", 10 * 3 * 8 * 8 * 4)
     rule = (
         r"images must take at most 0\.0 GB as float32, got 0\.0 GB, shape \(15, 3, 8, 8\); "
         r"choose a smaller size or limit=10, or limit=15 for all of them"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vsnn_lab import WidthControl, at_width, layers
+from vsnn_lab import WidthControl, at_width, extract, layers
 
 STEPS = 4
 WIDTHS = torch.tensor([2, 4, 1, 3])
@@ -148,3 +148,46 @@ def test_a_network_of_norms_under_autocast_is_at_a_width_vector_what_it_is_at_ea
         for row, position in enumerate(WIDTHS.tolist()):
             with at_width(net, position):
                 torch.testing.assert_close(masked[row], net(x[[row]])[0], rtol=0.03, atol=0.03)
+
+
+def dense(width):
+    return layers.OctaveLinear(4, width, width.control), layers.OctaveLinear(
+        width, 3, width.control
+    )
+
+
+def convolutional(width):
+    return (
+        layers.OctaveConv2d(4, width, 1, width.control),
+        layers.VariableGroupNorm(1, width),
+        layers.VariableConv2d(width, 3, 1),
+    )
+
+
+def conditioned(width):
+    return layers.ConditionedLinear(4, width, width.control), layers.ConditionedLinear(
+        width, 3, width.control
+    )
+
+
+@pytest.mark.parametrize("build", [dense, convolutional, conditioned])
+@pytest.mark.parametrize("samples", [4, 64])
+@pytest.mark.parametrize("mode", [*HALVES, "autocast"])
+def test_layers_with_corrections_give_one_dtype_by_slices_masks_and_cut(build, samples, mode):
+    width = WidthControl(16).axis(16)
+    net = nn.Sequential(*build(width))
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    x = torch.randn(samples, 4, 1, 1) if build is convolutional else torch.randn(samples, 4)
+    if mode != "autocast":
+        net, x = net.to(mode), x.to(mode)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mode == "autocast"):
+        for position in (1, 5, 12, 16):
+            with at_width(net, position):
+                sliced = net(x)
+            with at_width(net, torch.full((samples,), position)):
+                masked = net(x)
+            cut = extract(net, position)(x)
+            assert sliced.dtype == masked.dtype == cut.dtype
+            torch.testing.assert_close(masked, sliced, rtol=0.05, atol=0.1)
+            torch.testing.assert_close(cut, sliced, rtol=0.05, atol=0.1)

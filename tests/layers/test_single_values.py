@@ -5,7 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsnn_lab import Width, WidthControl, at_width, extract, fit, forward_at_widths, make_variable
+from vsnn_lab import (
+    Width,
+    WidthControl,
+    at_width,
+    extract,
+    fit,
+    forward_at_widths,
+    make_variable,
+    recalibrate,
+)
 from vsnn_lab.layers import VariableBatchNorm1d, VariableBatchNorm2d, VariableLinear
 
 KINDS = [
@@ -108,6 +117,22 @@ def test_runs_of_one_sample_train_and_pass_gradients_on():
         forward_at_widths(net, x, torch.tensor(sizes)).square().sum().backward()
         assert net[0].weight.grad.isfinite().all()
         assert net[0].weight.grad.any()
+
+
+@pytest.mark.parametrize("position", [2, 6])
+def test_recalibration_leaves_out_a_last_batch_of_one_sample_and_wants_others(position):
+    width, x = Width(6), torch.randn(9, 3)
+    net = nn.Sequential(
+        VariableLinear(3, width), VariableBatchNorm1d(width), VariableLinear(width, 2)
+    )
+    recalibrate(net, x.split(4), position)
+    means = torch.stack([net[0](part).mean(0) for part in x.split(4)[:2]]).mean(0)
+    torch.testing.assert_close(net[1].running_mean[:position], means[:position])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match="several values to measure, got one sample in each"):
+        recalibrate(net, x.split(1), position)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not net[1]._forward_hooks
 
 
 @pytest.mark.slow

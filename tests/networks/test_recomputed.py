@@ -300,3 +300,44 @@ def test_a_layer_that_lost_its_hook_is_remembered_again():
     prune.remove(layer, "bias")
     with torch.no_grad(), at_width(layer, 2):
         assert layer.kept_parameters() is layer.kept_parameters()
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_fixed_layer_of_a_variable_network_keeps_what_recomputes_its_weight(change):
+    width = Width(6)
+    net = nn.Sequential(VariableLinear(4, width), nn.Tanh(), VariableLinear(width, 5))
+    net.append(nn.Linear(5, 2))
+    change(net[-1])
+    x = torch.randn(3, 4)
+    net(x)
+    net.eval()
+    cut = extract(net, 2)
+    with at_width(net, 2):
+        torch.testing.assert_close(cut(x), net(x))
+    assert cut[-1].state_dict().keys() == net[-1].state_dict().keys()
+    assert count_parameters(net, 2) == sum(p.numel() for p in cut.parameters())
+    cut(x).sum().backward()
+    assert all(part.grad is not None for part in cut[-1].parameters())
+
+
+def test_a_hook_that_is_a_method_of_the_network_is_that_of_its_copy():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 8), nn.Linear(8, 2)
+            self.first.register_forward_hook(self.count)
+            self.calls = 0
+
+        def count(self, module, args, output):
+            self.calls += 1
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    model = Counting()
+    net = make_variable(model)
+    cut = extract(net, 3)
+    cut(torch.randn(2, 3))
+    cut(torch.randn(2, 3))
+    net(torch.randn(2, 3))
+    assert (model.calls, net.calls, cut.calls) == (0, 1, 2)

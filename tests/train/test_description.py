@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests import small
 from tests.small import ROWS, network, regression
 from vsnn_lab import Stratified, Triangular, Weighted, fit
 from vsnn_lab.data.batches import TensorBatches
@@ -113,10 +115,30 @@ class PrivatelySlotted:
         self._exponent = exponent
 
 
+class PartlySlotted(Private):
+    __slots__ = ("_power",)
+
+    def __init__(self, exponent):
+        super().__init__(2)
+        self._power = exponent
+
+
+class Steps(list):
+    def __init__(self, exponent):
+        super().__init__([1, 2])
+        self.exponent = exponent
+
+
 class PrivateModule(nn.Module):
     def __init__(self, exponent):
         super().__init__()
         self._exponent = exponent
+
+
+class BufferModule(nn.Module):
+    def __init__(self, exponent):
+        super().__init__()
+        self.register_buffer("exponent", torch.tensor(exponent), persistent=False)
 
 
 def used_by_a_function(weight):
@@ -133,6 +155,25 @@ class Slotted:
         return f"Slotted({self.exponent})"
 
 
+class ListModule(nn.Module):
+    def __init__(self, exponent):
+        super().__init__()
+        self.exponents = [1, exponent]
+
+    def forward(self, x):
+        return x ** self.exponents[1]
+
+
+def of_a_list(number):
+    weights = [1.0, {"b": number}]
+    return lambda output, target: weights[0] * output - weights[1]["b"] * target
+
+
+def of_an_object(number):
+    settings = SimpleNamespace(exponent=number)
+    return lambda output, target: (output - target) ** settings.exponent
+
+
 def cross_entropy(smoothing):
     return nn.CrossEntropyLoss(label_smoothing=smoothing)
 
@@ -145,7 +186,10 @@ def cross_entropy(smoothing):
         Power,
         Private,
         PrivatelySlotted,
+        PartlySlotted,
+        Steps,
         PrivateModule,
+        BufferModule,
         Slotted,
         cross_entropy,
         lambda number: Power(number).weigh,
@@ -153,12 +197,17 @@ def cross_entropy(smoothing):
         lambda number: functools.partial(power, exponent=number),
         lambda number: functools.partial(power, number),
         lambda number: lambda fraction: power(number)(fraction),
+        of_a_list,
+        of_an_object,
+        lambda number: nn.Sequential(ListModule(number)),
         lambda number: Weighted(power(number)),
         lambda number: {"a": [1, (number, None)]},
         lambda number: {number, 7},
         lambda number: {number: 7},
         lambda number: np.float64(number),
         lambda number: np.array([number, 7]),
+        lambda number: np.array([[number], "a"], object),
+        lambda number: torch.Generator().manual_seed(number),
         lambda number: torch.tensor([number, 7]),
         lambda number: nn.Dropout(number / 10),
         lambda number: TensorBatches(torch.ones(2), torch.ones(2), seed=number),
@@ -203,6 +252,19 @@ def compiled(source: str) -> object:
 def test_a_description_tells_code_and_the_constants_it_uses_apart(source, one, other):
     assert describe(compiled(source)) == describe(compiled(source))
     assert describe(compiled(source)) != describe(compiled(source.replace(one, other)))
+
+
+def test_what_code_uses_of_a_module_is_told_apart_and_the_rest_of_it_is_not(monkeypatch):
+    monkeypatch.setattr(small, "SCALE", 1, raising=False)
+
+    def scaled(output, target):
+        return small.SCALE * F.mse_loss(output, target)
+
+    before = describe(scaled)
+    monkeypatch.setattr(small, "OTHER", 1, raising=False)
+    assert describe(scaled) == before
+    monkeypatch.setattr(small, "SCALE", 2)
+    assert describe(scaled) != before
 
 
 def test_what_code_writes_while_it_runs_is_no_setting():

@@ -8,8 +8,9 @@ import torch
 from vsnn_lab._basics.checks import check_choice, check_int, check_path
 from vsnn_lab.data._torchvision import datasets
 from vsnn_lab.data.fetch import DataUnavailable
-from vsnn_lab.data.folders import evenly_spaced, read_squares
+from vsnn_lab.data.folders import evenly_spaced
 from vsnn_lab.data.image_set import ImageSet
+from vsnn_lab.data.squares import read_squares
 
 CELEBA_SPLITS = ("train", "valid", "test")
 _HOMEPAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"

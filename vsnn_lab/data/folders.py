@@ -1,32 +1,35 @@
 """Folders of images, read into memory as squares of one size."""
 
+import mimetypes
 import os
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
-from torch import Tensor
-from tqdm.auto import tqdm
+from PIL import Image
 
 from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_path
 from vsnn_lab.data._torchvision import datasets
 from vsnn_lab.data.image_set import SPLITS, ImageSet, split_rows
-from vsnn_lab.data.sources import BAR_DELAY
+from vsnn_lab.data.squares import read_squares
 
-# Bytes of pixels that nobody has to ask for: half of what a small laptop has.
-_MAX_BYTES = 4 * 2**30
+_EXTENSIONS: tuple[str, ...] = datasets.folder.IMG_EXTENSIONS
+_ENDINGS = ", ".join(_EXTENSIONS)
+# What macOS adds to an archive, and a Synology to each folder: files named like the images.
+_ADDED = ("__MACOSX", "@eaDir")
 
 
-class _Folder(datasets.ImageFolder):
-    """Torchvision's class, but images without class folders are one class."""
+@dataclass
+class _Found:
+    """Images of a folder, in the order of torchvision's ``ImageFolder``."""
 
-    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        inside = [entry for entry in os.scandir(directory) if entry.is_dir()]
-        names = sorted(entry.name for entry in inside if not entry.name.startswith("."))
-        # A dot as name of the class folder is the folder itself.
-        return names or [Path(directory).name], {name: i for i, name in enumerate(names or ["."])}
+    classes: list[str]  # as the system names their folders
+    paths: list[str]
+    labels: list[int]
+    others: Counter[str]  # images of other formats, by ending
 
 
 def load_folder(
@@ -40,8 +43,10 @@ def load_folder(
     """Load a folder of images as squares: the middle of each, resized.
 
     Each folder inside is a class, with its images in it or deeper; a folder of images without
-    folders is one class. What is transparent becomes white, grey values of 16 bits keep their
-    first 8, and the turn that a camera noted is applied.
+    folders is one class. Hidden files and folders, and those that systems add, are left out;
+    links are followed, but none that lead back. What is transparent becomes white, grey values of
+    16 bits keep their first 8, and the turn that a camera noted is applied. A warning says how
+    many images of other formats were left out.
 
     Args:
         path: The folder, laid out as ``torchvision.datasets.ImageFolder`` takes it.
@@ -54,7 +59,7 @@ def load_folder(
 
     Raises:
         FileNotFoundError: If there is no such folder, or a class in it has no image.
-        OSError: If an image cannot be read; the message names it.
+        OSError: If an image or a folder cannot be read; the message names it.
         ValueError: If an argument is out of range, the images are too many, a split is empty, or
             images lie beside class folders.
 
@@ -73,19 +78,25 @@ def load_folder(
     if split is not None:
         check_choice("split", split, SPLITS)
     found = _find_images(path)
-    rows = list(range(len(found.samples)))
+    rows = list(range(len(found.paths)))
     if split is not None:
-        rows = _split_each_class(found, split)
+        rows = _split_each_class(found, path, split)
     if not rows:
         raise ValueError(
-            f"split={split!r} must hold an image, got none of {len(found.samples)} in {path}; "
+            f"split={split!r} must hold an image, got none of {len(found.paths)} in {path}; "
             "a class needs 3 images to have one for the test"
         )
     rows = evenly_spaced(rows, limit)
-    paths = [found.samples[row][0] for row in rows]
+    paths = [found.paths[row] for row in rows]
     images = read_squares(paths, size, grey=grey, check_memory=limit is None)
-    labels = torch.tensor([found.targets[row] for row in rows], dtype=torch.int64)
-    return ImageSet(images, labels, path.name, tuple(found.classes))
+    labels = torch.tensor([found.labels[row] for row in rows], dtype=torch.int64)
+    if found.others:
+        warnings.warn(
+            f"{path} has images of other formats, which are left out: {_count(found.others)}; "
+            f"an image ends in {_ENDINGS}",
+            stacklevel=2,
+        )
+    return ImageSet(images, labels, _printable(path.name), tuple(map(_printable, found.classes)))
 
 
 def evenly_spaced(rows: Sequence[int], limit: int | None) -> list[int]:
@@ -99,114 +110,102 @@ def evenly_spaced(rows: Sequence[int], limit: int | None) -> list[int]:
     return [rows[i * len(rows) // kept] for i in range(kept)]
 
 
-def read_squares(
-    paths: Sequence[str | os.PathLike[str]],
-    size: int,
-    *,
-    grey: bool = False,
-    check_memory: bool = True,
-) -> Tensor:
-    """Read the middle squares of images, float32 in [0, 1], shape (n, channels, size, size).
-
-    Args:
-        paths: The images.
-        size: Side of the squares in pixels.
-        grey: One channel instead of three.
-        check_memory: Refuse what takes more than 4 GiB as float32.
-
-    Raises:
-        OSError: If an image cannot be read; the message names it.
-        ValueError: If the images are too many.
-    """
-    shape = (len(paths), 1 if grey else 3, size, size)
-    taken = 4 * int(np.prod(shape, dtype=object))
-    if check_memory and taken > _MAX_BYTES:
-        fitting = len(paths) * _MAX_BYTES // taken
-        raise ValueError(
-            f"images must take at most {_MAX_BYTES / 1e9:.1f} GB as float32, got "
-            f"{taken / 1e9:.1f} GB, shape {shape}; choose a smaller size or limit={fitting}, or "
-            f"limit={len(paths)} for all of them"
-        )
-    images = torch.empty(shape)
-    bar = tqdm(paths, desc="images", unit=" images", delay=BAR_DELAY, leave=False)
-    for image, path in zip(images, bar, strict=True):
-        image.copy_(torch.from_numpy(_read_square(path, size, "L" if grey else "RGB")))
-    return images.div_(255)
-
-
-def _find_images(path: Path) -> datasets.ImageFolder:
+def _find_images(path: Path) -> _Found:
     if not path.is_dir():
         what = "which is a file" if path.exists() else "which does not exist"
         raise FileNotFoundError(f"path must name a folder of images, got {path}, {what}")
-    found = _Folder(path, allow_empty=True)
-    if not found.samples:
-        endings = ", ".join(found.extensions)
-        raise FileNotFoundError(
-            f"path must hold images in a folder for each class or all in one, got {path} "
-            f"without any; an image ends in {endings}"
-        )
-    loose = sorted(each.name for each in path.iterdir() if each.suffix.lower() in found.extensions)
-    if loose and found.find_classes(str(path))[1].keys() != {"."}:
+    layout = "path must hold images in a folder for each class or all in one, got"
+    inside = sorted(filter(_is_shown, os.listdir(path)))
+    # A link to the folder itself, or to one around it, is no class.
+    classes = [
+        each for each in inside if os.path.isdir(path / each) and not _leads_back(path / each)
+    ]
+    loose = [each for each in inside if not os.path.isdir(path / each)]
+    found = _Found(classes or [path.name], [], [], Counter())
+    for label, folder in enumerate([path / name for name in classes] or [path]):
+        files = _files_below(folder)
+        images = [file for file in files if file.lower().endswith(_EXTENSIONS)]
+        found.paths += images
+        found.labels += [label] * len(images)
+        found.others += _count_others(files)
+    if classes:
+        found.others += _count_others(loose)
+    others = f" ({_count(found.others)} left out)" if found.others else ""
+    if not found.paths:
+        raise FileNotFoundError(f"{layout} {path} without any; an image ends in {_ENDINGS}{others}")
+    beside = [name for name in loose if name.lower().endswith(_EXTENSIONS)]
+    if classes and beside:
         raise ValueError(
-            f"path must hold images in a folder for each class or all in one, got {path} with "
-            f"{loose[0]} and {len(loose) - 1} more beside class folders; move them into one"
+            f"{layout} {path} with {beside[0]} and {len(beside) - 1} more beside class folders; "
+            "move them into one"
         )
-    empty = sorted(set(found.class_to_idx.values()) - set(found.targets))
+    empty = [name for label, name in enumerate(found.classes) if label not in set(found.labels)]
     if empty:
-        names = ", ".join(found.classes[label] for label in empty)
         raise FileNotFoundError(
-            f"path must hold an image in each class folder, got none in {names} of {path}; "
-            "add some or remove the folder"
+            f"path must hold an image in each class folder, got none in {', '.join(empty)} of "
+            f"{path}{others}; add some or remove the folder"
         )
     return found
 
 
-def _split_each_class(found: datasets.ImageFolder, split: str) -> list[int]:
+def _files_below(folder: Path) -> list[str]:
+    """Return the files in a folder and deeper that are shown, sorted, each real folder's once."""
+    found, seen, starts = [], set(), [str(folder)]
+    for start in starts:
+        for root, inside, files in os.walk(start, onerror=_raise):
+            real = os.path.realpath(root)
+            if real in seen:
+                inside.clear()
+                continue
+            seen.add(real)
+            inside[:] = filter(_is_shown, inside)
+            # Behind everything else, so that no link takes the place of what it leads to.
+            links = [os.path.join(root, name) for name in sorted(inside)]
+            starts += [link for link in links if os.path.islink(link) and not _leads_back(link)]
+            found += [(root, name) for name in files if _is_shown(name)]
+    return [os.path.join(root, name) for root, name in sorted(found)]
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name not in _ADDED
+
+
+def _leads_back(path: str | Path) -> bool:
+    """Whether a folder is one around the place where it is named."""
+    return Path(os.path.realpath(os.path.dirname(path))).is_relative_to(os.path.realpath(path))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _count_others(files: Iterable[str]) -> Counter[str]:
+    """Count images of formats that are left out, by their endings."""
+    endings = Counter(os.path.splitext(file)[1].lower() for file in files)
+    return Counter({end: n for end, n in endings.items() if _is_other_image(end)})
+
+
+def _is_other_image(ending: str) -> bool:
+    file_format = Image.registered_extensions().get(ending, "")
+    kinds = Image.MIME.get(file_format), mimetypes.guess_type(f"x{ending}", strict=False)[0]
+    return ending not in _EXTENSIONS and any(str(kind).startswith("image/") for kind in kinds)
+
+
+def _count(endings: Counter[str]) -> str:
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
+
+
+def _printable(name: str) -> str:
+    """Return a name with signs in place of bytes that are no text in UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _split_each_class(found: _Found, root: Path, split: str) -> list[int]:
     by_class: list[list[int]] = [[] for _ in found.classes]
-    for row, label in enumerate(found.targets):
+    for row, label in enumerate(found.labels):
         by_class[label].append(row)
     rows = []
     for own in by_class:
-        names = [Path(found.samples[row][0]).relative_to(found.root).as_posix() for row in own]
+        names = [Path(found.paths[row]).relative_to(root).as_posix() for row in own]
         rows += [own[i] for i in split_rows(split, names)]
     return rows
-
-
-def _read_square(path: str | os.PathLike[str], size: int, mode: str) -> np.ndarray:
-    """Return the middle of an image as bytes, shape (channels, size, size)."""
-    try:
-        with Image.open(path) as image:
-            upright = _to_8_bits(ImageOps.exif_transpose(image), image.format)
-            square = _center_square(_over_white(upright).convert(mode))
-            pixels = np.array(square.resize((size, size), Image.Resampling.BICUBIC))
-    # Each format's reader fails in ways of its own, also with errors that are no OSError.
-    except Exception as error:
-        raise OSError(
-            f"{path} cannot be read as an image ({error}); replace or remove it"
-        ) from error
-    return pixels.reshape(size, size, -1).transpose(2, 0, 1)
-
-
-def _center_square(image: Image.Image) -> Image.Image:
-    # Cut before it is resized, so that nothing outside seeps in, as it would with ImageOps.fit.
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    return image.crop((left, top, left + side, top + side))
-
-
-def _to_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
-    """Scale grey values of 16 bits, which Pillow would cut off at 255."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no known range; save 8 or 16 bits")
-    return image
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image
-    glass = image.convert("RGBA")
-    white = Image.new("RGBA", glass.size, "white")
-    white.alpha_composite(glass)
-    return white

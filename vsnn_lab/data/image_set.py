@@ -41,9 +41,14 @@ def split_rows(split: str, keys: Sequence[str]) -> list[int]:
         >>> split_rows("test", ["a", "b", "c", "d", "e", "a"])
         [3]
     """
-    ranked = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
+    ranked = sorted(set(keys), key=_rank)
     test = set(ranked[: round(_TEST_SHARE * len(ranked))])
     return [row for row, key in enumerate(keys) if (key in test) == (split == "test")]
+
+
+def _rank(key: str) -> bytes:
+    # Names of files may have bytes that are no text in UTF-8, which Python keeps as surrogates.
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
 def missing_extra(name: str, error: ImportError) -> ImportError:

@@ -6,10 +6,10 @@ from html import escape
 import ipywidgets as widgets
 import plotly.graph_objects as go
 
-from vsnn_lab._basics.checks import check_number
 from vsnn_lab.explore.figure_box import FigureBox
-from vsnn_lab.figures.checks import check_curve, check_text
-from vsnn_lab.figures.overlay import overlay_curves
+from vsnn_lab.figures.checks import check_curve
+from vsnn_lab.figures.metric import Metric
+from vsnn_lab.figures.overlay import check_shown_as, overlay_curves
 
 _ROWS = 8  # names in sight
 
@@ -21,12 +21,14 @@ class RunsExplorer(FigureBox):
 
     Args:
         curves: Metric by width for each run, by the run's name.
-        scale: Factor on all values.
-        label: Name and unit of the metric on the axis.
+        metric: What the values measure, and so which run is the best: of the lowest value or of the
+            highest. Without one the lowest are named, and called no more than that.
+        scale: Factor on all values; by default the metric's, or 1.
+        label: Name and unit on the axis; by default the metric's.
 
     Attributes:
         picker: The list; its value holds the names picked. All are at first.
-        best: Below the figure: for each width the run of the lowest value among those picked.
+        best: Below the figure: at how many widths each run is the best of those picked.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -37,14 +39,17 @@ class RunsExplorer(FigureBox):
         self,
         curves: Mapping[str, Mapping[int, float]],
         *,
-        scale: float = 1.0,
+        metric: Metric | None = None,
+        scale: float | None = None,
         label: str | None = None,
     ) -> None:
-        self._all_runs = overlay_curves(curves, scale=scale, label=label)
+        self._all_runs = overlay_curves(curves, metric=metric, scale=scale, label=label)
+        self.metric = metric
         self.curves = {name: check_curve(name, curve) for name, curve in curves.items()}
-        self.scale, self.label = check_number("scale", scale), check_text("label", label)
-        top = max(max(curve.values()) for curve in self.curves.values()) * self.scale
-        self._all_runs.update_yaxes(range=[0, top * 1.08])
+        self.scale, self.label = check_shown_as(metric, scale, label)
+        shown = [self.scale * value for curve in self.curves.values() for value in curve.values()]
+        ends = min(0.0, *shown), max(0.0, *shown)
+        self._all_runs.update_yaxes(range=[1.08 * end for end in ends])
         names = list(self.curves)
         self.picker = widgets.SelectMultiple(
             options=names,
@@ -68,15 +73,17 @@ class RunsExplorer(FigureBox):
         # How often each run is the best one: all widths would be too long a list.
         counted = sorted({name: found.count(name) for name in found}.items(), key=lambda n: -n[1])
         names = ", ".join(f"{escape(name)} ({count})" for name, count in counted)
-        text = f"lowest at so many of {len(found)} widths: {names}"
+        said = "lowest" if self.metric is None else f"best ({self.metric.extreme})"
+        text = f"{said} at so many of {len(found)} widths: {names}"
         self.best.value = text if found else "no run picked"
 
     def best_at(self) -> dict[int, str]:
-        """Return the run of the lowest value at each width, among those picked."""
+        """Return the run of the best value at each width, or the lowest, among those picked."""
+        rank = float if self.metric is None else self.metric.rank
         picked = {name: self.curves[name] for name in self.picker.value}
         widths = sorted({width for curve in picked.values() for width in curve})
         return {
-            width: min((c[width], name) for name, c in picked.items() if width in c)[1]
+            width: min((rank(c[width]), name) for name, c in picked.items() if width in c)[1]
             for width in widths
         }
 

@@ -10,6 +10,7 @@ from plotly.colors import sample_colorscale
 from vsnn_lab._basics.checks import check_collection, check_number, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_text
+from vsnn_lab.figures.metric import Metric, check_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,8 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 def overlay_curves(
     curves: Mapping[str, Mapping[int, float]],
     *,
-    scale: float = 1.0,
+    metric: Metric | None = None,
+    scale: float | None = None,
     label: str | None = None,
     title: str | None = None,
 ) -> go.Figure:
@@ -33,8 +35,9 @@ def overlay_curves(
 
     Args:
         curves: Metric by width for each run, by the run's name.
-        scale: Factor on all values.
-        label: Name and unit of the metric on the axis.
+        metric: What the values measure, as `vsnn_lab.headless.runs.metrics` has it for a run.
+        scale: Factor on all values; by default the metric's, or 1.
+        label: Name and unit on the axis; by default the metric's.
         title: Above the figure.
 
     Returns:
@@ -56,8 +59,8 @@ def overlay_curves(
         raise ValueError(
             f"curves must hold at least one run, each with a width, got {short_repr(curves)}"
         )
-    scale = check_number("scale", scale)
-    label, title = check_text("label", label), check_text("title", title)
+    scale, label = check_shown_as(metric, scale, label)
+    title = check_text("title", title)
     figure = go.Figure()
     for index, (name, curve) in enumerate(checked.items()):
         look, values = run_style(index, len(checked), name), curve.values()
@@ -72,8 +75,24 @@ def overlay_curves(
     return figure
 
 
+def check_shown_as(
+    metric: Metric | None, scale: float | None, label: str | None
+) -> tuple[float, str | None]:
+    """Return factor and label of an axis: those given, or else the metric's."""
+    metric, label = check_metric("metric", metric), check_text("label", label)
+    if metric is None:
+        return check_number("scale", 1.0 if scale is None else scale), label
+    scale = metric.scale if scale is None else check_number("scale", scale)
+    return scale, metric.label if label is None else label
+
+
 def parallel_parameters(
-    table: "pd.DataFrame", parameters: Sequence[str], metric: str, *, title: str | None = None
+    table: "pd.DataFrame",
+    parameters: Sequence[str],
+    metric: str,
+    *,
+    measures: Metric | None = None,
+    title: str | None = None,
 ) -> go.Figure:
     """Draw each run as a line through its parameters to its result.
 
@@ -81,6 +100,7 @@ def parallel_parameters(
         table: A row a run, as from `vsnn_lab.headless.runs.load_runs`.
         parameters: Columns of what was varied; texts are drawn as classes.
         metric: Column of the result, the last axis and the colour; rows without it are left out.
+        measures: What that column measures; the better a value, the lighter its line.
         title: Above the figure.
 
     Returns:
@@ -104,9 +124,14 @@ def parallel_parameters(
     if rows.empty:
         raise ValueError(f"table must have a row with {metric!r}, got none")
     axes = [_parallel_axis(name, rows[name]) for name in parameters]
-    result = {"label": metric, "values": rows[metric], "range": _column_range(rows[metric])}
+    scale, label = check_shown_as(check_metric("measures", measures), None, None)
+    values = rows[metric] * scale
+    result = {"label": label or metric, "values": values, "range": _column_range(values)}
     axes.append(result | {"tickformat": ".4~g"})
-    color = {"color": rows[metric], "colorscale": _SCALE, "showscale": True}
+    color = {"color": values, "colorscale": _SCALE, "showscale": True}
+    if measures is not None:
+        color |= {"reversescale": measures.better == "lower"}
+        color["colorbar"] = {"title": f"{measures.better} is better"}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=color))
     figure.update_layout(template=style.TEMPLATE, width=900, height=380, title=title)
     return figure.update_layout(margin={"l": 80, "r": 40, "t": 64})

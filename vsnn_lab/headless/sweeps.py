@@ -1,12 +1,14 @@
 """Many runs of notebooks at once: on this machine's cores, or on a cluster of machines."""
 
 import atexit
+import contextlib
 import itertools
 import logging
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -70,7 +72,7 @@ def sweep(
     slurm: int | None = None,
     workers: int | None = None,
     on_cell: Callable[[Run, float, int], None] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Keep many runs, several at a time and begun in their order, and yield each as it ends.
 
     Runs whose results are there already are not repeated; a run whose worker dies goes to another,
@@ -129,7 +131,7 @@ def _outcomes(
     slurm: int | None,
     workers: int | None,
     on_cell: Callable[[Run, float, int], None] | None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
@@ -224,7 +226,20 @@ def _connected_client(
         return
     with _local_cluster(workers, runs) as cluster, Client(cluster) as client:
         client.register_plugin(_exit_plugin())
-        yield client, len(cluster.workers)
+        try:
+            yield client, len(cluster.workers)
+        except (KeyboardInterrupt, GeneratorExit):
+            _kill_workers(cluster)
+            raise
+
+
+def _kill_workers(cluster: Any) -> None:
+    """End the processes of a local cluster, which would otherwise be given time to finish a run."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class OctaveLayer(WeightedLayer):
         scale, shift = (
             self._shape_like(part[wide, : len(bias)], y) for part in self._scale_and_shift()
         )
-        return torch.addcmul(shift, y, scale)
+        return torch.addcmul(shift, y, scale).to(y.dtype)
 
     def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Return what outputs are scaled and shifted by, in each wider octave."""
@@ -169,7 +169,7 @@ class OctaveLayer(WeightedLayer):
             self._shape_like(torch.where(counts.unsqueeze(1), part[wide], neutral), y)
             for part, neutral in zip(self._scale_and_shift(), (1.0, 0.0), strict=True)
         )
-        return torch.addcmul(shift, y, scale)
+        return torch.addcmul(shift, y, scale).to(y.dtype)
 
     def _shape_like(self, part: Tensor, y: Tensor) -> Tensor:
         """Shape units, or units for each sample, to act on an output."""

@@ -70,17 +70,26 @@ def recalibrate(
         return
     momenta = [norm.momentum for norm in norms]
     before = [{name: getattr(norm, name).clone() for name in _STATISTICS} for norm in norms]
+    ran: set[nn.Module] = set()
+    hooks = [norm.register_forward_hook(lambda norm, *_: ran.add(norm)) for norm in norms]
     try:
         with evaluation_mode(model), at_width(model, positions):
             for norm in norms:
                 norm.training = True
                 _reset(norm)
             _run_batches(model, batches)
+        if not all(norm.num_batches_tracked for norm in norms if norm in ran):
+            raise ValueError(
+                "batches must leave a channel several values to measure, got one sample in each; "
+                "use larger batches"
+            )
     except BaseException:
         for norm, statistics in zip(norms, before, strict=True):
             _restore(norm, statistics)
         raise
     finally:
+        for hook in hooks:
+            hook.remove()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     for norm, statistics in zip(norms, before, strict=True):

@@ -3,83 +3,213 @@
 Everything that decides what a run computes is a setting: values, the bytes of tensors and arrays,
 code with the constants and callables that it uses, and the attributes of objects, private too.
 What changes while it runs is state and no setting: attributes and variables that its code writes,
-lists and dicts that a function or a network uses, a network's mode, a random generator's position.
+lists and dicts that it changes, a network's mode, a random generator's position.
+Of data, state counts, too, because what they give follows from it.
 Torch, the standard library and installed packages are known by name, not by their code.
 """
 
-import contextlib
-import dis
+import collections
 import functools
 import hashlib
 import inspect
 import json
+import random
 import re
-import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
+from vsnn_lab.train.introspection import (
+    changes_containers,
+    closure_of,
+    held_attributes,
+    held_items,
+    is_builtin_function,
+    is_from_library,
+    names_in_code,
+    underlying_function,
+    values_used,
+    wrapped_function,
+)
 
 # The methods of samplers, losses, networks, recipes and batches that a run calls.
-_RUN_METHODS = ("__call__", "__getitem__", "__iter__", "__len__", "forward", "losses", "set_epoch")
+_RUN_METHODS = (
+    *("__call__", "__getitem__", "__getitems__", "__iter__", "__len__", "__next__"),
+    *("forward", "losses", "set_epoch"),
+)
 # What a module has before anyone sets anything, and what accelerate notes on it.
-_BOOKKEEPING = {*vars(nn.Module()), "_is_accelerate_prepared"}
+BOOKKEEPING = {*vars(nn.Module()), "_is_accelerate_prepared"}
+_SEQUENCES = (list, tuple, torch.Size, collections.deque)
+_MAPPINGS = (dict, collections.OrderedDict, collections.defaultdict, types.MappingProxyType)
 
 
-def describe(value: Any, _enclosing: tuple[int, ...] = ()) -> Any:
-    """Return what JSON can hold of a setting: equal settings alike, different ones apart."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if id(value) in _enclosing:
-        return "itself"
-    inner = functools.partial(describe, _enclosing=(*_enclosing, id(value)))
-    match value:
-        case Mapping():
+def describe(value: Any, *, state: bool = False) -> Any:
+    """Return what JSON can hold of a setting: equal settings alike, different ones apart.
+
+    Args:
+        value: Whatever decides what a run computes.
+        state: Count what changes while a run uses it, too, as it is now. What the value's own
+            ``set_epoch`` writes is left out, since `fit` calls it.
+    """
+    return _Description(value if state else None).of(value)
+
+
+class _Description:
+    def __init__(self, data: Any) -> None:
+        self._data, self._state = data, data is not None
+        self._enclosing: set[int] = set()
+        self._numbers: dict[int, int] = {}  # functions and classes, as they are first met
+
+    def of(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if id(value) in self._enclosing:
+            return "itself"
+        if isinstance(value, types.FunctionType | type):
+            if id(value) in self._numbers:
+                return f"number {self._numbers[id(value)]}"
+            self._numbers[id(value)] = len(self._numbers)
+        self._enclosing.add(id(value))
+        try:
+            return self._describe(value)
+        finally:
+            self._enclosing.remove(id(value))
+
+    def _describe(self, value: Any) -> Any:
+        inner, kind = self.of, type(value)
+        if kind in _MAPPINGS:
             return {_to_json(inner(key)): inner(item) for key, item in value.items()}
-        case tuple() | list():
+        if kind in _SEQUENCES:
             return [inner(item) for item in value]
-        case set() | frozenset():
-            return sorted(_to_json(inner(item)) for item in value)
-        case Tensor():
-            return checkpoints.digest([value])
-        case np.ndarray() | np.generic():
-            digest = hashlib.sha256(value.tobytes()).hexdigest()
-            return [str(value.dtype), list(value.shape), digest]
-        case nn.Module():
-            return [inner(structure(value)), checkpoints.digest(value.state_dict())]
-        case functools.partial():
-            return inner([value.func, value.args, value.keywords])
-        case types.MethodType():
-            return inner([value.__func__, value.__self__])
-        case types.FunctionType():
-            code = [] if _is_from_library(value) else _describe_code(value.__code__)
-            used = [value.__defaults__, value.__kwdefaults__, _used_constants(value)]
-            return [_qualified_name(value), code, inner(used)]
-        case type():
-            return [_qualified_name(value), inner(_used_members(value))]
-        case types.ModuleType():
-            return value.__name__
-    if not hasattr(value, "__dict__") and hasattr(value, "__qualname__"):
-        return _qualified_name(value)  # a built-in function
-    return [inner(type(value)), inner(_constant_attributes(value))]
+        if kind in (set, frozenset):
+            return self._describe_set(value)
+        if self._state and (fingerprint := fingerprint_of(value)) is not None:
+            return [_qualified_name(kind), fingerprint]
+        match value:
+            case Tensor():
+                return checkpoints.digest([value])
+            case np.ndarray() | np.generic() if value.dtype.hasobject:
+                return [str(value.dtype), list(value.shape), inner(value.tolist())]
+            case np.ndarray() | np.generic():
+                digest = hashlib.sha256(value.tobytes()).hexdigest()
+                return [str(value.dtype), list(value.shape), digest]
+            case nn.Module():
+                digest = checkpoints.digest(value.state_dict())
+                return [inner(structure(value, state=self._state)), digest]
+            case functools.partial():
+                return inner([value.func, value.args, value.keywords])
+            case types.MethodType():
+                return inner([value.__func__, value.__self__])
+            case types.FunctionType():
+                return self._describe_function(value)
+            case type():
+                return [_qualified_name(value), inner(self._members(value))]
+            case types.ModuleType():
+                return value.__name__
+            case torch.Generator():
+                return ["torch.Generator", value.initial_seed()]
+        if self._state and (position := _position(value)) is not None:
+            return [_qualified_name(kind), inner(position)]
+        if (function := wrapped_function(value)) is not None:
+            return inner(function)
+        if is_builtin_function(value):
+            return _qualified_name(value)
+        held = [self._attributes(value), *held_items(value)]
+        return [inner(kind), *inner(held)]
+
+    def _describe_set(self, value: set[Any] | frozenset[Any]) -> list[str]:
+        items, before = [], dict(self._numbers)
+        for item in value:
+            items.append(_to_json(self.of(item)))
+            self._numbers = dict(before)  # since sets have no order
+        return sorted(items)
+
+    def _describe_function(self, function: types.FunctionType) -> list[Any]:
+        if is_from_library(function):
+            code, used = [], closure_of(function)
+        else:
+            code, used = _describe_code(function.__code__), values_used(function, libraries=False)
+        if not self._state:
+            written = names_in_code(function.__code__, "STORE_GLOBAL", "STORE_DEREF")
+            set_on_objects = names_in_code(function.__code__, "STORE_ATTR")
+            changing = changes_containers(function.__code__)
+            used = {
+                name: item
+                for name, item in used.items()
+                if name not in written
+                and not ("." in name and name.rpartition(".")[2] in set_on_objects)
+                and (_is_constant(item) or (not changing and _is_made_of(item, _is_constant)))
+            }
+        own = [function.__defaults__, function.__kwdefaults__, used]
+        if self._state and vars(function):
+            own.append(vars(function))
+        return [_qualified_name(function), code, self.of(own)]
+
+    def _attributes(self, value: Any) -> dict[str, Any]:
+        methods: tuple[str, ...] = _RUN_METHODS
+        if self._state and not is_from_library(type(value)):
+            methods = ("set_epoch",) if value is self._data else ()
+        return attributes(value, methods)
+
+    def _members(self, cls: type) -> list[tuple[str, Any]]:
+        """Return the methods and constants of a class and its bases that a run may use."""
+        written = set() if self._state else _written_attributes(cls, _RUN_METHODS)
+        found = [
+            (name, underlying_function(item))
+            for base in cls.__mro__
+            if not is_from_library(base)
+            for name, item in vars(base).items()
+            if not (name.startswith("__") or name in written) or inspect.isfunction(item)
+        ]
+        if self._state:
+            return [(name, item) for name, item in found if name != "_abc_impl"]
+        return [(name, item) for name, item in found if _is_constant(item)]
 
 
-def structure(model: nn.Module) -> list[Any]:
-    """Return what a network is apart from its weights, mode and containers, for `describe`."""
-    settings = {
-        name: {
+def structure(model: nn.Module, *, state: bool = False) -> list[Any]:
+    """Return what a network is apart from its weights, mode and state, for `describe`."""
+    kept = model.state_dict().keys()
+    settings, buffers = {}, {}
+    for name, module in model.named_modules():
+        fixed = not any(map(changes_containers, _own_code(type(module))))
+        own = state and not _is_known(type(module))
+        settings[name] = {
             key: item
-            for key, item in _constant_attributes(module).items()
-            if key not in _BOOKKEEPING and _is_constant(item) and not inspect.ismethod(item)
+            for key, item in attributes(module, () if own else _RUN_METHODS).items()
+            if key not in BOOKKEEPING
+            and (own or _is_constant(item) or (fixed and _is_made_of(item, _is_plain)))
+            and not inspect.ismethod(item)
         }
-        for name, module in model.named_modules()
-    }
+        written = _written_attributes(type(module), () if own else _RUN_METHODS)
+        for key, buffer in module.named_buffers(name, recurse=False):
+            if key not in kept and key.rpartition(".")[2] not in written:
+                buffers[key] = buffer
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    return [_stable_repr(model), settings, trained, {type(module) for module in model.modules()}]
+    kinds = list(dict.fromkeys(type(module) for module in model.modules()))
+    return [stable_repr(model), settings, buffers, trained, kinds]
+
+
+def stable_repr(value: Any) -> str:
+    """Return the repr without addresses in memory, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def fingerprint_of(data: Any) -> str | None:
+    """Return what a data set says that it is, if it does."""
+    if isinstance(data, type) or inspect.getattr_static(data, "data_fingerprint", None) is None:
+        return None
+    said = data.data_fingerprint
+    return said if isinstance(said, str) else None
+
+
+def _is_known(cls: type) -> bool:
+    """Whether a module's class is torch's or this package's, whose repr says what it is."""
+    return cls.__module__.startswith(("torch.", "vsnn_lab."))
 
 
 def _to_json(description: Any) -> str:
@@ -90,17 +220,16 @@ def _qualified_name(value: Any) -> str:
     return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
 
 
-def _stable_repr(value: Any) -> str:
-    """Return the repr without addresses in memory, which differ from process to process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def _is_from_library(value: Any) -> bool:
-    """Whether a function or a class is Python's, torch's or another installed package's."""
-    package = (value.__module__ or "builtins").partition(".")[0]
-    file = getattr(sys.modules.get(package), "__file__", None) or ""
-    installed = package in sys.stdlib_module_names or re.search("(site|dist)-packages", file)
-    return package != "__main__" and bool(installed)
+def _position(value: Any) -> Any:
+    """Return where a generator of random numbers stands, or None if it is none."""
+    match value:
+        case np.random.Generator():
+            return value.bit_generator.state
+        case np.random.RandomState():
+            return value.get_state(legacy=False)
+        case random.Random():
+            return value.getstate()
+    return None
 
 
 def _is_constant(value: Any) -> bool:
@@ -108,39 +237,43 @@ def _is_constant(value: Any) -> bool:
     return callable(value) or isinstance(value, int | float | str | tuple | Tensor | np.ndarray)
 
 
-def _constant_attributes(value: Any) -> dict[str, Any]:
-    """Return an object's attributes, without those that change when it is used."""
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str)
+
+
+def _is_made_of(value: Any, allowed: Callable[[Any], bool], depth: int = 8) -> bool:
+    """Whether a value is a list, dict or set of nothing else than what is allowed."""
+    if type(value) in _MAPPINGS:
+        value = list(value.values())
+    if type(value) not in (*_SEQUENCES, set, frozenset) or not depth:
+        return value is None or allowed(value)
+    return all(_is_made_of(item, allowed, depth - 1) for item in value)
+
+
+def attributes(value: Any, methods: tuple[str, ...] = _RUN_METHODS) -> dict[str, Any]:
+    """Return an object's attributes, without those that these methods write."""
     default_repr: Any = object.__repr__
-    if hasattr(value, "__dict__"):
-        found = vars(value)
-    elif type(value).__repr__ is not default_repr:
-        return {"repr": _stable_repr(value)}
-    else:
-        slots: Any = object.__getstate__(value)
-        found = slots[1] if slots else {}
-    written = _written_attributes(type(value))
-    return {name: item for name, item in found.items() if name not in written}
+    plain = not hasattr(value, "__dict__") and type(value).__repr__ is not default_repr
+    if plain and (is_from_library(type(value)) or not held_attributes(value)):
+        return {"repr": stable_repr(value)}
+    written = _written_attributes(type(value), methods)
+    return {name: item for name, item in held_attributes(value).items() if name not in written}
 
 
-def _written_attributes(cls: type) -> set[str]:
-    """Return the attributes that the methods that a run calls write."""
-    members: list[Any] = [vars(base).get(name) for base in cls.__mro__ for name in _RUN_METHODS]
+def _written_attributes(cls: type, methods: tuple[str, ...]) -> set[str]:
+    """Return the attributes that these methods write."""
+    members: list[Any] = [vars(base).get(name) for base in cls.__mro__ for name in methods]
     functions = [each for each in map(inspect.unwrap, members) if inspect.isfunction(each)]
-    return {name for each in functions for name in _names_in_code(each.__code__, "STORE_ATTR")}
+    return {name for each in functions for name in names_in_code(each.__code__, "STORE_ATTR")}
 
 
-def _used_members(cls: type) -> list[tuple[str, Any]]:
-    """Return the methods and constants of a class and its bases that a run may use."""
-    written = _written_attributes(cls)
-    found = [
-        # A property's function, and a class method's.
-        (name, getattr(item, "fget", getattr(item, "__func__", item)))
-        for base in cls.__mro__
-        if not _is_from_library(base)
-        for name, item in vars(base).items()
-        if name in _RUN_METHODS or not (name.startswith("__") or name in written)
+def _own_code(cls: type) -> list[types.CodeType]:
+    """Return the code of a class and its bases, but for what libraries have written."""
+    members = [
+        item for base in cls.__mro__ if not is_from_library(base) for item in vars(base).values()
     ]
-    return [(name, item) for name, item in found if _is_constant(item)]
+    functions = map(inspect.unwrap, filter(callable, map(underlying_function, members)))
+    return [each.__code__ for each in functions if inspect.isfunction(each)]
 
 
 def _describe_code(code: types.CodeType) -> list[Any]:
@@ -154,23 +287,3 @@ def _describe_code(code: types.CodeType) -> list[Any]:
         for item in code.co_consts
     ]
     return [hashlib.sha256(code.co_code).hexdigest(), list(code.co_names), constants]
-
-
-def _used_constants(function: types.FunctionType) -> dict[str, Any]:
-    """Return the constants that a function takes from around it: its closure, and globals."""
-    code, found = function.__code__, {}
-    if not _is_from_library(function):
-        scope, names = function.__globals__, sorted(_names_in_code(code, "LOAD_GLOBAL"))
-        found = {name: scope[name] for name in names if name in scope}
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            found[name] = cell.cell_contents
-    written = _names_in_code(code, "STORE_GLOBAL", "STORE_DEREF")
-    return {k: v for k, v in found.items() if k not in written and _is_constant(v)}
-
-
-def _names_in_code(code: types.CodeType, *operations: str) -> set[str]:
-    """Return the names that these operations of a code touch, inner functions' too."""
-    found = {i.argval for i in dis.get_instructions(code) if i.opname in operations}
-    inner = [item for item in code.co_consts if isinstance(item, types.CodeType)]
-    return found.union(*(_names_in_code(item, *operations) for item in inner))

@@ -21,6 +21,7 @@ from vsnn_lab.data.batches import TensorBatches, split_validation
 from vsnn_lab.measure.evaluation import preserve_mode
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.history import History
+from vsnn_lab.train.identification import Identity
 from vsnn_lab.train.loop import Batches, Loop, Pair
 from vsnn_lab.train.recipes import RECIPES, Distilled, Recipe, Sampled
 from vsnn_lab.train.recipes.step import Loss
@@ -64,7 +65,10 @@ def fit(
     With ``checkpoint``, every finished epoch is on disk. The same call goes on after the last
     finished epoch when it was interrupted or killed, and returns at once when it had ended;
     different data, settings or initial weights get a folder of their own. An interrupted model is
-    put back to its last finished epoch.
+    put back to its last finished epoch. Data are told apart by the values and the code that they
+    hold; those that reach further, such as a data set that reads files, cannot be: a warning says
+    so, and each call trains anew. Such a data set may have an attribute ``data_fingerprint``, a
+    string that changes with what it gives, and is then taken at its word.
 
     Args:
         model: A module with one knob, or none.
@@ -114,7 +118,9 @@ def fit(
     if folder is not None:
         settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
         settings |= {"recipe": recipe, "loss": loss, "watched": watched}
-        settings |= {"batches": batches, "held_out": held_out}
+        identity = Identity.find(batches)
+        identity.warn(stacklevel=2)
+        settings |= {"batches": identity.description, "held_out": held_out}
         run_checkpoint = RunCheckpoint.find(folder, model, settings)
         history.folder = run_checkpoint.folder
         run_checkpoint.folder.mkdir(parents=True, exist_ok=True)
@@ -158,6 +164,8 @@ def fit(
             raise
         finally:
             model.to(device)
+            if run_checkpoint and batches is data:
+                identity.note_as_read()
     model.load_state_dict(best)
     return history
 

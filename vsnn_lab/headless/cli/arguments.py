@@ -9,6 +9,8 @@ from vsnn_lab.headless import runs
 from vsnn_lab.headless.runs import Run
 
 _SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
+_QUOTES = ("'", '"')
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")\s*(?=,|$)""")  # a whole value
 _LONGEST_SPAN = 10_000  # values; more are a slip of the finger, and fill the memory
 
 
@@ -56,8 +58,7 @@ def requested_runs(
     for name, text in split_pairs("-g", grid):
         if name in fixed:
             raise ValueError(f"-g must name what -p does not, got {name} in both")
-        parameter = _known_parameter(path, name)
-        choices[name] = [parameter.parse(value) for value in _grid_values(name, text)]
+        choices[name] = _grid_values(_known_parameter(path, name), text)
     found = (Run.of(path, base | each) for each in combinations(choices))
     return list({run.folder: run for run in found}.values())
 
@@ -78,8 +79,9 @@ def split_pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     """Return the names and values of an option; each name stands once."""
     found: dict[str, str] = {}
     for text in given or []:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not (name and equals and value):
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not (name and equals):
             raise ValueError(f"{option} must be NAME=VALUE, got {text}")
         if name in found:
             raise ValueError(f"{option} must name {name} once, got {found[name]} and {value}")
@@ -87,31 +89,55 @@ def split_pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _grid_values(name: str, text: str) -> list[str]:
-    """Split 5,10 or 0..4 (both ends included) or a mixture; a list keeps its commas."""
-    found = []
-    for part in _split_outside_brackets(text):
-        span = _SPAN.fullmatch(part.strip())
+def _grid_values(parameter: runs.Parameter, text: str) -> list[Any]:
+    """Return the values of 5,10 or 0..4 (both ends included) or a mixture.
+
+    A comma in brackets or in a value in quotes is part of it; of a text, brackets are letters.
+    """
+    is_text, found = isinstance(parameter.default, str), []
+    for part in _split_at_commas(text, brackets=not is_text):
+        if is_text and len(part) > 1 and part[0] == part[-1] and part[0] in _QUOTES:
+            found.append(part[1:-1])
+            continue
+        span = _SPAN.fullmatch(part)
         if span is None:
-            found.append(part.strip())
+            found.append(parameter.parse(part))
             continue
         first, last = map(int, span.groups())
         check_int(f"the end of {part}", last, first)
         if last - first >= _LONGEST_SPAN:
             raise ValueError(
-                f"-g must have spans of at most {_LONGEST_SPAN:,} values, got {name}={part}"
+                f"-g must have spans of at most {_LONGEST_SPAN:,} values, got "
+                f"{parameter.name}={part}"
             )
-        found += map(str, range(first, last + 1))
+        found += [parameter.parse(str(number)) for number in range(first, last + 1)]
     return found
 
 
-def _split_outside_brackets(text: str) -> list[str]:
-    """Split at the commas outside brackets and braces."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([{") - (letter in ")]}")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
+def _split_at_commas(text: str, *, brackets: bool) -> list[str]:
+    """Split at the commas outside brackets and outside values that are in quotes as a whole."""
+    parts, rest = [], text.strip()
+    while True:
+        quoted = _QUOTED.match(rest)
+        end = quoted.end() if quoted else _end_of_value(rest, brackets)
+        parts.append(rest[:end].strip())
+        if end == len(rest):
+            return parts
+        rest = rest[end + 1 :].lstrip()
+
+
+def _end_of_value(text: str, brackets: bool) -> int:
+    """Return the place of the first comma outside brackets, or the length of the text."""
+    depth, quote = 0, ""
+    for place, letter in enumerate(text):
+        if quote:  # in a list, brackets and commas in quotes are letters, too
+            quote = "" if letter == quote else quote
+        elif brackets and letter in "([{":
+            depth += 1
+        elif brackets and letter in ")]}":
+            depth -= 1
+        elif depth and letter in _QUOTES:
+            quote = letter
+        elif letter == "," and not depth:
+            return place
+    return len(text)

@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from vsnn_lab import data
 from vsnn_lab._basics.threads import spin_count
 from vsnn_lab.headless import runs
 from vsnn_lab.headless.cli.arguments import parse_parameters, read_profiles, requested_runs
+from vsnn_lab.headless.cli.interrupt import INTERRUPTED, interruptible
 from vsnn_lab.headless.cli.show import (
     err,
     out,
@@ -39,6 +42,7 @@ NotebooksFolder = Annotated[
     Path | None,
     typer.Option(help=f"Folder of notebooks; by default notebooks or {COPIES} here, or our own."),
 ]
+GRID_HELP = "Values, or 0..4; a text with a comma in quotes. Repeatable."
 Parameters = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Repeatable.")
 ]
@@ -118,7 +122,15 @@ def run(
             bars.update(bar, completed=done, total=cells)
 
         try:
-            runs.keep(requested, again=again, progress=False, on_cell=on_cell)
+            with interruptible():
+                runs.keep(requested, again=again, progress=False, on_cell=on_cell)
+        except KeyboardInterrupt:
+            err.print(
+                f"stopped; what ran until then is in {escape(str(requested.folder))}; "
+                "the same command runs it again",
+                soft_wrap=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             # By name, since their packages take seconds to load.
             if type(error).__name__ not in ("PapermillExecutionError", "DeadKernelError"):
@@ -134,7 +146,12 @@ def sweep(
     notebook: NotebookName,
     grid: Annotated[
         list[str] | None,
-        typer.Option("--grid", "-g", metavar="NAME=A,B", help="Values, or 0..4; repeatable."),
+        typer.Option(
+            "--grid",
+            "-g",
+            metavar="NAME=A,B",
+            help="Values, or 0..4; a text with a comma in quotes.",
+        ),
     ] = None,
     parameter: Parameters = None,
     profile: ProfileName = "full",
@@ -164,7 +181,7 @@ def sweep(
         requested, scheduler=scheduler, slurm=slurm, workers=workers, on_cell=on_cell
     )
     try:
-        with bars:
+        with bars, interruptible(), closing(outcomes):
             total = bars.add_task(f"{len(requested)} runs", total=len(requested))
             for outcome in outcomes:
                 counts[outcome.state] += 1
@@ -180,7 +197,7 @@ def sweep(
         err.print(
             f"stopped; {counts['done']} of {len(requested)} runs are kept; the same command goes on"
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     out.print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
     if counts["done"] < len(requested):
         raise typer.Exit(1)
@@ -194,9 +211,15 @@ def status(
     table = Table(box=None, header_style="bold")
     for column in ("notebook", "state", "seconds", "parameters", "results", "run"):
         table.add_column(column, overflow="fold")
-    for folder in sorted(runs.runs_root().glob(f"{notebook or ''}*/*/")):
+    root = runs.runs_root()
+    folders = sorted(root.glob("*/*/"))
+    chosen = [each for each in folders if each.parent.name.startswith(notebook or "")]
+    if folders and not chosen:
+        known = ", ".join(dict.fromkeys(folder.parent.name for folder in folders))
+        raise ValueError(f"notebook must be one that has runs in {root}, {known}, got {notebook}")
+    for folder in chosen:
         table.add_row(*(escape(cell) for cell in status_row(folder)))
-    out.print(table if table.rows else f"no runs yet in {runs.runs_root()}; vsnn-lab run makes one")
+    out.print(table if table.rows else f"no runs yet in {root}; vsnn-lab run makes one")
 
 
 @app.command()
@@ -215,15 +238,23 @@ def report(
 
 
 def _notebooks_of_done_runs() -> Iterator[Path]:
-    """Yield the notebooks of the runs that ended well, and say which runs are damaged."""
+    """Yield the notebooks of the runs that ended well, those of each in the order of their start.
+
+    Which runs are damaged is said.
+    """
+    found = []
     for folder in sorted(runs.runs_root().glob("*/*/")):
         try:
-            state = runs.folder_state(folder)
+            record = runs.read_record(folder)
+        except FileNotFoundError:
+            continue
         except ValueError as damaged:
             err.print(f"left out: {escape(str(damaged))}", soft_wrap=True)
             continue
-        if state == "done":
-            yield folder / NOTEBOOK
+        if record["state"] == "done":
+            started = datetime.fromisoformat(record["started"])
+            found.append((folder.parent.name, started, folder / NOTEBOOK))
+    yield from (notebook for *_, notebook in sorted(found))
 
 
 @app.command()

@@ -1,6 +1,8 @@
 """What a terminal shows of runs: bars while they go, results and failures when they end."""
 
 import functools
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vsnn_lab.headless import runs
 from vsnn_lab.headless.cli.arguments import split_pairs
 from vsnn_lab.headless.runs import Run, notebooks_folder
-from vsnn_lab.headless.runs.results import is_scalar
+from vsnn_lab.headless.runs.folder import PART
+from vsnn_lab.headless.runs.notebooks import load_notebook
+from vsnn_lab.headless.runs.results import is_scalar, result_text
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
@@ -44,9 +48,13 @@ def show_failure(run: Run, error: str) -> None:
 
 def show_results(run: Run) -> None:
     """Print what a run recorded."""
+    metrics = runs.metrics(run.folder)
     for name, value in runs.results(run.folder).items():
-        shown = value.to_string(index=False) if hasattr(value, "to_string") else value
-        out.print(f"  {escape(name)} = {escape(str(shown))}", soft_wrap=True)
+        if is_scalar(value) and name in metrics:
+            shown = result_text(value, metrics[name])
+        else:
+            shown = value.to_string(index=False) if hasattr(value, "to_string") else str(value)
+        out.print(f"  {escape(name)} = {escape(shown)}", soft_wrap=True)
 
 
 @functools.cache
@@ -55,29 +63,52 @@ def _default_parameters(stem: str) -> dict[str, Any]:
     path = notebooks_folder() / f"{stem}.ipynb"
     if not path.is_file():
         return {}
-    return {name: each.default for name, each in runs.notebook_parameters(path).items()}
+    try:
+        known = runs.notebook_parameters(path)
+    except ValueError:  # edited since, and not readable now
+        return {}
+    return {name: each.default for name, each in known.items()}
 
 
 def status_row(folder: Path) -> list[str]:
     """Return a run's row of the table: parameters that differ from the defaults, results."""
+    notebook, name = folder.parent.name, folder.name
     try:
         record = runs.read_record(folder)
     except FileNotFoundError:
-        return [folder.parent.name, runs.folder_state(folder), "", "", "", folder.name]
+        # It has no record before it ends, but its notebook is written cell by cell.
+        return [notebook, runs.folder_state(folder), "", _begun_with(folder), "", name]
     except ValueError as error:
-        return [folder.parent.name, "damaged", "", "", str(error), folder.name]
-    state, defaults = record["state"], _default_parameters(folder.parent.name)
-    changed = {k: v for k, v in record["parameters"].items() if defaults.get(k, ...) != v}
+        return [notebook, "damaged", "", "", str(error), name]
+    state, metrics = record["state"], runs.metrics(folder)
     results = runs.results(folder) if state == "done" else {"error": record["failure"]["error"]}
     return [
-        folder.parent.name,
+        notebook,
         state,
         f"{record['seconds']:.1f}",
-        ", ".join(f"{name}={value}" for name, value in changed.items()),
+        _changed_parameters(notebook, record["parameters"]),
         ", ".join(
-            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in results.items()
+            f"{each}={result_text(value, metrics.get(each))}"
+            for each, value in results.items()
             if is_scalar(value)
         ),
-        folder.name,
+        name,
     ]
+
+
+def _begun_with(folder: Path) -> str:
+    """Return the parameters of a run that goes on or was stopped."""
+    try:
+        about = load_notebook(folder / PART).metadata.get("papermill", {})
+    except FileNotFoundError:  # of a run that did not get that far
+        return ""
+    except ValueError:  # cut off while it was written
+        return f"{PART} cannot be read"
+    return _changed_parameters(folder.parent.name, about.get("parameters", {}))
+
+
+def _changed_parameters(stem: str, parameters: Mapping[str, Any]) -> str:
+    """Return the parameters that differ from the defaults of a notebook."""
+    defaults = json.loads(json.dumps(_default_parameters(stem)))  # as records have them
+    changed = {name: each for name, each in parameters.items() if defaults.get(name, ...) != each}
+    return ", ".join(f"{name}={each}" for name, each in changed.items())

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import nbformat
 from markupsafe import Markup
 
 from vsnn_lab._basics.checks import check_path
+from vsnn_lab.figures import Metric
 from vsnn_lab.headless.report.outputs import Block, output_blocks
 from vsnn_lab.headless.report.text import Place, highlighted_code, markdown
 from vsnn_lab.headless.runs import notebook_parameters
@@ -45,6 +47,8 @@ class Notebook:
         cells: All that is shown, top to bottom.
         parameters: What it ran with, by name.
         results: What it recorded, by name.
+        metrics: What these measure, where that was recorded.
+        started: When it was executed, as far as papermill tells.
         stopped: Whether some of its cells did not run.
     """
 
@@ -54,6 +58,8 @@ class Notebook:
     cells: tuple[Cell, ...]
     parameters: Mapping[str, Any]
     results: Mapping[str, Any]
+    metrics: Mapping[str, Metric]
+    started: datetime | None
     stopped: bool
 
     @property
@@ -109,8 +115,10 @@ def read_notebook(path: Path, files: Collection[str] = ()) -> Notebook:
     first_text = next((cell.text for cell in cells if not cell.lines), Markup())
     heading, paragraph = _HEADING.search(first_text), _PARAGRAPH.search(first_text)
     results: dict[str, Any] = {}
+    metrics: dict[str, Metric | None] = {}
     for block in (block for cell in cells for block in cell.blocks if block.kind == "record"):
-        results |= block.value
+        results |= block.value["values"]
+        metrics |= dict.fromkeys(block.value["values"], block.value["metric"])
     return Notebook(
         path,
         question=Markup(heading[1]).striptags() if heading else path.stem,
@@ -118,6 +126,8 @@ def read_notebook(path: Path, files: Collection[str] = ()) -> Notebook:
         cells=cells,
         parameters=_parameters(path, found.metadata),
         results=results,
+        metrics={name: metric for name, metric in metrics.items() if metric is not None},
+        started=_start_time(found.metadata),
         stopped=stopped,
     )
 
@@ -146,6 +156,13 @@ def _cell(cell: Mapping[str, Any], place: Place, language: str) -> Cell:
         lines,
         tuple(output_blocks(cell["outputs"], place)),
     )
+
+
+def _start_time(metadata: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(metadata.get("papermill", {}).get("start_time") or "")
+    except (ValueError, TypeError):  # not executed by papermill
+        return None
 
 
 def _parameters(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vsnn_lab import explore
 from vsnn_lab.explore.instrument import MIME as INSTRUMENT
+from vsnn_lab.figures import Metric
 from vsnn_lab.headless.report.text import Place, clean, markdown, terminal_text
 from vsnn_lab.headless.runs.results import MIME as RECORD
 from vsnn_lab.headless.runs.results import decode_results
@@ -54,17 +55,19 @@ def _block(output: Mapping[str, Any], place: Place) -> Block | None:
     if kind == "error":
         trace = terminal_text("\n".join(output["traceback"]))
         return Block("error", {"name": output["ename"], "said": output["evalue"], "trace": trace})
-    return _richest_block(output["data"], place)
+    return _richest_block(output["data"], output.get("metadata", {}), place)
 
 
-def _richest_block(data: Mapping[str, Any], place: Place) -> Block | None:
+def _richest_block(data: Mapping[str, Any], about: Mapping[str, Any], place: Place) -> Block | None:
     """Return the richest of the forms that an output has."""
     if INSTRUMENT in data:
         return Block("instrument", data[INSTRUMENT])
     if PLOTLY in data:
         return Block("figure", {name: data[PLOTLY].get(name) for name in ("data", "layout")})
     if RECORD in data:
-        return Block("record", decode_results(data[RECORD]))
+        metric = about.get(RECORD, {}).get("metric")
+        metric = None if metric is None else Metric(**metric)
+        return Block("record", {"values": decode_results(data[RECORD]), "metric": metric})
     if _WIDGET in data:
         # Dead without its kernel: nobody misses a progress bar, but an instrument.
         text = data.get("text/plain", "")

@@ -1,7 +1,8 @@
 """Write the pages of a report."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from plotly.offline import get_plotlyjs
 
 from vsnn_lab._basics.checks import check_collection, check_path
 from vsnn_lab._basics.files import atomic_write
-from vsnn_lab.figures import style
+from vsnn_lab.figures import Metric, style
 from vsnn_lab.figures.checks import check_text
+from vsnn_lab.headless.report.groups import group_pages
 from vsnn_lab.headless.report.notebook import read_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK
-from vsnn_lab.headless.runs.results import is_scalar
+from vsnn_lab.headless.runs.results import is_number, is_scalar
 
 _ASSETS = ("report.css", "report.js")
 _LARGE_PAGE = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
@@ -26,11 +28,12 @@ def build_report(
 ) -> Path:
     """Write executed notebooks as a folder of pages for any browser.
 
-    A front page shows each notebook's question, picture, results and parameters; a page for each
-    notebook shows all of it, and the width slider of an autoencoder moves. Where an instrument
-    needs a kernel, its page says so. The pages ask no server for anything: the folder can be opened
-    from a disk, sent to somebody, or put on any web server. Links to files that are not in it
-    become text.
+    A front page shows each notebook's question once, and below it picture, date, results and
+    parameters of each of its runs; where they recorded a metric, which of several is the best. A
+    page for each run shows all of it, and the width slider of an autoencoder moves. Where an
+    instrument needs a kernel, its page says so. The pages ask no server for anything: the folder
+    can be opened from a disk, sent to somebody, or put on any web server. Links to files that are
+    not in it become text.
 
     Args:
         notebooks: Paths of executed notebooks, in the order of the front page.
@@ -65,7 +68,8 @@ def build_report(
         page: templates.get_template("notebook.html").render(page=page, notebook=each, pages=pages)
         for page, each in pages.items()
     }
-    texts["index.html"] = templates.get_template("index.html").render(pages=pages)
+    groups = group_pages(pages)
+    texts["index.html"] = templates.get_template("index.html").render(pages=pages, groups=groups)
     # What pages use is there before they are, and they before the front page.
     own = resources.files("vsnn_lab.headless.report") / "pages"
     assets = {name: (own / name).read_text(encoding="utf-8") for name in _ASSETS}
@@ -112,6 +116,7 @@ def _templates(title: str) -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"number": _number, "scalars": _scalars}
+    templates.filters |= {"moment": _moment, "without": _without}
     templates.globals |= {"title": title, "accent": style.VARIABLE.color, "here": style.POINTER}
     return templates
 
@@ -121,8 +126,19 @@ def _scalars(results: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in results.items() if is_scalar(value)}
 
 
-def _number(value: Any) -> str:
-    """Return a value for people: four digits that count, thousands apart."""
+def _moment(time: datetime) -> str:
+    """Return a date and a time of day, in UTC where the zone is known."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if time.tzinfo else f"{time:%Y-%m-%d %H:%M}"
+
+
+def _without(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in others}
+
+
+def _number(value: Any, metric: Metric | None = None) -> str:
+    """Return a value for people: as its metric has it, or four digits that count."""
+    if metric is not None and is_number(value):
+        return metric.text(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

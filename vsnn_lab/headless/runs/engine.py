@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nbformat.v4 import new_code_cell
@@ -12,6 +13,7 @@ from papermill.log import logger
 
 from vsnn_lab._basics.threads import spin_count
 from vsnn_lab.headless.runs.execute import OnCell
+from vsnn_lab.headless.runs.output_folder import OUTPUT_VARIABLE
 
 NAME, _CELL_ID = "vsnn_lab", "every-slider-moved"
 # A notebook that has loaded no widgets has none to move.
@@ -35,6 +37,7 @@ class _Engine(Engine):
         kernel_name: str,
         on_cell: OnCell | None = None,
         exercise: bool = True,
+        files: Path | None = None,
         **_: Any,
     ) -> None:
         cells = nb_man.nb.cells
@@ -60,7 +63,8 @@ class _Engine(Engine):
 
             nb_man.cell_complete = complete_and_report
         try:
-            client.execute(env=os.environ | spin_count(os.environ))
+            place = {} if files is None else {OUTPUT_VARIABLE: str(files)}
+            client.execute(env=os.environ | spin_count(os.environ) | place)
         finally:
             # One whose callback failed stays, to be shown.
             if exercise and not any(out.output_type == "error" for out in cells[-1].outputs):

@@ -16,9 +16,11 @@ from vsnn_lab._basics.checks import check_path
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.data import data_root
 from vsnn_lab.headless.runs.inputs import input_digests
+from vsnn_lab.headless.runs.notebooks import load_notebook
 from vsnn_lab.headless.runs.parameters import all_parameters
 
 NOTEBOOK, RECORD, RESULTS, PART = "notebook.ipynb", "run.json", "results.json", "running.ipynb"
+FILES = "files"  # what the notebook writes
 _LOCK = ".lock"
 _DIGEST_LENGTH = 12  # hex digits of a digest in a folder's name
 _PACKAGE = Path(__file__).parents[2]
@@ -110,7 +112,12 @@ class Run:
         return read_record(self.folder)
 
     def lock(self) -> FileLock:
-        """Return what keeps two processes from running the same run at once."""
+        """Return what keeps two processes from running the same run at once.
+
+        Raises:
+            NotADirectoryError: If a file is where the folder should be.
+        """
+        _check_no_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / _LOCK)
 
@@ -136,8 +143,25 @@ def folder_state(folder: str | Path) -> State:
 
 
 def runs_root() -> Path:
-    """Return the folder of all runs of notebooks."""
-    return data_root() / "runs" / "notebooks"
+    """Return the folder of all runs of notebooks.
+
+    Raises:
+        NotADirectoryError: If a file is in its place.
+    """
+    root = data_root() / "runs" / "notebooks"
+    _check_no_file(root)
+    return root
+
+
+def _check_no_file(folder: Path) -> None:
+    for path in (folder, *folder.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise NotADirectoryError(
+                    f"runs must be kept in a folder, got the file {path}; move it, or set "
+                    "VSNN_LAB_DATA to another folder"
+                )
+            return
 
 
 def write_record(folder: Path, record: Mapping[str, Any], names: list[str]) -> None:
@@ -206,9 +230,7 @@ def _file_digest(path: Path) -> str:
 
 def _code_cells(notebook: Path) -> list[str]:
     """Return the code of a notebook, cell by cell, without prose and outputs."""
-    import nbformat
-
-    return [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    return [cell.source for cell in load_notebook(notebook).cells if cell.cell_type == "code"]
 
 
 @functools.cache

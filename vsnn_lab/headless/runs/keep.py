@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -13,7 +14,15 @@ from typing import Any
 from vsnn_lab._basics.checks import short_repr
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.headless.runs.execute import OnCell, run_notebook
-from vsnn_lab.headless.runs.folder import NOTEBOOK, PART, RECORD, RESULTS, Run, write_record
+from vsnn_lab.headless.runs.folder import (
+    FILES,
+    NOTEBOOK,
+    PART,
+    RECORD,
+    RESULTS,
+    Run,
+    write_record,
+)
 from vsnn_lab.headless.runs.results import recorded_values
 
 _PACKAGES = ("torch", "numpy", "vsnn-lab")
@@ -24,10 +33,11 @@ def keep(
 ) -> dict[str, Any]:
     """Execute a run, unless it is there already, and return what is recorded of it.
 
-    Its folder holds the executed notebook, the results that it recorded (``results.json``), and
-    ``run.json``: parameters, versions, git commit, seed, timings and the hash of each file. That
-    file is written last: a run that was killed has none, and is executed again. A second process
-    that asks for the same run waits for the first.
+    Its folder holds the executed notebook, the results that it recorded (``results.json``), what it
+    wrote to its `output_folder` (``files``), and ``run.json``: parameters, versions, git commit,
+    seed, timings and the hashes of notebook and results. That file is written last: a run that was
+    killed has none, and is executed again. A second process that asks for the same run waits for
+    the first.
 
     Args:
         run: What to execute.
@@ -78,8 +88,17 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
         "seed": seed if isinstance(seed, int) else None,
         "failure": None,
     }
+    # What an earlier execution wrote is none of this one's.
+    shutil.rmtree(run.folder / FILES, ignore_errors=True)
     try:
-        run_notebook(run.notebook, part, run.parameters, progress=progress, on_cell=on_cell)
+        run_notebook(
+            run.notebook,
+            part,
+            run.parameters,
+            progress=progress,
+            on_cell=on_cell,
+            files=run.folder / FILES,
+        )
     except PapermillExecutionError as failed:
         error = failed
         message = f"{failed.ename}: {failed.evalue}"
@@ -89,8 +108,8 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
         record["failure"] = {"cell": None, "source": "", "error": f"DeadKernelError: {died}"}
     record["state"] = "done" if error is None else "failed"
     record |= {"seconds": time.perf_counter() - clock, "cells": _cell_seconds(part)}
+    values, record["metrics"] = ({}, {}) if error else recorded_values(part)
     with atomic_write(run.folder / RESULTS) as text:
-        values = {} if error else recorded_values(part)
         text.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(part, run.folder / NOTEBOOK)
     write_record(run.folder, record, [NOTEBOOK, RESULTS])

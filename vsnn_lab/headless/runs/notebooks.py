@@ -1,18 +1,23 @@
-"""Where notebooks are: in a checkout, in an installed package, or copied out of one."""
+"""Notebooks as files: in a checkout, in an installed package, or copied out of one."""
 
 import contextlib
 import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vsnn_lab._basics.checks import check_path
 from vsnn_lab._basics.files import atomic_write
 
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
 COPIES = Path("vsnn_lab_notebooks")  # where copies go by default
 _PACKAGE = Path(__file__).resolve().parents[2]
 _MANIFEST = ".vsnn_lab.json"  # in a folder of copies: the hash of each file as it was copied
+# What JSON of another kind makes nbformat raise, beside its own error.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 CopyState = Literal["copied", "renewed", "current", "changed"]
 
 
@@ -111,3 +116,21 @@ def find_notebook(name: str | Path, folder: str | Path | None = None) -> Path:
         among = ", ".join(path.stem for path in notebooks) or "none"
         raise FileNotFoundError(f"no notebook {name} in {folder}, which has {among}{hint}")
     return found[0]
+
+
+def load_notebook(path: str | Path) -> "NotebookNode":
+    """Read a notebook, with a byte-order mark or without, as one of version 4 of the format.
+
+    Raises:
+        FileNotFoundError: If there is no such notebook.
+        ValueError: If it is no notebook.
+    """
+    import nbformat
+
+    path = check_path("notebook", path, "file")
+    if not path.is_file():
+        raise FileNotFoundError(f"no such notebook: {path}")
+    try:
+        return nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+    except (*_UNREADABLE, nbformat.ValidationError) as error:
+        raise ValueError(f"notebook must be a Jupyter notebook, got {path}: {error}") from error

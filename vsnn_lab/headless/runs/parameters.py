@@ -5,9 +5,14 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vsnn_lab._basics.checks import check_path, short_repr
+from vsnn_lab._basics.checks import short_repr
+from vsnn_lab.headless.runs.notebooks import load_notebook
+from vsnn_lab.headless.runs.parameter_cell import TAG, assigned_literals, is_plain
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class Parameter:
             )
         if kind is list and self.default:
             return [self._check_item(item) for item in value]
+        if not is_plain(value):
+            raise TypeError(
+                f"{self.name} must be made of numbers, texts, lists, and dicts by text, got "
+                f"{value!r}"
+            )
         return value
 
     def _check_item(self, item: Any) -> Any:
@@ -89,21 +99,37 @@ class Parameter:
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     """Return the parameters of a notebook with their defaults and comments.
 
+    They are what its cell tagged ``parameters`` assigns; without one there are none.
+
     Args:
-        notebook: Path of a notebook with a cell tagged ``parameters``.
+        notebook: Path of a notebook.
 
     Raises:
         FileNotFoundError: If there is no such notebook.
-        ValueError: If it is no notebook, or a default is no literal.
+        ValueError: If it is no notebook, several cells have the tag, or the cell is no Python that
+            assigns literals; the message names the line.
     """
-    import papermill
+    return parameters_of(load_notebook(notebook), Path(notebook).name)
 
-    path = _existing_notebook(notebook)
-    try:
-        found = papermill.inspect_notebook(str(path))
-    except Exception as error:  # nbformat's, json's and papermill's own
-        raise ValueError(f"notebook must be a Jupyter notebook, got {path}: {error}") from error
-    return {name: _parse_parameter(path, name, inspected) for name, inspected in found.items()}
+
+def parameters_of(notebook: "NotebookNode", name: str) -> dict[str, Parameter]:
+    """Return the parameters of a notebook that is read already; ``name`` is for messages."""
+    tagged = [cell for cell in notebook.cells if TAG in cell.metadata.get("tags", [])]
+    if not tagged:
+        return {}
+    if len(tagged) > 1 or tagged[0].cell_type != "code":
+        kinds = ", ".join(cell.cell_type for cell in tagged)
+        raise ValueError(
+            f"{name} must have one code cell tagged parameters, got {len(tagged)} cells: {kinds}"
+        )
+    about = notebook.metadata
+    language = about.get("kernelspec", {}).get("language") or about.get("language_info", {}).get(
+        "name", "python"
+    )
+    if language.lower() not in ("python", "ipython"):
+        raise ValueError(f"parameters of {name} must be Python, got {language}")
+    found = assigned_literals(tagged[0].source, name)
+    return {each: Parameter(each, *default) for each, default in found.items()}
 
 
 def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,40 +140,42 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
         TypeError: If a value is not of its default's type.
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    return _check_values(notebook, notebook_parameters(notebook), parameters)
+    return check_values(Path(notebook).name, notebook_parameters(notebook), parameters)
 
 
 def all_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a notebook runs with: `check_parameters`, and the defaults of the others."""
     known = notebook_parameters(notebook)
     defaults = {name: each.default for name, each in known.items()}
-    return defaults | _check_values(notebook, known, parameters)
+    return defaults | check_values(Path(notebook).name, known, parameters)
 
 
-def _check_values(
-    notebook: str | Path, known: Mapping[str, Parameter], parameters: Mapping[str, Any]
+def check_values(
+    notebook: str, known: Mapping[str, Parameter], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return values of known parameters, checked as in `check_parameters`."""
     for name in check_named_values("parameters", parameters):
         if name not in known:
+            if not known:
+                raise ValueError(
+                    f"parameters must be none, since {notebook} has no cell tagged "
+                    f"parameters that assigns any, got {name!r}"
+                )
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"parameters must be among {', '.join(known)} of {Path(notebook).name}, "
-                f"got {name!r}{hint}"
+                f"parameters must be among {', '.join(known)} of {notebook}, got {name!r}{hint}"
             )
     return {name: known[name].check(value) for name, value in parameters.items()}
 
 
 def notebook_question(notebook: str | Path) -> str:
     """Return the heading of a notebook: its question, or its name where it has none."""
-    import nbformat
-
-    path = _existing_notebook(notebook)
-    for cell in nbformat.read(path, 4).cells[:1]:
+    for cell in load_notebook(notebook).cells[:1]:
         for line in cell.source.splitlines():
             if cell.cell_type == "markdown" and line.startswith("# "):
                 return line.removeprefix("# ").strip()
-    return path.stem
+    return Path(notebook).stem
 
 
 def check_named_values(argument: str, value: Any) -> Mapping[str, Any]:
@@ -155,24 +183,6 @@ def check_named_values(argument: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise TypeError(f"{argument} must map names to values, got {short_repr(value)}")
     return value
-
-
-def _existing_notebook(notebook: str | Path) -> Path:
-    path = check_path("notebook", notebook)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such notebook: {path}")
-    return path
-
-
-def _parse_parameter(path: Path, name: str, inspected: Mapping[str, str]) -> Parameter:
-    try:
-        default = ast.literal_eval(inspected["default"])
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(
-            f"{name} of {path.name} must have a number, text, list or None as its default, got "
-            f"{inspected['default']}"
-        ) from error
-    return Parameter(name, default, inspected["help"])
 
 
 def _type_name(kind: type) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,33 +16,47 @@ from vsnn_lab.headless.runs.folder import RESULTS, damaged_file_error, read_reco
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vsnn_lab.figures import Metric
+
 MIME = "application/vnd.vsnn_lab.record+json"
 # JSON has no such numbers, and a kernel's messages would make texts of them.
 _NOT_FINITE = ("nan", "inf", "-inf")
 
 
-def record(**values: Any) -> None:
+def record(metric: "Metric | None" = None, /, **values: Any) -> None:
     """Record results of a notebook, for those who compare runs.
 
     They become part of the cell's output, and of the run's ``results.json`` when it is kept. A name
     that is recorded again has the last value.
 
     Args:
+        metric: What these values measure, curves of it included: name, unit, and which of two is
+            better. Whoever ranks runs needs it.
         values: Numbers, texts, lists of them, or pandas tables, by name. Numbers come back exactly,
             also nan and the infinities; what else a table holds, such as dates, comes back as text.
 
     Raises:
-        TypeError: If a value is of another kind.
+        TypeError: If a value, or the metric, is of another kind.
+
+    Example:
+        >>> from vsnn_lab.figures import Metric
+        >>> metric = Metric("test accuracy", "higher", unit="%", scale=100)
+        >>> record(metric, accuracy=0.9, plain=0.8)  # doctest: +SKIP
+        recorded: accuracy = 90 %, plain = 80 %
 
     References:
         The idea is scrapbook's, https://nteract-scrapbook.readthedocs.io.
     """
     from IPython.display import display
 
+    from vsnn_lab.figures.metric import check_metric
+
+    metric = check_metric("metric", metric)
     plain = {name: _plain_value(name, value) for name, value in values.items()}
-    shown = ", ".join(f"{name} = {_summary(value)}" for name, value in plain.items())
+    shown = ", ".join(f"{name} = {_summary(value, metric)}" for name, value in plain.items())
     encoded = {name: _encode_floats(value) for name, value in plain.items()}
-    display({"text/plain": f"recorded: {shown}", MIME: encoded}, raw=True)
+    about = {} if metric is None else {"metadata": {MIME: {"metric": asdict(metric)}}}
+    display({"text/plain": f"recorded: {shown}", MIME: encoded}, raw=True, **about)
 
 
 def decode_results(encoded: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,15 +64,36 @@ def decode_results(encoded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _decode_floats(value) for name, value in encoded.items()}
 
 
-def recorded_values(notebook: Path) -> dict[str, Any]:
-    """Return what an executed notebook recorded, by name, as `record` wrote it."""
+def recorded_values(notebook: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return what an executed notebook recorded, as `record` wrote it: values and metrics by name.
+
+    A value that was recorded without a metric has none.
+    """
     import nbformat
 
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    metrics: dict[str, dict[str, Any]] = {}
     for cell in nbformat.read(notebook, 4).cells:
         for output in cell.get("outputs", []):
-            found |= output.get("data", {}).get(MIME, {})
-    return found
+            recorded = output.get("data", {}).get(MIME, {})
+            metric = output.get("metadata", {}).get(MIME, {}).get("metric")
+            values |= recorded
+            metrics = {name: each for name, each in metrics.items() if name not in recorded}
+            metrics |= {} if metric is None else dict.fromkeys(recorded, metric)
+    return values, metrics
+
+
+def metrics(folder: str | Path) -> "dict[str, Metric]":
+    """Return what the results of the run in a folder measure, by name, where it was recorded.
+
+    Raises:
+        FileNotFoundError: If no run has ended there.
+        ValueError: If a file is damaged.
+    """
+    from vsnn_lab.figures.metric import Metric
+
+    found = read_record(folder).get("metrics", {})
+    return {name: Metric(**fields) for name, fields in found.items()}
 
 
 def results(folder: str | Path) -> dict[str, Any]:
@@ -185,14 +221,26 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"columns", "data"}
 
 
-def _summary(value: Any) -> str:
+def _summary(value: Any, metric: "Metric | None") -> str:
     if _is_table(value):
         return f"a table of {len(value['data'])} rows"
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return repr(value) if isinstance(value, str) else result_text(value, metric)
+
+
+def result_text(value: Any, metric: "Metric | None" = None) -> str:
+    """Return a result that fits on a line, a number as its metric shows it, if it has one."""
+    if metric is not None and is_number(value):
+        return metric.text(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def is_scalar(value: Any) -> bool:
     """Whether a result is one number or text, which a line can show."""
     return isinstance(value, bool | int | float | str | np.generic)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a result is one number, which may be better or worse than another."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

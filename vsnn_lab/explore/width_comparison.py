@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_int
+from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.image_batch import check_image_batch, to_floats
@@ -60,7 +60,7 @@ class WidthComparison(FigureBox):
         if widths is None:
             widths = max(1, self.steps // 8), self.steps
         if not isinstance(widths, tuple | list) or len(widths) != 2:
-            raise TypeError(f"widths must be a pair of widths (A, B), got {widths!r}")
+            raise TypeError(f"widths must be a pair of widths (A, B), got {short_repr(widths)}")
         first, second = (check_int("each of widths", width, 1, self.steps) for width in widths)
         self.picker = ImagePicker(len(images), labels, class_names)
         self.first = WidthSlider(self.steps, first, description="width A")

@@ -23,6 +23,7 @@ NOTICED_BY = {
     "layers": [
         *("layers/test_layers.py", "layers/test_conditioned.py"),
         *("layers/test_by_octave.py", "layers/test_corners.py"),
+        *("layers/test_single_values.py", "networks/test_ties.py"),
     ],
     "networks/forward.py": ["networks/test_forward.py"],
 }

@@ -150,6 +150,18 @@ def test_a_network_of_norms_under_autocast_is_at_a_width_vector_what_it_is_at_ea
                 torch.testing.assert_close(masked[row], net(x[[row]])[0], rtol=0.03, atol=0.03)
 
 
+@each_kind
+def test_shapes_are_found_without_numbers_and_whole_graphs_compiled(build):
+    torch._dynamo.reset()
+    norm, _, shape, _ = norms_of(build, torch.bfloat16)
+    x = torch.randn(4, *shape).bfloat16()
+    with at_width(norm, WIDTHS):
+        expected = norm(x)
+        found = torch.compile(norm, backend="eager", fullgraph=True)(x)
+        torch.testing.assert_close(found, expected)
+        assert norm.to("meta")(x.to("meta")).shape == expected.shape
+
+
 def dense(width):
     return layers.OctaveLinear(4, width, width.control), layers.OctaveLinear(
         width, 3, width.control

@@ -122,6 +122,19 @@ def test_the_cut_is_at_its_width_also_when_made_inside_at_width():
         assert extract(net, 3)[0].out_features == 3
 
 
+def test_a_part_that_was_compiled_is_cut_and_compiled_anew():
+    width = Width(6)
+    body = MLP(4, (width,), 5)
+    net = nn.Sequential(torch.compile(body, backend="eager"), nn.Tanh(), nn.Linear(5, 2))
+    x = torch.randn(3, 4)
+    net(x)
+    for position in (2, 6):
+        cut = extract(net, position)
+        hidden = (x @ body[0].weight[:position].T + body[0].bias[:position]).relu()
+        hidden = (hidden @ body[2].weight[:, :position].T + body[2].bias).tanh()
+        torch.testing.assert_close(cut(x), net[2](hidden))
+
+
 def test_a_plain_network_is_copied():
     net = nn.Sequential(nn.Linear(2, 3))
     cut = extract(net, 1)

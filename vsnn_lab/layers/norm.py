@@ -46,7 +46,9 @@ class Norm(VariableLayer):
 
     def cast_as_plain(self, y: Tensor, x: Tensor) -> Tensor:
         """Return masked outputs in the dtype that torch's kernel gives, also under autocast."""
-        if y.dtype == x.dtype and not torch.is_autocast_enabled(x.device.type):
+        device = x.device.type
+        casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        if y.dtype == x.dtype and not casts:
             return y
         with torch.no_grad():
             dtype = self.apply_plain(x[:1]).dtype

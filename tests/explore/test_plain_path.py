@@ -237,6 +237,7 @@ def test_our_own_autoencoder_shows_the_same_on_its_shared_trunk(conditioned):
     np.testing.assert_allclose(explorer.sweep.values, errors, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize("container", grammar.CONTAINERS)
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

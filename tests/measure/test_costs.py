@@ -495,6 +495,7 @@ def test_a_network_that_writes_into_its_inputs_is_timed_on_the_callers_values():
     assert set(seen) == {True}
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize("container", CONTAINERS)
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

@@ -15,7 +15,7 @@ from vsnn_lab.explore.image_picker import ImagePicker
 from vsnn_lab.figures.autoencoder import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
-from vsnn_lab.networks.trunk import outputs_by_width
+from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.widths import single_control
 
 _TITLES = ("original", "width A", "width B", "B minus A")
@@ -120,20 +120,19 @@ class WidthComparison(FigureBox):
         return np.stack([self._original, self._rebuilt[a - 1], self._rebuilt[b - 1]])
 
     def _rebuild(self, image: int) -> None:
-        """Rebuild one image at every width."""
+        """Rebuild one image at every width, in one call where the network is proven to allow it."""
         original = self.images[image : image + 1]
-        widths = range(1, self.steps + 1)
+        repeated = original.expand(self.steps, *original.shape[1:])
+        widths = torch.arange(1, self.steps + 1)
         with evaluation_mode(self.model):
-            x = to_device_of(self.model, original)
-            outputs = list(outputs_by_width(self.model, x, widths))
-        for output in outputs:
-            if not isinstance(output, Tensor) or output.shape != original.shape:
-                raise ValueError(
-                    f"model must return images of shape {tuple(original.shape)}, got "
-                    f"{short_repr(output)}"
-                )
+            output = forward_at_widths(self.model, to_device_of(self.model, repeated), widths)
+        if output.shape != repeated.shape:
+            raise ValueError(
+                f"model must return images of shape {tuple(repeated.shape)}, got "
+                f"{tuple(output.shape)}"
+            )
         self._image, self._original = image, to_floats(original)[0]
-        self._rebuilt = to_floats(torch.cat(outputs))
+        self._rebuilt = to_floats(output)
         self._errors = ((self._rebuilt - self._original) ** 2).mean((1, 2, 3))
         spread = self._rebuilt.mean(1)
         self._limit = max(float((spread.max(0) - spread.min(0)).max()), _SMALLEST)

@@ -23,7 +23,7 @@ from torch.utils.data import (
 from tests.small import network
 from tests.train.datasets import FromFile, Mapped, X, Y, loader
 from vsnn_lab import MLP, Width, fit
-from vsnn_lab.data._torchvision import transforms
+from vsnn_lab.data._torchvision import torchvision
 from vsnn_lab.data.batches import FreshBatches, TensorBatches
 from vsnn_lab.train.identification import Identity
 
@@ -163,7 +163,11 @@ ORDINARY = {
     "a module's list": lambda number: loader(Mapped(Noisy(number))),
     "a buffer": lambda number: loader(Mapped(constant_buffer(number))),
     "torchvision": lambda number: loader(
-        Mapped(transforms.RandomApply([transforms.Lambda(lambda x: x * number)]))
+        Mapped(
+            torchvision.transforms.RandomApply(
+                [torchvision.transforms.Lambda(lambda x: x * number)]
+            )
+        )
     ),
     "numpy's generator": lambda number: loader(Noise(np.random.default_rng(number))),
     "python's generator": lambda number: loader(Noise(random.Random(number))),

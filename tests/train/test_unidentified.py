@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from tests.train.datasets import FromFile, Mapped, X, Y, loader
-from vsnn_lab.data._torchvision import datasets, transforms
+from vsnn_lab.data._torchvision import datasets, torchvision
 from vsnn_lab.data.batches import FreshBatches
 from vsnn_lab.train.identification import Identity
 from vsnn_lab.train.unidentified import find_unidentified
@@ -147,6 +147,6 @@ def test_images_in_folders_that_were_rewritten_are_trained_on_anew(tmp_path):
         (tmp_path / "a").mkdir(exist_ok=True)
         Image.new("RGB", (2, 2), (shade,) * 3).save(tmp_path / "a" / "0.png")
         for kind in (datasets.ImageFolder, Photos):
-            photos = kind(str(tmp_path), transform=transforms.ToTensor())
+            photos = kind(str(tmp_path), transform=torchvision.transforms.ToTensor())
             (reason,) = find_unidentified(loader(photos))
             assert "torchvision.datasets" in reason or "Photos" in reason

@@ -7,7 +7,15 @@ import torch
 from torch import nn
 
 from tests.grammar import AddInPlace, Centred, LinearOfOnesOwn, Listed
-from vsnn_lab import MLP, Autoencoder, VariableConv2d, VariableLinear, Width, forward_at_widths
+from vsnn_lab import (
+    MLP,
+    Autoencoder,
+    VariableConv2d,
+    VariableEmbedding,
+    VariableLinear,
+    Width,
+    forward_at_widths,
+)
 from vsnn_lab.networks.gate import is_maskable, may_write_in_place, proven_chain, sums_are_safe
 
 width = Width(4)
@@ -111,6 +119,11 @@ def test_a_subclass_of_this_packages_networks_is_not_one_of_them():
 )
 def test_masks_are_for_what_keeps_units_apart(between, maskable):
     assert is_maskable(nn.Sequential(*layers(*between))) is maskable
+
+
+def test_an_embedding_that_counts_the_indices_of_a_call_is_not_masked():
+    tables = [VariableEmbedding(5, width, scale_grad_by_freq=scaled) for scaled in (False, True)]
+    assert [is_maskable(table) for table in tables] == [True, False]
 
 
 def test_channels_may_be_pooled_and_flattened_under_a_mask():

@@ -142,8 +142,10 @@ def check_pair(name: str, value: Any) -> tuple[Tensor, Tensor]:
     """Return one batch, inputs and targets, or say what is wrong with it."""
     pair = isinstance(value, tuple | list) and len(value) == 2
     if not (pair and all(isinstance(part, Tensor) and part.dim() for part in value)):
-        shown = _typed_repr(value)
-        raise TypeError(f"{name} must hold pairs of tensors (inputs, targets), got {shown}")
+        raise TypeError(
+            f"{name} must hold pairs of tensors (inputs, targets), got {_typed_repr(value)}; "
+            "a DataLoader's collate_fn can make pairs"
+        )
     return value[0], value[1]
 
 

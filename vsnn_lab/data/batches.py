@@ -129,7 +129,9 @@ def split_validation(
     _check_rows(inputs, targets)
     seed = check_int("seed", seed, low=0)
     if isinstance(fraction, bool) or not 0 < fraction < 1:
-        raise ValueError(f"fraction must lie between 0 and 1, both excluded, got {fraction!r}")
+        raise ValueError(
+            f"fraction must lie between 0 and 1, both excluded, got {short_repr(fraction)}"
+        )
     held_out = round(len(inputs) * fraction)
     if not 0 < held_out < len(inputs):
         raise ValueError(

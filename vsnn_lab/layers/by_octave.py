@@ -34,8 +34,6 @@ _PACE = 5.0
 # And own weights this much faster than those that all widths share: narrow networks learn best at
 # up to three times the rate that full width does.
 _OWN_PACE = 3.0
-
-
 _CORRECTIONS = ("own_weight", "own_bias", "scale", "shift")
 
 
@@ -68,8 +66,7 @@ class OctaveLayer(WeightedLayer):
         self.control = control
         tops = octave_tops(control.steps)
         shapes = self._octave_shapes()
-        weights = sum(math.prod(shape) for shape in shapes)
-        biases = sum(shape[0] for shape in shapes)
+        weights, biases = sum(map(math.prod, shapes)), sum(shape[0] for shape in shapes)
         wide = (len(tops) - len(shapes), len(self.weight))
         for name, size in zip(_CORRECTIONS, ((weights,), (biases,), wide, wide), strict=True):
             self.register_parameter(name, nn.Parameter(self.weight.new_zeros(size)))

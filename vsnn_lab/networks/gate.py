@@ -143,6 +143,8 @@ def is_maskable(model: nn.Module) -> bool:
         return False
     varies = channels = False
     for module in modules:
+        if getattr(module, "scale_grad_by_freq", False):
+            return False  # It counts the indices of one call.
         if isinstance(module, VariableLayer):
             out_axis = getattr(module, "out_axis", None)
             if out_axis is not None:

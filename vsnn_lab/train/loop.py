@@ -13,7 +13,9 @@ from tqdm.auto import tqdm
 from vsnn_lab._basics.checks import check_pair, short_repr
 from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import mean_metric
+from vsnn_lab.train.broadcasting import BroadcastWarning
 from vsnn_lab.train.recipes import Recipe
+from vsnn_lab.train.recipes.distillation import soft_target_function
 from vsnn_lab.train.recipes.step import Loss, Step
 from vsnn_lab.widths import WidthControl, at_width
 
@@ -53,7 +55,9 @@ class Loop:
         # Weights of widths that a step leaves out have no gradient in it.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(kwargs_handlers=[unused])
-        self.control, self.loss = control, loss
+        # torch's own losses refuse what they would broadcast, or warn.
+        known = soft_target_function(loss) is not None
+        self.control, self.loss = control, loss if known else BroadcastWarning(loss)
         self.epochs, self.steps = epochs, steps
         self.validation_losses: dict[str, float] = {}
         step_loss = _StepLoss(model, recipe)

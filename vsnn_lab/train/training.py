@@ -213,6 +213,11 @@ def _split_data(
 ) -> tuple[Batches, Pair | None]:
     """Return training batches and the held-out pair."""
     if not (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
+        if isinstance(data, tuple | list) and any(hasattr(part, "dtype") for part in data):
+            raise TypeError(
+                "data must be a tuple of two tensors (inputs, targets), or batches of such pairs, "
+                f"got {short_repr(data)}; torch.as_tensor makes a tensor of an array"
+            )
         if isinstance(data, Tensor) or not (hasattr(data, "__iter__") and hasattr(data, "__len__")):
             raise TypeError(
                 "data must be a pair of tensors, or batches with a length that can be iterated "

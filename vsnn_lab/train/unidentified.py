@@ -72,7 +72,10 @@ _CONTAINERS = {
 # Bases whose code uses no attributes.
 _ABSTRACT = {object, abc.ABC, typing.Generic, typing.Protocol, Dataset, IterableDataset, Sampler}
 # What a run does not call of an object that is there already.
-_MAKING = {"__init__", "__new__", "__post_init__", "__init_subclass__", "__repr__", "__str__"}
+_MAKING = {
+    *("__annotate__", "__annotate_func__", "__class_getitem__", "__init__", "__init_subclass__"),
+    *("__new__", "__post_init__", "__repr__", "__str__"),
+}
 # What torch and `fit` call by name.
 _CALLED = {"forward", "pin_memory", "set_epoch"}
 # With these, code reaches members by names that are made while it runs.
@@ -150,7 +153,7 @@ class _Search:
             return
         named = isinstance(value, type | types.FunctionType) or is_builtin_function(value)
         of = value if named else type(value)
-        kind = "" if " uses " in label else f" ({of.__module__ or 'builtins'}.{of.__qualname__})"
+        kind = "" if " uses " in label else f" ({_module_of(of)}.{of.__qualname__})"
         self._unknown[label + kind] = None
 
     def _visit_function(self, function: types.FunctionType, label: str) -> None:
@@ -177,8 +180,9 @@ class _Search:
             for name, member in vars(base).items():
                 function, special = underlying_function(member), name.startswith("__")
                 where = f"{base.__qualname__}.{name}"
-                is_code = inspect.isfunction(function)
-                if not is_code and (special or _is_slot(member)):
+                if (special and not callable(function)) or (
+                    _is_slot(member) and function is member
+                ):
                     continue
                 if (special or whole) and (made or name not in _MAKING):
                     self._visit(function, where)
@@ -230,9 +234,13 @@ def _is_ours(value: Any) -> bool:
 
 
 def _is_pure(value: Any) -> bool:
-    name, module = getattr(value, "__name__", ""), getattr(value, "__module__", None)
+    named = getattr(value, "__name__", "") in _IMPURE_NAMES
+    pure = _PURE_MODULES.fullmatch(_module_of(value)) is not None
+    return isinstance(value, np.ufunc) or (pure and not named)
+
+
+def _module_of(value: Any) -> str:
+    """Return the module of a function or a class; a method of a C class names only its class."""
     owner = getattr(value, "__objclass__", None)
-    module = module or getattr(owner, "__module__", None) or "builtins"
-    return isinstance(value, np.ufunc) or (
-        name not in _IMPURE_NAMES and _PURE_MODULES.fullmatch(module) is not None
-    )
+    found = getattr(value, "__module__", None) or getattr(owner, "__module__", None)
+    return str(found or "builtins")

@@ -274,6 +274,7 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
 
 
 LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
+METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
 EXPLORER = explore.AutoencoderExplorer(autoencoder(), images())
 CODES = explore.CodeExplorer(autoencoder(), images())
@@ -549,7 +550,7 @@ CALLS: dict[str, Call] = {
         explore.MaskExplorer, samplers={"a": Triangular()}, most=4, seed=0
     ),
     "explore.RunsExplorer": call(
-        explore.RunsExplorer, curves={"a": {1: 0.1}}, scale=2.0, label="a"
+        explore.RunsExplorer, curves={"a": {1: 0.1}}, metric=METRIC, scale=2.0, label="a"
     ),
     "explore.WidthComparison": call(
         explore.WidthComparison,
@@ -599,14 +600,23 @@ CALLS: dict[str, Call] = {
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
     ),
+    "figures.Metric": call(figures.Metric, name="accuracy", better="higher", unit="%", scale=100),
+    "figures.Metric.rank": call(METRIC.rank, value=0.5),
+    "figures.Metric.text": call(METRIC.text, value=0.5),
     "figures.overlay_curves": call(
-        figures.overlay_curves, curves={"a": {1: 0.1}}, scale=2.0, label="a", title="b"
+        figures.overlay_curves,
+        curves={"a": {1: 0.1}},
+        metric=METRIC,
+        scale=2.0,
+        label="a",
+        title="b",
     ),
     "figures.parallel_parameters": call(
         figures.parallel_parameters,
         table=pd.DataFrame({"SEED": [0], "mse": [0.1]}),
         parameters=["SEED"],
         metric="mse",
+        measures=METRIC,
         title="b",
     ),
     "figures.sweep_figure": call(

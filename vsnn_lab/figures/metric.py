@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
-from vsnn_lab._basics.checks import check_choice, check_number
+from vsnn_lab._basics.checks import check_choice, check_number, short_repr
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Metric:
     def __post_init__(self) -> None:
         for field in ("name", "unit"):
             if not isinstance(getattr(self, field), str):
-                raise TypeError(f"{field} must be a string, got {getattr(self, field)!r}")
+                raise TypeError(f"{field} must be a string, got {short_repr(getattr(self, field))}")
         if not self.name:
             raise ValueError("name must not be empty, got ''")
         check_choice("better", self.better, ("lower", "higher"))
@@ -71,7 +71,7 @@ class Metric:
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"value must be a number, got {value!r}")
+        raise TypeError(f"value must be a number, got {short_repr(value)}")
     try:
         return float(value)
     except OverflowError:  # an integer beyond all floats
@@ -83,5 +83,6 @@ def check_metric(name: str, metric: Any) -> Metric | None:
     if metric is None or isinstance(metric, Metric):
         return metric
     raise TypeError(
-        f"{name} must be a Metric or None, got {metric!r}; Metric('accuracy', 'higher') is one"
+        f"{name} must be a Metric or None, got {short_repr(metric)}; "
+        "Metric('accuracy', 'higher') is one"
     )

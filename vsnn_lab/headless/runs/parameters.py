@@ -47,14 +47,14 @@ class Parameter:
         if self.default is not None and type(value) is not kind:
             raise TypeError(
                 f"{self.name} must be {_type_name(kind)}, as its default {self.default!r} is, "
-                f"got {value!r}"
+                f"got {short_repr(value)}"
             )
         if kind is list and self.default:
             return [self._check_item(item) for item in value]
         if not is_plain(value):
             raise TypeError(
                 f"{self.name} must be made of numbers, texts, lists, and dicts by text, got "
-                f"{value!r}"
+                f"{short_repr(value)}"
             )
         return value
 
@@ -76,7 +76,7 @@ class Parameter:
             raise refused[0]
         raise TypeError(
             f"{name} must be {' or '.join(map(_type_name, kinds))}, as in its default "
-            f"{self.default!r}, got {item!r}"
+            f"{self.default!r}, got {short_repr(item)}"
         )
 
     def parse(self, text: str) -> Any:
@@ -140,7 +140,8 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
         TypeError: If a value is not of its default's type.
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    return check_values(Path(notebook).name, notebook_parameters(notebook), parameters)
+    known = notebook_parameters(notebook)
+    return check_values(Path(notebook).name, known, parameters)
 
 
 def all_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,12 +160,13 @@ def check_values(
             if not known:
                 raise ValueError(
                     f"parameters must be none, since {notebook} has no cell tagged "
-                    f"parameters that assigns any, got {name!r}"
+                    f"parameters that assigns any, got {short_repr(name)}"
                 )
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"parameters must be among {', '.join(known)} of {notebook}, got {name!r}{hint}"
+                f"parameters must be among {', '.join(known)} of {notebook}, got "
+                f"{short_repr(name)}{hint}"
             )
     return {name: known[name].check(value) for name, value in parameters.items()}
 

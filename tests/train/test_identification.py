@@ -256,6 +256,21 @@ def test_a_rewritten_file_is_trained_on_anew_with_one_warning(tmp_path):
     assert len(folders) == 2
 
 
+@pytest.mark.filterwarnings("ignore:data cannot be identified")
+def test_an_interruption_promises_no_more_than_is_true(tmp_path, capfd):
+    torch.save(X, tmp_path / "x.pt")
+
+    def interrupted(output, target):
+        raise KeyboardInterrupt("Ctrl-C")
+
+    for data, promised in ((loader(FromFile(str(tmp_path / "x.pt"))), False), (loader(), True)):
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+            fit(network(), data, interrupted, validation=None, checkpoint=tmp_path / "runs")
+        said = "".join(capfd.readouterr())
+        assert "stopped; 0 of 10 epochs are in" in said
+        assert ("the same call goes on from there" in said) == promised
+
+
 def test_without_a_checkpoint_nobody_asks_what_the_data_are(tmp_path):
     torch.save(X, tmp_path / "x.pt")
     assert len(run(loader(FromFile(tmp_path / "x.pt")), None).epochs) == 2

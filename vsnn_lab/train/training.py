@@ -157,9 +157,10 @@ def fit(
                 if run_checkpoint.restore(*loop.state) is None:
                     model.load_state_dict(initial)
                 if isinstance(reason, KeyboardInterrupt) and not bar.disable:
+                    onward = "" if identity.unknown else ", and the same call goes on from there"
                     bar.write(
                         f"stopped; {len(history.epochs)} of {epochs} epochs are in "
-                        f"{run_checkpoint.folder}, and the same call goes on from there"
+                        f"{run_checkpoint.folder}{onward}"
                     )
             raise
         finally:

@@ -107,7 +107,7 @@ def test_a_list_is_a_pair_where_only_its_first_tensor_can_be_inputs():
     recalibrate(other, loader)
     assert_same(statistics(net), statistics(other))
     x = torch.randn(2, 8, 3)
-    recalibrate(net, [(part,) for part in x])
+    recalibrate(net, list(x))
     torch.testing.assert_close(net.running_mean, x.mean((0, 1)))
 
 
@@ -205,11 +205,6 @@ def test_networks_without_running_statistics_are_left_alone():
     [
         ([], ValueError, "batches must hold at least one batch, got none"),
         ([torch.ones(4, 3), *torch.ones(2, 4, 7)], RuntimeError, "shapes cannot be multiplied"),
-        (
-            [torch.ones(4, 3), torch.ones(9, 3)],
-            ValueError,
-            r"got a list of .* \(4, 3\) and \(9, 3\)",
-        ),
         (
             (torch.ones(4, 3), torch.ones(3)),
             ValueError,

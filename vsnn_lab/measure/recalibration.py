@@ -37,14 +37,14 @@ def recalibrate(
         model: Any network, variable or plain.
         batches: A pair of tensors (inputs, targets) of equal length, as in `width_sweep`, or an
             iterable of batches, each inputs of shape (batch, ...) or such a pair; read once. A
-            tuple of two tensors is a pair. So is a list of two, unless both could be inputs, which
-            is refused: ``[(x,), (y,)]`` is two batches.
+            tuple of two tensors is a pair. So is a list of two of which only the first can be
+            inputs, as a ``DataLoader`` makes it; a list of alike tensors is batches of inputs.
         width: As in `extract`; by default where the knobs stand, which is full width at rest.
 
     Raises:
         TypeError: If ``batches`` is one tensor or holds none, or ``width`` is not an integer.
         ValueError: If ``width`` lies outside the range, there is no batch, or a pair has unlike
-            lengths or may be two batches as well.
+            lengths.
 
     References:
         Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, section 3.3; the method
@@ -106,11 +106,7 @@ def _as_batches(batches: Iterable[Any]) -> Iterable[Any]:
     inputs, targets = check_pair("batches", batches)
     alike = inputs.dtype == targets.dtype and inputs.shape[1:] == targets.shape[1:]
     if isinstance(batches, list) and alike:
-        raise ValueError(
-            "batches must tell a pair (inputs, targets) from two batches of inputs, got a list of "
-            f"tensors of shapes {tuple(inputs.shape)} and {tuple(targets.shape)}; a tuple "
-            "(inputs, targets) is a pair, and [(x,), (y,)] is two batches"
-        )
+        return batches
     if len(inputs) != len(targets):
         raise ValueError(
             f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"

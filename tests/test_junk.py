@@ -544,7 +544,7 @@ CALLS: dict[str, Call] = {
         explore.MaskExplorer, samplers={"a": Triangular()}, most=4, seed=0
     ),
     "explore.RunsExplorer": call(
-        explore.RunsExplorer, curves={"a": {1: 0.1}}, scale=2.0, label="a"
+        explore.RunsExplorer, curves={"a": {1: 0.1}}, metric=None, scale=2.0, label="a"
     ),
     "explore.WidthComparison": call(
         explore.WidthComparison,
@@ -555,6 +555,9 @@ CALLS: dict[str, Call] = {
         widths=(1, 2),
     ),
     "explore.WidthComparison.show_image": call(COMPARISON.show_image, image=1),
+    "figures.Metric": call(figures.Metric, name="a", better="lower", unit="b", scale=2.0),
+    "figures.Metric.rank": call(figures.Metric("a", "lower").rank, value=0.5),
+    "figures.Metric.text": call(figures.Metric("a", "lower").text, value=0.5),
     "figures.autoencoder_figure": call(
         figures.autoencoder_figure,
         originals=pictures(),
@@ -595,13 +598,14 @@ CALLS: dict[str, Call] = {
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
     ),
     "figures.overlay_curves": call(
-        figures.overlay_curves, curves={"a": {1: 0.1}}, scale=2.0, label="a", title="b"
+        figures.overlay_curves, curves={"a": {1: 0.1}}, metric=None, scale=2.0, label="a", title="b"
     ),
     "figures.parallel_parameters": call(
         figures.parallel_parameters,
         table=pd.DataFrame({"SEED": [0], "mse": [0.1]}),
         parameters=["SEED"],
         metric="mse",
+        measures=None,
         title="b",
     ),
     "figures.sweep_figure": call(
@@ -648,6 +652,7 @@ CALLS: dict[str, Call] = {
     ),
     "runs.folder_state": call(runs.folder_state, folder="a"),
     "runs.load_runs": call(runs.load_runs, root="a", notebook="b"),
+    "runs.metrics": call(runs.metrics, FileNotFoundError, folder="a"),
     "runs.notebook_parameters": call(runs.notebook_parameters, FileNotFoundError, notebook=MASKS),
     "runs.notebook_question": call(runs.notebook_question, FileNotFoundError, notebook=MASKS),
     "runs.read_record": call(runs.read_record, FileNotFoundError, folder="a"),

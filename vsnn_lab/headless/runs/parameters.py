@@ -139,7 +139,8 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dic
         TypeError: If a value is not of its default's type.
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    return check_values(Path(notebook).name, notebook_parameters(notebook), parameters)
+    known = notebook_parameters(notebook)
+    return check_values(Path(notebook).name, known, parameters)
 
 
 def all_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -561,6 +561,9 @@ CALLS: dict[str, Call] = {
         widths=(1, 2),
     ),
     "explore.WidthComparison.show_image": call(COMPARISON.show_image, image=1),
+    "figures.Metric": call(figures.Metric, name="a", better="lower", unit="b", scale=2.0),
+    "figures.Metric.rank": call(figures.Metric("a", "lower").rank, value=0.5),
+    "figures.Metric.text": call(figures.Metric("a", "lower").text, value=0.5),
     "figures.autoencoder_figure": call(
         figures.autoencoder_figure,
         originals=pictures(),
@@ -663,6 +666,7 @@ CALLS: dict[str, Call] = {
     ),
     "runs.folder_state": call(runs.folder_state, folder="a"),
     "runs.load_runs": call(runs.load_runs, root="a", notebook="b"),
+    "runs.metrics": call(runs.metrics, FileNotFoundError, folder="a"),
     "runs.notebook_parameters": call(runs.notebook_parameters, FileNotFoundError, notebook=MASKS),
     "runs.notebook_question": call(runs.notebook_question, FileNotFoundError, notebook=MASKS),
     "runs.read_record": call(runs.read_record, FileNotFoundError, folder="a"),

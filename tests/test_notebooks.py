@@ -1,6 +1,7 @@
 import ast
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
@@ -9,8 +10,27 @@ from papermill import PapermillExecutionError
 
 from tests.notebooks import FOLDER, NOTEBOOKS, QUICK, data_beside, quick_copy
 from tests.tiny import tiny
-from vsnn_lab.headless.runs import check_parameters, notebook_parameters, run_notebook
+from vsnn_lab.headless.runs import (
+    Run,
+    check_parameters,
+    keep,
+    notebook_parameters,
+    results,
+    run_notebook,
+)
 
+# What else than the quick profile the second of two runs has that are made at the same time.
+OTHER = {
+    "00_quickstart": {"SEED": 1},
+    "01_masks": {"SEED": 1},
+    "02_match_static_network": {"SEED": 1},
+    "03_autoencoder_figures": {"SEEDS": 1},
+    "04_classifier_widths": {"SEED": 1, "POINTS": 5.0},
+    "05_closing_the_gap": {"SEEDS": 1},
+    "09_compare_runs": {"METRIC": "pca_mse"},
+    "10_your_own_network": {"CODE": 16, "EPOCHS": 1},
+}
+NOT_CHECKED = "what the introduction expects is not checked"
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 # papermill and its kernel's client warn about their own dependencies.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -34,7 +54,7 @@ def stores_outputs(notebook):
 
 def nbval(copy):
     # Without our own configuration: what is compared is the notebook, not the package.
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-c", "/dev/null"]
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-c", "/dev/null"]
     command += ["-p", "no:cacheprovider", "--rootdir", str(copy.parent), str(copy)]
     return subprocess.run(command, capture_output=True, text=True, cwd=copy.parent)
 
@@ -69,19 +89,70 @@ def test_a_notebook_opens_with_its_question_and_its_parameters(notebook):
 def test_a_notebook_holds_no_class_no_long_cell_and_ran_in_order(notebook):
     cells = code_cells(notebook)
     for cell in cells:
-        lines = [line for line in cell.source.splitlines() if line.strip()]
-        assert len(lines) <= 18, cell.source
+        assert len(cell.source.splitlines()) <= 15, cell.source
         assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(ast.parse(cell.source)))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
 
 
+@each_notebook
+def test_a_claim_for_the_defaults_is_told_as_one(notebook):
+    conditional = any("made for the defaults" in cell.source for cell in code_cells(notebook))
+    conditional |= any(
+        "claims are for the defaults" in cell.source for cell in code_cells(notebook)
+    )
+    first = nbformat.read(notebook, 4).cells[0].source
+    assert ("**What to expect.** With the defaults" in first) == conditional
+    assert any(NOT_CHECKED in cell.source for cell in code_cells(notebook)) == conditional
+
+
 @pytest.mark.slow
 @each_notebook
-def test_a_notebook_runs_headless_in_the_quick_profile_and_shows_a_figure(notebook, own_results):
-    output = run_notebook(notebook, own_results / "out.ipynb", QUICK[notebook.stem], progress=False)
-    outputs = [out for cell in code_cells(output) for out in cell.outputs]
-    assert any("application/vnd.plotly.v1+json" in out.get("data", {}) for out in outputs)
-    assert not any("Traceback" in out.text for out in outputs if out.get("name") == "stderr")
+def test_a_notebook_runs_twice_at_once_in_the_quick_profile_and_shows_a_figure(
+    notebook, own_results
+):
+    quick = QUICK[notebook.stem]
+    asked = [Run.of(notebook, parameters) for parameters in (quick, quick | OTHER[notebook.stem])]
+    with ThreadPoolExecutor() as threads:
+        # Processes, since a kernel's client wants the signals of a main thread.
+        finished = list(threads.map(kept_elsewhere, asked))
+    for run, done in zip(asked, finished, strict=True):
+        assert done.returncode == 0, done.stderr
+        cells = code_cells(run.folder / "notebook.ipynb")
+        outputs = [out for cell in cells for out in cell.outputs]
+        assert any("application/vnd.plotly.v1+json" in out.get("data", {}) for out in outputs)
+        streams = [out for out in outputs if out.output_type == "stream"]
+        assert not any("Traceback" in out.text for out in streams if out.name == "stderr")
+        checked = not any(NOT_CHECKED in cell.source for cell in cells)
+        assert any(NOT_CHECKED in out.text for out in streams) != checked
+    # What a notebook writes is in the folder of its run, and nowhere else.
+    data = own_results / "data"
+    assert not (data / "outputs").exists()
+    assert not (data / "submodels").exists()
+
+
+def kept_elsewhere(run):
+    """Keep a run in a process of its own."""
+    code = f"from vsnn_lab.headless.runs import Run, keep\nkeep(Run.of({str(run.notebook)!r}, "
+    code += f"{run.parameters!r}), progress=False)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_runs_are_compared_by_the_direction_of_their_metric(own_results):
+    """Of three runs with accuracies 0.5, 0.4, 0.9 at one unit and 0.8, 0.7, 0.6 at two."""
+    records = """import pandas as pd
+from vsnn_lab.figures import Metric
+from vsnn_lab.headless.runs import record
+
+one, two = [(0.5, 0.8), (0.4, 0.7), (0.9, 0.6)][SEED]
+curve = pd.DataFrame({"width": [1, 2], "fraction": [0.5, 1.0], "accuracy": [one, two]})
+record(Metric("test accuracy", "higher", unit="%", scale=100), accuracy=two, curve=curve)"""
+    told = {"NOTEBOOK": str(tiny(own_results, records)), "GRID": {"SEED": [0, 1, 2]}}
+    compare = Run.of(FOLDER / "09_compare_runs.ipynb", told | {"FIXED": {}, "METRIC": "accuracy"})
+    keep(compare, progress=False)
+    best = results(compare.folder)["best"]
+    assert best.columns.tolist() == ["units at most", "best run", "test accuracy (%)"]
+    assert best.to_numpy().tolist() == [[1, "SEED=2", 90.0], [2, "SEED=0", 80.0]]
 
 
 # A notebook that stores none would only run once more.

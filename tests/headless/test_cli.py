@@ -2,17 +2,20 @@
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import nbformat
 import pytest
 
 from tests.tiny import RECORDS, fake_execution, lines, tiny
 from vsnn_lab.headless import cli
 from vsnn_lab.headless.cli.arguments import requested_runs
 from vsnn_lab.headless.runs import Run, keep
+from vsnn_lab.headless.runs.folder import write_record
 
 # papermill, dask and the kernels' clients warn about their own dependencies.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -147,6 +150,13 @@ def test_profiles_of_another_kind_are_refused(text, vsnn_lab, folder):
         (["BY_NAME={'a': 1, 'b': 2},{}"], [{"a": 1, "b": 2}, {}]),
         (["SEED=1,1,0..1"], [1, 0]),
         (["RATE=1,1.0"], [1.0]),
+        (["DATA='/a,b/c'"], ["/a,b/c"]),
+        (["DATA=\"/a,b/c\", /d ,'0..2'"], ["/a,b/c", "/d", "0..2"]),
+        (["DATA=it's,that's"], ["it's", "that's"]),
+        (["DATA='a' or 'b',c"], ["'a' or 'b'", "c"]),
+        (["DATA=C:\\x (1,/d]"], ["C:\\x (1", "/d]"]),
+        (["BY_NAME={'a]': [1, 2]},{'b': ','}"], [{"a]": [1, 2]}, {"b": ","}]),
+        (["DATA="], [""]),
     ],
     ids=str,
 )
@@ -193,23 +203,84 @@ def test_a_run_that_is_named_twice_is_one_run_of_the_sweep(vsnn_lab, folder):
 
 
 @pytest.mark.usefixtures("without_kernels")
-def test_status_lists_runs_of_every_state(vsnn_lab, folder):
+def test_status_lists_runs_of_every_state(vsnn_lab, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
     assert "no runs yet in " in vsnn_lab("status")[1]
     path = folder / "notebooks/00_tiny.ipynb"
-    runs = [Run.of(path, {"SEED": seed}) for seed in (1, 2, 3)]
+    runs = [Run.of(path, {"SEED": seed}) for seed in (1, 2, 3, 4, 5)]
     for run in runs[:2]:
         keep(run)
     (runs[1].folder / "results.json").write_text("{")
-    runs[2].folder.mkdir()
-    (runs[2].folder / "running.ipynb").touch()
+    begun = {"SEED": 3, "RATE": 0.1, "SIZES": [1]}
+    for run, metadata in ((runs[2], {"papermill": {"parameters": begun}}), (runs[3], None)):
+        run.folder.mkdir()
+        notebook = nbformat.v4.new_notebook(metadata=metadata or {})
+        nbformat.write(notebook, run.folder / "running.ipynb")
+    runs[4].folder.mkdir()
+    (runs[4].folder / "running.ipynb").write_text('{"cells": [')
     code, out, _ = vsnn_lab("status", "00_tiny")
     assert code == 0
-    shown = " ".join(out.split())
-    assert "00_tiny done" in shown
-    assert "SEED=1 twice=2" in shown
-    assert "00_tiny damaged" in shown
-    assert "00_tiny stopped" in shown
-    assert "no runs yet" in vsnn_lab("status", "other")[1]
+    found = sorted(" ".join(line.split()) for line in out.splitlines()[1:])
+    rows = {run.folder.name: row for run in runs for row in found if run.folder.name in row}
+    assert re.fullmatch(rf"00_tiny done [\d.]+ SEED=1 twice=2 {runs[0].folder.name}", found[1])
+    assert "00_tiny damaged" in found[0]
+    assert rows[runs[2].folder.name] == f"00_tiny stopped SEED=3 {runs[2].folder.name}"
+    assert rows[runs[3].folder.name] == f"00_tiny stopped {runs[3].folder.name}"
+    assert "00_tiny stopped running.ipynb cannot be read" in rows[runs[4].folder.name]
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_status_of_an_unknown_name_says_which_have_runs(vsnn_lab, folder):
+    assert "no runs yet in " in vsnn_lab("status", "other")[1]
+    tiny(folder / "notebooks", RECORDS, name="01_other")
+    for name in ("00_tiny", "01_other"):
+        keep(Run.of(folder / f"notebooks/{name}.ipynb", {"SEED": 1}))
+    for unknown in ("02", "other", "[0"):
+        code, _, err = vsnn_lab("status", unknown)
+        assert code == 1
+        assert "notebook must be one that has runs in " in err
+        assert f"notebooks, 00_tiny, 01_other, got {unknown}\n" in err
+    assert vsnn_lab("status", "01")[1].count("_other") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "00"], ["status"], ["sweep", "00", "-g", "SEED=1"], ["report"]]
+)
+@pytest.mark.parametrize("place", ["data", "data/runs", "data/runs/notebooks"])
+def test_a_file_where_the_runs_should_be_is_named(place, arguments, vsnn_lab, folder):
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).touch()
+    code, _, err = vsnn_lab(*arguments)
+    assert code == 1
+    message = f"runs must be kept in a folder, got the file {folder / place}; move it"
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_a_file_in_place_of_one_run_is_named(vsnn_lab, folder):
+    run = Run.of(folder / "notebooks/00_tiny.ipynb")
+    run.folder.parent.mkdir(parents=True)
+    run.folder.touch()
+    code, _, err = vsnn_lab("run", "00")
+    assert code == 1
+    assert f"got the file {run.folder}; move it" in err
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_a_report_shows_runs_in_the_order_in_which_they_began(vsnn_lab, folder, monkeypatch):
+    seeds = (4, 1, 3, 0, 2)
+    folders = []
+    for day, seed in enumerate(seeds, 1):
+        run = Run.of(folder / "notebooks/00_tiny.ipynb", {"SEED": seed})
+        keep(run)
+        told = run.read() | {"started": f"2026-01-0{day}T00:00:00+00:00"}
+        write_record(run.folder, told, ["notebook.ipynb", "results.json"])
+        folders.append(run.folder.name)
+    assert vsnn_lab("report", "--output", folder / "site")[0] == 0
+    front = (folder / "site" / "index.html").read_text()
+    places = [front.index(f">00_tiny-{name}<") for name in folders]
+    assert places == sorted(places)
 
 
 @pytest.mark.usefixtures("without_kernels")
@@ -237,9 +308,16 @@ def test_data_that_does_not_exist_is_refused(vsnn_lab):
     assert "imagenet" in err
 
 
+def test_a_text_may_be_empty_or_hold_spaces_and_equals_signs():
+    for text in ("", " a = b ", "a=b,c"):
+        (found,) = requested_runs("00", [f"DATA={text}"], None, "full", None)
+        assert found.parameters["DATA"] == text
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("asked", [["run"], ["sweep", "-g", "SEED=0..1", "--workers", "1"]])
-def test_ctrl_c_ends_with_130(asked, folder):
+def test_ctrl_c_ends_with_130_at_once(asked, times, folder):
     path = tiny(folder, SLEEPS, parameters="SEED = 0\nFOLDER = ''")
     name, *options = asked
     command = [
@@ -257,12 +335,23 @@ def test_ctrl_c_ends_with_130(asked, folder):
     while not (folder / "started").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    err = process.communicate()[1]
+    err = ""
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        # Whatever it does by then.
+        while times == 2 and "stopping" not in err and process.poll() is None:
+            err += process.stderr.readline()
+    err += process.communicate()[1]
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    if name == "sweep":
-        assert "stopped; 0 of 2 runs are kept; the same command goes on" in err
+    assert "stopping; Ctrl-C again leaves at once" in err
+    if times == 2:
+        return
+    told = {
+        "run": f"stopped; what ran until then is in {folder}/data/runs/notebooks/tiny/",
+        "sweep": "stopped; 0 of 2 runs are kept; the same command goes on",
+    }
+    assert told[name] in err
     assert lines(folder / "log") == []
     states = {Run.of(path, {"FOLDER": str(folder), "SEED": seed}).state for seed in (0, 1)}
     assert states == {"stopped", "new"}

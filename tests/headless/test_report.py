@@ -109,6 +109,81 @@ def test_the_front_page_shows_question_lead_results_and_parameters(tmp_path):
     assert "<td>–</td>" in page  # noqa: RUF001 - a dash: no value
 
 
+def ran(seed, started, metric=None, lead="We **ask** it.", **values):
+    """Return the cells and the metadata of a run that recorded values."""
+    about = {RECORD: {"metric": metric}} if metric else {}
+    shown = new_output("display_data", data={RECORD: values}, metadata=about)
+    cells = f"# Does it help?\n\n{lead}", ("SEED = 0\nEPOCHS = 5", [], {"tags": ["parameters"]})
+    metadata = {"papermill": {"parameters": {"SEED": seed}, "start_time": started}}
+    return (*cells, ("record()", [shown])), metadata
+
+
+def front_of(tmp_path, *runs):
+    paths = [
+        write(tmp_path / f"run{number}.ipynb", *cells, metadata=metadata)
+        for number, (cells, metadata) in enumerate(runs)
+    ]
+    return build_report(paths, tmp_path / "site").read_text()
+
+
+PERCENT = {"name": "test accuracy", "better": "higher", "unit": "%", "scale": 100}
+
+
+def test_runs_of_one_notebook_share_its_introduction_and_have_their_dates(tmp_path):
+    days = [f"2026-11-2{day}T09:30:00.123+00:00" for day in (7, 5, 6)]
+    front = front_of(tmp_path, *(ran(seed, day, error=0.5) for seed, day in enumerate(days)))
+    assert front.count("Does it help?") == front.count("We <strong>ask</strong> it.") == 1
+    # In the order given.
+    assert re.findall(r"<time [^>]*>(.*?)</time>", front) == [
+        "2026-11-27 09:30 UTC",
+        "2026-11-25 09:30 UTC",
+        "2026-11-26 09:30 UTC",
+    ]
+    assert re.findall(r"<dt>SEED</dt><dd>(.*?)</dd>", front) == ["0", "1", "2"]
+    assert re.findall(r"<dt>EPOCHS</dt><dd>(.*?)</dd>", front) == ["5"]
+    assert "best" not in front
+
+
+def test_runs_with_another_introduction_stand_apart(tmp_path):
+    other = ran(1, "2026-11-27T10:00:00", lead="Another.", error=0.5)
+    front = front_of(tmp_path, ran(0, None, error=0.5), other, ran(2, "soon", error=0.5))
+    assert front.count("Does it help?") == 2
+    assert front.index("run2") < front.index("run1")
+    assert re.findall(r"<time [^>]*>(.*?)</time>", front) == ["2026-11-27 10:00"]
+
+
+@pytest.mark.parametrize(
+    ("better", "values", "best"),
+    [
+        ("higher", (0.5, 0.9, 0.7), [1]),
+        ("lower", (0.5, 0.9, 0.7), [0]),
+        ("lower", (0.5, 0.5, 0.7), [0, 1]),
+        ("higher", ({"float": "nan"}, {"float": "-inf"}, 0.1), [2]),
+    ],
+)
+def test_the_best_of_several_runs_is_marked_by_their_metric(tmp_path, better, values, best):
+    metric = PERCENT | {"better": better}
+    runs = [ran(seed, None, metric, accuracy=value) for seed, value in enumerate(values)]
+    cards = front_of(tmp_path, *runs).split("<article")[1:]
+    assert [number for number, card in enumerate(cards) if " of 3</dd>" in card] == best
+    word = "highest" if better == "higher" else "lowest"
+    assert f"best ({word}) of 3" in cards[best[0]]
+
+
+def test_numbers_are_shown_in_the_unit_of_their_metric(tmp_path):
+    front = front_of(tmp_path, ran(0, None, PERCENT, accuracy=0.90126, kind="dense", good=True))
+    pairs = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", front))
+    assert (pairs["accuracy"], pairs["kind"], pairs["good"]) == ("90.13 %", "dense", "yes")
+    assert "90.13 %" in (tmp_path / "site" / "run0.html").read_text()
+
+
+def test_a_result_without_metric_or_with_two_has_no_best(tmp_path):
+    runs = [ran(0, None, error=0.5), ran(1, None, error=0.6)]
+    assert "best (" not in front_of(tmp_path, *runs)
+    runs = [ran(0, None, PERCENT, a=0.5), ran(1, None, PERCENT | {"better": "lower"}, a=0.6)]
+    assert "best (" not in front_of(tmp_path, *runs)
+
+
 def test_a_page_shows_text_tables_pictures_and_figures(tmp_path):
     figure = {"data": [{"y": [1, 2], "name": "</script><script>bad()"}], "layout": {"width": 5}}
     table = "<style>p {}</style><table><tr><td>cell</td></tr></table>"

@@ -21,7 +21,9 @@ from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError
 
 from tests.tiny import RECORDS, fake_execution, lines, tiny
-from vsnn_lab.headless.runs import Run, keep, load_runs, record, results, run_notebook
+from vsnn_lab.figures import Metric
+from vsnn_lab.headless.runs import Run, keep, load_runs, metrics, record, results, run_notebook
+from vsnn_lab.headless.runs.folder import write_record
 
 # papermill and its kernel's client warn about their own dependencies.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -419,6 +421,47 @@ class TestTable:
         assert found["loss"] == "nan"
         expected = pd.DataFrame({"a": [1, 2], "b": [math.nan, 0.5]})
         pd.testing.assert_frame_equal(found["table"], expected)
+
+    def test_a_metric_is_kept_with_what_it_measures(self, tmp_path, monkeypatch):
+        accuracy = Metric("test accuracy", "higher", unit="%", scale=100)
+        frame = pd.DataFrame({"width": [1, 2], "accuracy": [0.5, 0.9]})
+        shown = []
+        monkeypatch.setattr(
+            "IPython.display.display", lambda data, **more: shown.append((data, more))
+        )
+        record(accuracy, best=0.9, count=3, curve=frame)
+        record(loss=0.1, count=4)
+        record(Metric("loss", "lower"), loss=0.2)
+
+        def execute(notebook, output, parameters, **_):
+            fake_execution(notebook, output, parameters)
+            executed = nbformat.read(output, 4)
+            executed.cells[-1].outputs = [
+                nbformat.v4.new_output("display_data", data, metadata=more.get("metadata", {}))
+                for data, more in json.loads(json.dumps(shown))
+            ]
+            nbformat.write(executed, output)
+
+        monkeypatch.setattr(KEEPING, "run_notebook", execute)
+        run = Run.of(tiny(tmp_path, "SEED"))
+        keep(run)
+        found = {"best": accuracy, "curve": accuracy, "loss": Metric("loss", "lower")}
+        assert metrics(run.folder) == found
+        assert results(run.folder)["loss"] == 0.2
+        assert load_runs()["count"].tolist() == [4]
+        assert shown[0][0]["text/plain"].startswith("recorded: best = 90 %, count = 300 %, curve")
+        with pytest.raises(TypeError, match="metric must be a Metric or None, got 'accuracy'"):
+            record("accuracy", best=0.9)
+
+    @pytest.mark.usefixtures("without_kernels")
+    def test_runs_that_were_kept_without_metrics_have_none(self, tmp_path):
+        run = Run.of(tiny(tmp_path, "SEED"))
+        keep(run)
+        told = run.read()
+        del told["metrics"], told["files"]
+        write_record(run.folder, told, ["notebook.ipynb", "results.json"])
+        assert metrics(run.folder) == {}
+        assert results(run.folder) == {"twice": 0}
 
     @pytest.mark.parametrize("value", [object(), {"a": 1}, [[1]], 1j, b"x"])
     def test_what_no_file_can_hold_is_not_recorded(self, value):

@@ -1,7 +1,6 @@
 """Many runs of notebooks at once: on this machine's cores, or on a cluster of machines."""
 
 import atexit
-import contextlib
 import itertools
 import logging
 import os
@@ -9,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -237,9 +236,8 @@ def _kill_workers(cluster: Any) -> None:
     """End the processes of a local cluster, which would otherwise be given time to finish a run."""
     for nanny in cluster.workers.values():
         nanny.auto_restart = False
-        if nanny.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError, TypeError):  # dead already, or about to start
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 @contextmanager

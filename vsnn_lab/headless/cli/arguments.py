@@ -96,7 +96,7 @@ def _grid_values(parameter: runs.Parameter, text: str) -> list[Any]:
     """
     is_text, found = isinstance(parameter.default, str), []
     for part in _split_at_commas(text, brackets=not is_text):
-        if is_text and len(part) > 1 and part[0] == part[-1] and part[0] in _QUOTES:
+        if is_text and _QUOTED.fullmatch(part):
             found.append(part[1:-1])
             continue
         span = _SPAN.fullmatch(part)

@@ -603,9 +603,6 @@ CALLS: dict[str, Call] = {
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
     ),
-    "figures.Metric": call(figures.Metric, name="accuracy", better="higher", unit="%", scale=100),
-    "figures.Metric.rank": call(METRIC.rank, value=0.5),
-    "figures.Metric.text": call(METRIC.text, value=0.5),
     "figures.overlay_curves": call(
         figures.overlay_curves,
         curves={"a": {1: 0.1}},

@@ -30,6 +30,7 @@ def folder_of_a_process(queue):
     queue.put(str(output_folder()))
 
 
+@pytest.mark.slow
 def test_each_process_has_a_folder_of_its_own_and_keeps_it(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()

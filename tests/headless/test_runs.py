@@ -416,7 +416,7 @@ class TestTable:
 
     def test_results_of_before_non_finite_numbers_were_kept_load_still(self, tmp_path, monkeypatch):
         old = {"loss": "nan", "table": {"columns": ["a", "b"], "data": [[1, None], [2, 0.5]]}}
-        monkeypatch.setattr(KEEPING, "recorded_values", lambda _: (old, {}))
+        monkeypatch.setattr(KEEPING, "recorded_values", lambda _: old)
         found = kept_results(tmp_path, monkeypatch, 0)
         assert found["loss"] == "nan"
         expected = pd.DataFrame({"a": [1, 2], "b": [math.nan, 0.5]})

@@ -23,7 +23,7 @@ from vsnn_lab.headless.runs.folder import (
     Run,
     write_record,
 )
-from vsnn_lab.headless.runs.results import recorded_values
+from vsnn_lab.headless.runs.results import recorded_metrics, recorded_values
 
 _PACKAGES = ("torch", "numpy", "vsnn-lab")
 
@@ -108,7 +108,8 @@ def _execute(run: Run, progress: bool, on_cell: OnCell | None) -> None:
         record["failure"] = {"cell": None, "source": "", "error": f"DeadKernelError: {died}"}
     record["state"] = "done" if error is None else "failed"
     record |= {"seconds": time.perf_counter() - clock, "cells": _cell_seconds(part)}
-    values, record["metrics"] = ({}, {}) if error else recorded_values(part)
+    values = {} if error else recorded_values(part)
+    record["metrics"] = {} if error else recorded_metrics(part)
     with atomic_write(run.folder / RESULTS) as text:
         text.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(part, run.folder / NOTEBOOK)

@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,23 +64,25 @@ def decode_results(encoded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _decode_floats(value) for name, value in encoded.items()}
 
 
-def recorded_values(notebook: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return what an executed notebook recorded, as `record` wrote it: values and metrics by name.
+def recorded_values(notebook: Path) -> dict[str, Any]:
+    """Return what an executed notebook recorded, by name, as `record` wrote it."""
+    return {name: value for name, value, _ in _recorded(notebook)}
 
-    A value that was recorded without a metric has none.
-    """
+
+def recorded_metrics(notebook: Path) -> dict[str, dict[str, Any]]:
+    """Return the fields of the metric of each value that was recorded with one, the last time."""
+    found = {name: metric for name, _, metric in _recorded(notebook)}
+    return {name: metric for name, metric in found.items() if metric is not None}
+
+
+def _recorded(notebook: Path) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
     import nbformat
 
-    values: dict[str, Any] = {}
-    metrics: dict[str, dict[str, Any]] = {}
     for cell in nbformat.read(notebook, 4).cells:
         for output in cell.get("outputs", []):
-            recorded = output.get("data", {}).get(MIME, {})
             metric = output.get("metadata", {}).get(MIME, {}).get("metric")
-            values |= recorded
-            metrics = {name: each for name, each in metrics.items() if name not in recorded}
-            metrics |= {} if metric is None else dict.fromkeys(recorded, metric)
-    return values, metrics
+            for name, value in output.get("data", {}).get(MIME, {}).items():
+                yield name, value, metric
 
 
 def metrics(folder: str | Path) -> "dict[str, Metric]":

@@ -204,7 +204,7 @@ def test_a_run_that_is_named_twice_is_one_run_of_the_sweep(vsnn_lab, folder):
 
 @pytest.mark.usefixtures("without_kernels")
 def test_status_lists_runs_of_every_state(vsnn_lab, folder, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "2000")
     assert "no runs yet in " in vsnn_lab("status")[1]
     path = folder / "notebooks/00_tiny.ipynb"
     runs = [Run.of(path, {"SEED": seed}) for seed in (1, 2, 3, 4, 5)]

@@ -276,7 +276,13 @@ def figures(
             raise ValueError(f"--only must name runs among {', '.join(chosen)}, got {name}")
     common = parse_parameters(path, parameter)
     wanted = {name: chosen[name] | common for name in only or chosen}
-    for name, files in draw(path, wanted, output or data.data_root() / "figures").items():
+    try:
+        with interruptible():
+            drawn = draw(path, wanted, output or data.data_root() / "figures")
+    except KeyboardInterrupt:
+        err.print("stopped; the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    for name, files in drawn.items():
         out.print(f"{name}: {len(files)} files in {files[0].parent}", soft_wrap=True)
 
 

@@ -30,8 +30,7 @@ class Outcome:
 
     Attributes:
         run: The run.
-        state: "done"; "failed" in a cell, or before the first one; or "lost" with the machines
-            that it was tried on.
+        state: "done"; "failed", in a cell or before the first one; or "lost" with its machines.
         error: What went wrong; empty for a run that is done.
         executed: Whether it was executed now; False where its results were there before.
     """

@@ -63,6 +63,15 @@ def test_a_narrow_layer_is_refused_before_anything_is_forgotten(kind, reentrant,
         net(inputs())
 
 
+def test_a_layer_that_was_evaluated_before_is_refused_too(kind, reentrant):
+    net, x = kind(reentrant), inputs()
+    with at_width(net, 3):
+        with torch.no_grad():
+            net.eval()(x.detach())
+        with pytest.raises(RuntimeError, match=f"{REFUSED} width 3 of 8"):
+            net.train()(x)
+
+
 def test_mixed_widths_are_refused(kind, reentrant):
     net = kind(reentrant)
     with pytest.raises(RuntimeError, match=f"{REFUSED} width 2 of 8"):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.options import checked_options
 from vsnn_lab.widths import Width, WidthControl, kept_size
@@ -151,17 +150,16 @@ def remember_slices(
         # parametrization recomputes is none.
         if type(weight) is not nn.Parameter or type(bias) not in (nn.Parameter, NoneType):
             return slice_parameters(layer)
-        # A parameter may be another one by now, and its values elsewhere.
-        lies = weight.data_ptr(), 0 if bias is None else bias.data_ptr()
-        if layer.training:  # evaluated, nothing is recomputed
-            refuse_checkpointing(axis)
+        # A parameter may be another one by now, and its values elsewhere. What was sliced to
+        # evaluate says nothing of checkpointing, which `first_corner` refuses.
+        state = weight.data_ptr(), 0 if bias is None else bias.data_ptr(), layer.training
         found = memo.get(id(layer))
-        if found and found[0] is weight and found[1] is bias and found[2] == lies:
+        if found and found[0] is weight and found[1] is bias and found[2] == state:
             return found[3]
         parts = slice_parameters(layer)
         # Only where there is no other knob to be turned.
         if isinstance(in_axis, int) or in_axis.control is axis.control:
-            memo[id(layer)] = weight, bias, lies, parts
+            memo[id(layer)] = weight, bias, state, parts
         return parts
 
     return remembered

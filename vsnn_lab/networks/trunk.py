@@ -12,6 +12,7 @@ from vsnn_lab.layers.corners import first_units
 from vsnn_lab.networks.channels_last import channels_last
 from vsnn_lab.networks.gate import (
     is_elementwise,
+    may_write_in_place,
     output_axis,
     private_copy,
     proven_chain,
@@ -67,9 +68,10 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
     modules = proven_chain(model) or []
     shared, x = _count_shared(modules), channels_last(model, x)
     if len(widths) < 2 or not (shared or (modules and _sums_over_units(modules[0]))):
+        copies = may_write_in_place(model)
         for width in widths:
             with torch.no_grad(), at_width(control, width):
-                output = model(private_copy(model, x))
+                output = model(x.clone() if copies else x)
             yield output
         return
     with torch.no_grad(), at_width(control, widths[0]):
@@ -96,7 +98,7 @@ def _outputs_up_to(
     axis, dim = output_axis(trunk)
     with torch.no_grad(), at_width(control, top):
         units = trunk(private_copy(trunk, x))
-    sums = None
+    sums, copies = None, may_write_in_place(rest)
     first = rest[0] if len(rest) and units.dim() == 2 else trunk
     if _sums_over_units(first) and sums_are_safe(units, first.weight, first.bias):
         sums = _sums_by_width(first, control, top, units, widths)
@@ -104,7 +106,8 @@ def _outputs_up_to(
         # Entered for each output alone: between two of them the caller may turn the knob.
         with torch.no_grad(), at_width(control, width):
             if sums is None:
-                output = rest(private_copy(rest, first_units(units, axis, dim)))
+                prefix = first_units(units, axis, dim)
+                output = rest(prefix.clone() if copies else prefix)
             else:
                 output = rest[1:](next(sums))
         yield output

@@ -4,7 +4,6 @@ May import ``_basics``, ``widths``, ``measure``.
 """
 
 from vsnn_lab.figures.autoencoder import autoencoder_figure
-from vsnn_lab.figures.classifier import classifier_figure
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_figure, mask_gallery
@@ -21,7 +20,6 @@ __all__ = [
     "TEMPLATE",
     "Metric",
     "autoencoder_figure",
-    "classifier_figure",
     "code_scatter",
     "comparison_curves",
     "fewest_units",

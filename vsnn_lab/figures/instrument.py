@@ -13,7 +13,12 @@ from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 
 _WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
-_SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35}
+_TOP, _RIGHT, _BOTTOM = 92, 16, 64
+# Pixels of the screen to the left of a part, for its labels, and its share of what is left.
+_ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27)}
+_NAMES = 12  # that have room along a side of a matrix
+# Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
+_WRONG, _FLIP = "#b98300", "#1b93a6"
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
     [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
@@ -36,16 +41,27 @@ def instrument_figure(
         A figure 840 pixels wide.
     """
     reader = _Reader(description, arrays, positions)
-    shown = [part for part in description["parts"] if part["type"] in _SHARES]
-    shares = [_SHARES[part["type"]] for part in shown]
-    figure = make_subplots(1, len(shown), column_widths=shares, horizontal_spacing=0.1)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin_t=64)
+    shown = [part for part in description["parts"] if part["type"] in _ROOM]
+    room = [_ROOM[part["type"]] for part in shown]
+    figure = make_subplots(1, len(shown))
+    margin = {"l": 0, "r": 0, "t": _TOP, "b": _BOTTOM}
+    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin=margin)
+    small = {"tickfont_size": 11, "title_font_size": 12}
     draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
-    for column, part in enumerate(shown, 1):
+    left, rest = 0.0, _WIDTH - _RIGHT - sum(labels for labels, _ in room)
+    for column, (part, (labels, share)) in enumerate(zip(shown, room, strict=True), 1):
+        start = left + labels
+        left = start + rest * share / sum(share for _, share in room)
+        figure.update_xaxes(small, domain=[start / _WIDTH, left / _WIDTH], col=column)
+        figure.update_yaxes(small, col=column)
         draw[part["type"]](figure, part, reader, column)
+        if part["type"] == "curve":
+            above = {"x": start / _WIDTH, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+            figure.update_layout(legend=above | {"font_size": 11})
     tiles = [item for part in description["parts"] for item in part.get("items", ())]
     line = "   ".join(f"{item['name']} <b>{reader.text(item)}</b>" for item in tiles[:4])
-    return figure.update_layout(title={"text": line, "font_size": 13})
+    title = {"text": line, "font_size": 13, "x": _ROOM["pictures"][0] / _WIDTH}
+    return figure.update_layout(title=title | {"y": 1 - 20 / _HEIGHT})
 
 
 class _Reader:
@@ -100,7 +116,7 @@ def _draw_pictures(
         labels = [track.get("label", "") for track in part["tracks"]] * bands
     # Captions stand in a margin below each picture.
     captions = part["tracks"][0].get("captions")
-    below = round(0.45 * height) if captions else 0
+    below = round(0.5 * height) if captions else 0
     pixels = tile(np.pad(grid, ((0, 0), (0, 0), (0, below), (0, 0), (0, 0))))
     figure.add_trace(go.Image(source=png(pixels), hoverinfo="skip"), 1, column)
     axes = style.pixel_axes()
@@ -114,11 +130,10 @@ def _draw_pictures(
         figure.update_xaxes(named, ticktext=titles, row=1, col=column)
     if captions:
         places = [divmod(index, columns) for index in range(count)]
-        x = [tile_centers(columns, width)[place] for _, place in places]
-        y = [tile_centers(len(labels), height + below)[row] + height / 2 for row, _ in places]
-        text = {"mode": "text", "textfont_size": 9, "showlegend": False, "hoverinfo": "skip"}
-        said = _captions(captions, reader)
-        figure.add_trace(go.Scatter(x=x, y=y, text=said, **text, cliponaxis=False), 1, column)
+        x = np.array([tile_centers(columns, width)[place] for _, place in places])
+        y = np.array([centers[row] - below / 2 for row, _ in places])
+        for trace in _captions(captions, reader, x, y, (width, height, below)):
+            figure.add_trace(trace, 1, column)
 
 
 def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
@@ -131,31 +146,58 @@ def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
     return add_opacity(pixels)
 
 
-def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
-    """Return what each picture is taken for; wrong ones by mark and with the true class."""
-    names = [escape(name, quote=False) for name in captions["names"]]
-    said, truth = reader.at(captions["said"]), reader.at(captions["truth"])
-    return [
+def _captions(
+    captions: Mapping[str, Any],
+    reader: _Reader,
+    x: np.ndarray,
+    y: np.ndarray,
+    size: tuple[int, int, int],
+) -> list[go.Scatter]:
+    """Return what pictures around x and y are taken for, frames of wrong ones, discs of flips.
+
+    Wrong ones have a cross and the true class, too; ``size`` is width, height, and room below.
+    """
+    width, height, below = size
+    names = [escape(name, quote=False) for name in captions["short"]]
+    said, truth, full = (reader.at(captions[kind]) for kind in ("said", "truth", "full"))
+    wrong, flipped = said != truth, said != full
+    texts = [
         names[i] if i == j else f"✗ {names[i]}<br>({names[j]})"
         for i, j in zip(said, truth, strict=True)
+    ]
+    silent = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
+    colors = np.where(wrong, _WRONG, style.TEXT_COLOR)
+    frame = {"mode": "lines", "line": {"color": _WRONG, "width": 2}}
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1], [np.nan, np.nan]]) / 2
+    centers = np.stack([x, y], 1)[wrong]
+    paths = (centers[:, None] + corners * (width, height)).reshape(-1, 2)
+    disc = {"mode": "markers+text", "marker": {"color": _FLIP, "size": 13}}
+    arrows = {"text": ["⇄"] * int(flipped.sum()), "textfont": {"color": "#ffffff", "size": 10}}
+    corner = {"x": (x + width / 2)[flipped], "y": (y - height / 2)[flipped]}
+    text = {"x": x, "y": y + (height + below) / 2, "text": texts, "mode": "text"}
+    return [
+        go.Scatter(text | silent, textfont={"size": 8, "color": colors}),
+        go.Scatter(frame | silent, x=paths[:, 0], y=paths[:, 1]),
+        go.Scatter(disc | arrows | corner | silent),
     ]
 
 
 def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     for series in part["series"]:
         figure.add_trace(_series(series, part["x"]["range"], reader), 1, column)
-    by = part.get("by")
+    by: str = part["by"] or ""
     for series in (each for each in part["series"] if by and each.get("follow")):
         width, y = reader.positions[by], _heights(series, reader)
         if width in series["x"]:
             level = y[series["x"].index(width)]
-            marker = style.slider_marker().update(x=[width] * 2, y=[part["y"]["range"][0], level])
+            marker = style.slider_marker().update(cliponaxis=False)
+            marker.update(x=[width] * 2, y=[part["y"]["range"][0], level])
             figure.add_trace(marker, 1, column)
     figure.update_xaxes(
         style.log2_axis(part["x"]["ticks"][-1], part["x"]["label"]), row=1, col=column
     )
     label = escape(part["y"]["label"], quote=False)
-    figure.update_yaxes(range=part["y"]["range"], title=label, row=1, col=column)
+    figure.update_yaxes(range=part["y"]["range"], title_text=label, row=1, col=column)
 
 
 def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
@@ -179,8 +221,8 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
 
 def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     counts = reader.at(part["source"]).astype(float)
-    names = [escape(name, quote=False) for name in part["names"]]
-    step = -(-len(names) // 20)  # beyond some classes not every name has room
+    names = [escape(name, quote=False) for name in part["short"]]
+    step = -(-len(names) // _NAMES)  # beyond some classes not every name has room
     ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}
     shares = counts / counts.sum(1, keepdims=True).clip(1)
     heat = go.Heatmap(z=shares, colorscale=_COLORSCALE, zmin=0, zmax=1, showscale=False)

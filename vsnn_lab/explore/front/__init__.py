@@ -5,7 +5,8 @@ from functools import cache
 from importlib import resources
 
 # Each file after those that it imports from.
-_FILES = ("dom", "controls", "curve", "matrix", "pictures", "tiles", "instrument", "mount")
+_PARTS = ("budget", "curve", "matrix", "pictures", "tiles")
+_FILES = ("dom", "controls", *_PARTS, "instrument", "mount")
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default .*\n", re.MULTILINE)
@@ -27,7 +28,7 @@ def module() -> str:
 
 
 def classic_script() -> str:
-    """Return a script that defines ``vsnnMount(host, saved)``; browsers load no module from disk."""
+    """Return a script that defines ``vsnnMount(host, saved)``: modules load from no disk."""
     return f"window.vsnnMount = (() => {{\n{_DEFAULT.sub('', _joined())}\nreturn mount;\n}})();\n"
 
 

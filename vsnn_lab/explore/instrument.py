@@ -17,7 +17,7 @@ from vsnn_lab.figures.instrument import instrument_figure
 class Position(traitlets.Int[int, int]):
     """Where a control stands; what lies outside its range is refused."""
 
-    def validate(self, obj: "Instrument", value: Any) -> int:  # type: ignore[override]
+    def validate(self, obj: "Instrument", value: Any) -> int:
         """Return the position, or say what is wrong with it."""
         return check_int(f"{self.name}", value, *obj.range_of(f"{self.name}"))
 

@@ -144,7 +144,7 @@ def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
 def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     for series in part["series"]:
         figure.add_trace(_series(series, part["x"]["range"], reader), 1, column)
-    by = part.get("by")
+    by: str = part["by"] or ""
     for series in (each for each in part["series"] if by and each.get("follow")):
         width, y = reader.positions[by], _heights(series, reader)
         if width in series["x"]:

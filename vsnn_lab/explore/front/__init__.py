@@ -27,7 +27,7 @@ def module() -> str:
 
 
 def classic_script() -> str:
-    """Return a script that defines ``vsnnMount(host, saved)``; browsers load no module from disk."""
+    """Return a script that defines ``vsnnMount(host, saved)``: modules load from no disk."""
     return f"window.vsnnMount = (() => {{\n{_DEFAULT.sub('', _joined())}\nreturn mount;\n}})();\n"
 
 

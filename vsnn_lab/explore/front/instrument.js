@@ -156,6 +156,13 @@ export function render({ model, el }) {
     hearing.forEach((callback) => callback());
   }
 
+  /** Give JupyterLab its shortcuts with Ctrl back: who keeps the arrow keys from it keeps all. */
+  function lend({ target, ctrlKey, metaKey }) {
+    if (!(target instanceof Element) || !root.contains(target)) return;
+    if (ctrlKey || metaKey) target.removeAttribute("data-lm-suppress-shortcuts");
+    else target.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
+
   const follow = () => { if (read()) show(); };
   const paint = () => { root.dataset.theme = onDarkGround(root) ? "dark" : "light"; };
   const sayStatus = () => instrument.say(model.get("status"));
@@ -171,6 +178,7 @@ export function render({ model, el }) {
   paint();
   dark.addEventListener("change", paint);
   themed.observe(document.body, { attributes: true });
+  window.addEventListener("keydown", lend, true);
   Object.entries(listeners).forEach(([event, callback]) => model.on(event, callback));
   names.forEach((event) => model.on(event, follow));
   model.on("msg:custom", hear);
@@ -182,6 +190,7 @@ export function render({ model, el }) {
     if (heard) tell();
     dark.removeEventListener("change", paint);
     themed.disconnect();
+    window.removeEventListener("keydown", lend, true);
     Object.entries(listeners).forEach(([event, callback]) => model.off(event, callback));
     names.forEach((event) => model.off(event, follow));
     model.off("msg:custom", hear);

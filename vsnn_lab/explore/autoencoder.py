@@ -74,12 +74,18 @@ class AutoencoderExplorer(Instrument):
         self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
         folder = data.data_root() / "submodels" if folder is None else folder
         self.folder = check_path("folder", folder)
+        first = to_sprites(images[:1])
+        self._widths = widths_that_fit(first.nbytes * self.shown, self.steps, _MOST)
+        arrays = self._pictures()
         if sweep is None:
             sweep = width_sweep(model, F.mse_loss, (images, images))
         self.sweep = check_sweep(sweep, self.steps)
-        first = to_sprites(images[:1])
-        self._widths = widths_that_fit(first.nbytes * self.shown, self.steps, _MOST)
         values = self.sweep.values * MSE_SCALE
+        if not np.isfinite(values).all():
+            at = self.sweep.widths[~np.isfinite(values)][0]
+            raise ValueError(
+                f"sweep must hold finite errors, got {self.sweep.at(at)} at {at} units"
+            )
         top = 1.08 * max([values.max(), *(error * MSE_SCALE for error in pca.values())])
         tracks = [
             {"label": label, "source": name}
@@ -98,8 +104,8 @@ class AutoencoderExplorer(Instrument):
                 {"name": "save", "label": "Extract this width and save"},
             ],
         }
-        arrays = self._pictures() | {"curve": array(values)}
         buttons = {"new_images": self.new_images, "save": self.save}
+        arrays["curve"] = array(values)
         super().__init__(description, arrays, buttons, width=self.steps)
 
     def new_images(self) -> None:

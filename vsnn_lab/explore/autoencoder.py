@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, short_repr
+from vsnn_lab.explore.drawing import drawing_pad
 from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import array, curve, tile, tiles, width_control, widths_that_fit
@@ -104,9 +105,14 @@ class AutoencoderExplorer(Instrument):
                 {"name": "save", "label": "Extract this width and save"},
             ],
         }
+        pad = drawing_pad(model, images, images, self._widths)
+        if pad is not None:
+            parts.append(pad[0])
+            arrays |= pad[1]
         buttons = {"new_images": self.new_images, "save": self.save}
         arrays["curve"] = array(values)
         super().__init__(description, arrays, buttons, width=self.steps)
+        self.run_drawing = pad and pad[2]
 
     def new_images(self) -> None:
         """Show other images, at the same width."""

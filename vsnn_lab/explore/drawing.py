@@ -1,14 +1,56 @@
 """What a person draws, or opens as a file, as an input, and what becomes of it at each width."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab.explore.dense import pack_dense
+from vsnn_lab.explore.parts import array
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.forward import forward_at_widths
+
+Pad = tuple[dict[str, Any], dict[str, Any], Callable[[Any], np.ndarray]]
+_COMPARED = 32  # images that a network in the page is compared on before it is sent
+
+
+def drawing_pad(
+    model: nn.Module,
+    images: Tensor,
+    inputs: Tensor,
+    widths: Sequence[int],
+    classes: Sequence[str] | None = None,
+) -> Pad | None:
+    """Return a pad to draw inputs of a model on, or None where no image becomes an input.
+
+    Args:
+        model: A network with one knob.
+        images: Shape (n, channels, height, width), in [0, 1].
+        inputs: What the model takes for each of them.
+        widths: Knob positions of the slider.
+        classes: Names of its classes; without them it returns images.
+
+    Returns:
+        The part; its arrays, which hold a small dense network itself, so that the pad works without
+        a kernel; and what to call with the bytes of a drawing.
+    """
+    to_input = input_of(images, inputs)
+    if to_input is None:
+        return None
+    shape, paper = list(images.shape[1:]), paper_of(images)
+    packed = pack_dense(model, inputs[:_COMPARED])
+    part = {"type": "pad", "by": "width", "shape": shape, "paper": paper}
+    part |= {"center": shape[0] == 1 and not paper, "network": packed and packed[0]}
+    part |= {"mode": "pictures"} if classes is None else {"mode": "classes", "classes": [*classes]}
+    arrays = {"network": array(np.frombuffer(packed[1], np.uint8))} if packed else {}
+
+    def run(pixels: bytes | memoryview) -> np.ndarray:
+        return run_drawing(model, pixels, shape, to_input, widths, classes is not None)
+
+    return part, arrays, run
 
 
 def input_of(images: Tensor, inputs: Tensor) -> Callable[[Tensor], Tensor] | None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
@@ -28,8 +27,8 @@ from vsnn_lab.explore.predictions import (
     choose_samples,
     confusion_matrices,
     count_classes,
+    measure_widths,
     name_classes,
-    predict,
     settling_widths,
 )
 from vsnn_lab.explore.save_submodel import SavedSubmodel, save_submodel
@@ -42,8 +41,6 @@ from vsnn_lab.figures.checks import (
 )
 from vsnn_lab.figures.names import short_names
 from vsnn_lab.measure.ablation import WidthSweep
-from vsnn_lab.measure.costs import count_macs_by_width, count_parameters, measure_latency
-from vsnn_lab.measure.evaluation import to_device_of
 from vsnn_lab.widths import single_control
 
 MOST_SHOWN, COLUMNS = 15, 5  # three rows are as high as the curve beside them
@@ -54,7 +51,6 @@ _MOST = 24_000_000  # bytes of confusion matrices; beyond it widths are left out
 # rounded to decimals that count far less than a sample.
 _DECIMALS = 6
 _VERIFIED = 100  # inputs that an extracted network is verified on
-_REPEATS = 20  # forwards timed at a width
 
 
 class ClassifierExplorer(Instrument):
@@ -75,7 +71,7 @@ class ClassifierExplorer(Instrument):
         labels: Class of each, integers, shape (n,).
         inputs: What the model takes, one row for each image, such as ``images.flatten(1)``; by
             default the images.
-        class_names: What each class is called, at most seventy; by default its number.
+        class_names: What each class is called, at most a thousand; by default its number.
         sweep: Accuracy at every width, if it is known, as from ``width_sweep`` with
             ``metrics.accuracy``; by default it is measured on ``images``.
         dedicated: Accuracy of a network trained at one width, by width; several values, one a
@@ -140,19 +136,14 @@ class ClassifierExplorer(Instrument):
         classes = count_classes(model, self.inputs)
         self.class_names = name_classes(names, self.labels, classes)
 
-        self.predictions = predict(model, self.inputs, classes)
+        found = measure_widths(model, self.inputs, classes, timed, log2_positions(self.steps))
+        self.predictions, self.latency = found.predictions, found.latency
         self.flips = (self.predictions != self.predictions[-1]).sum(1)
         self._settling_widths = settling_widths(self.predictions)
         if sweep is None:
             accuracies = (self.predictions == self.labels).mean(1)
             sweep = WidthSweep("accuracy", np.arange(1, self.steps + 1), accuracies, self.steps)
-        widths, sample = sweep.widths.tolist(), to_device_of(model, self.inputs[:1])
-        parameters = np.array([count_parameters(model, width) for width in widths])
-        macs = np.array(count_macs_by_width(model, widths, sample))
-        self.sweep = replace(sweep, parameters=parameters, macs=macs)
-        some = to_device_of(model, self.inputs[:timed])
-        bar = tqdm(log2_positions(self.steps), desc="latency", delay=2)
-        self.latency = {w: measure_latency(model, w, some, repeats=_REPEATS) for w in bar}
+        self.sweep = replace(sweep, parameters=found.parameters, macs=found.macs)
 
         size = classes**2 * np.min_scalar_type(len(images)).itemsize
         self._widths = widths_that_fit(size, self.steps, _MOST)

@@ -12,7 +12,7 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 
-_WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
+_WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
 _TOP, _RIGHT, _BOTTOM = 92, 16, 64
 # Pixels of the screen to the left of a part, for its labels, and its share of what is left.
 _ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27)}

@@ -26,7 +26,7 @@ from vsnn_lab.measure.ablation import WidthSweep
 PERCENT = 100
 MOST_SHOWN = 15  # three rows; captions of four would touch
 # Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
-WRONG, FLIP = "#b98300", "#1b93a6"
+WRONG, FLIP = "#9c6e00", "#188293"
 
 # Pixels of the screen. Boxes are left, right, top, bottom.
 _WIDTH, _HEIGHT = 1000, 400

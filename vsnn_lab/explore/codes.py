@@ -15,7 +15,7 @@ from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.image_batch import check_image_batch, to_floats
 from vsnn_lab.explore.image_picker import ImagePicker
 from vsnn_lab.explore.unit_slider import UnitSlider
-from vsnn_lab.figures.autoencoder import MSE_SCALE
+from vsnn_lab.figures.images import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
 from vsnn_lab.measure.evaluation import evaluate
 from vsnn_lab.widths import at_width, single_control

@@ -2,9 +2,23 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_tensor
+from vsnn_lab.figures.images import to_bytes
+
+_LARGEST = 144  # pixels: a picture of an instrument is no larger, also on a screen of two a pixel
+
+
+def to_sprites(images: Tensor) -> np.ndarray:
+    """Return images as bytes as an instrument shows them: colours last, large ones made smaller."""
+    images = images.detach().cpu().float()
+    scale = _LARGEST / max(images.shape[-2:])
+    if scale < 1:
+        size = [max(1, round(scale * side)) for side in images.shape[-2:]]
+        images = F.interpolate(images, size, mode="area")
+    return to_bytes(images)
 
 
 def to_floats(images: Tensor) -> np.ndarray:

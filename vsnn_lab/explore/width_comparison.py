@@ -12,7 +12,7 @@ from vsnn_lab.explore.controls import ReadOuts, WidthSlider
 from vsnn_lab.explore.figure_box import FigureBox
 from vsnn_lab.explore.image_batch import check_image_batch, to_floats
 from vsnn_lab.explore.image_picker import ImagePicker
-from vsnn_lab.figures.autoencoder import MSE_SCALE
+from vsnn_lab.figures.images import MSE_SCALE
 from vsnn_lab.figures.panels import panels_figure, show_panels
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.forward import forward_at_widths

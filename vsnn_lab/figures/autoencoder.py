@@ -10,15 +10,12 @@ from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.curves import variable_curve, width_axis
-from vsnn_lab.figures.images import GAP, mosaic, png
-from vsnn_lab.figures.labels import LINE
-from vsnn_lab.figures.tiles import label_ticks
+from vsnn_lab.figures.images import mosaic, png, tile_centers
 from vsnn_lab.measure.ablation import WidthSweep
 
 MSE_SCALE = 1000  # pixels lie in [0, 1], so errors are a few thousandths
 COLUMNS = 5
 _HEIGHT = 380
-_ROOM = (360, 300)  # pixels of the screen for the pictures
 _PICTURE, _MARKER = 0, -1  # positions among the figure's traces
 
 
@@ -59,9 +56,11 @@ def autoencoder_figure(
     figure.update_layout(style.FIXED_VIEW)
     pixels = style.pixel_axes()
     rows = 2 * -(-len(originals) // columns)
-    tall, wide = (size + GAP for size in originals.shape[1:3])
-    scale = min(_ROOM[0] / (columns * wide), _ROOM[1] / (rows * tall))
-    labels = label_ticks(["original", "rebuilt"] * (rows // 2), originals.shape[1], LINE / scale)
+    labels = {
+        "tickvals": tile_centers(rows, originals.shape[1]),
+        "ticktext": ["original", "rebuilt"] * (rows // 2),
+        "tickangle": -90,
+    }
     figure.update_xaxes(pixels["xaxis"], row=1, col=1)
     figure.update_yaxes(pixels["yaxis"] | labels, row=1, col=1)
     figure.update_xaxes(width_axis(sweep), row=1, col=2)

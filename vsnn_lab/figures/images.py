@@ -11,6 +11,7 @@ from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures.checks import check_pictures
 
 GAP = 2  # pixels between pictures, transparent
+MSE_SCALE = 1000  # pixels lie in [0, 1], so errors are a few thousandths
 _WIDEST = 2**15  # pixels in a row of a picture that every browser still draws
 
 

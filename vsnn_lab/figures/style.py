@@ -113,16 +113,26 @@ def slider_marker() -> go.Scatter:
     )
 
 
+def log2_ticks(steps: int) -> list[int]:
+    """Return ticks of 1..steps on a logarithmic axis: the widths themselves."""
+    # The last power of two would overlap a full width close above it.
+    return [tick for tick in geometric_widths(steps) if tick == steps or tick * 1.25 < steps]
+
+
+def log2_range(steps: int) -> tuple[float, float]:
+    """Return the ends of a logarithmic axis over 1..steps."""
+    return 0.88, steps * 1.14
+
+
 def log2_axis(steps: int, title: str) -> dict[str, Any]:
     """Return a logarithmic axis over 1..steps whose ticks are the widths themselves.
 
     Plotly counts in powers of ten on a logarithmic axis, so the range is in those.
     """
-    # The last power of two would overlap a full width close above it.
-    ticks = [tick for tick in geometric_widths(steps) if tick == steps or tick * 1.25 < steps]
+    ticks = log2_ticks(steps)
     return {
         "type": "log",
-        "range": [log10(0.88), log10(steps * 1.14)],
+        "range": [log10(end) for end in log2_range(steps)],
         "tickvals": ticks,
         "ticktext": [str(tick) for tick in ticks],
         "title": {"text": title},

@@ -1,0 +1,190 @@
+"""An instrument at one position as a figure: for headless runs and print."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from vsnn_lab.figures import style
+from vsnn_lab.figures.diverging import colorize
+from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
+
+_WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
+_SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35}
+# Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
+_COLORSCALE = [
+    [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
+    for share in (0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1)
+]
+
+
+def instrument_figure(
+    description: Mapping[str, Any], arrays: Mapping[str, Any], positions: Mapping[str, int]
+) -> go.Figure:
+    """Draw what an instrument shows where its controls stand.
+
+    Args:
+        description: Of the instrument: its controls and parts; pictures, curves and matrices are
+            drawn beside each other, read-outs in a line above.
+        arrays: What the parts show, by name.
+        positions: Value of each control, by its name.
+
+    Returns:
+        A figure 840 pixels wide.
+    """
+    reader = _Reader(description, arrays, positions)
+    shown = [part for part in description["parts"] if part["type"] in _SHARES]
+    shares = [_SHARES[part["type"]] for part in shown]
+    figure = make_subplots(1, len(shown), column_widths=shares, horizontal_spacing=0.1)
+    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin_t=64)
+    draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
+    for column, part in enumerate(shown, 1):
+        draw[part["type"]](figure, part, reader, column)
+    tiles = [item for part in description["parts"] for item in part.get("items", ())]
+    line = "   ".join(f"{item['name']} <b>{reader.text(item)}</b>" for item in tiles[:4])
+    return figure.update_layout(title={"text": line, "font_size": 13})
+
+
+class _Reader:
+    """Looks up what arrays and texts hold at the controls' positions."""
+
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        positions: Mapping[str, int],
+    ) -> None:
+        self.arrays, self.positions = arrays, positions
+        self.index = {}
+        for control in description["controls"]:
+            name, value = control["name"], positions[control["name"]]
+            stops = np.array(control.get("values", range(value + 1)))
+            self.index[name] = int(np.abs(stops - value).argmin())
+
+    def at(self, source: Any) -> np.ndarray:
+        """Return what an array holds."""
+        named = isinstance(source, str)
+        held = self.arrays[source if named else source["array"]]
+        values = np.frombuffer(held["data"], held["dtype"]).reshape(held["shape"])
+        for axis in held["by"] if named else source.get("by", held["by"]):
+            values = values[self.index[axis]]
+        return values
+
+    def text(self, item: Mapping[str, Any], by: str = "width") -> str:
+        """Return what a read-out says."""
+        if "values" not in item:
+            return f"{float(self.at(item['source'])):,.{item.get('digits', 0)}f}"
+        values = item["values"]
+        return escape(values if isinstance(values, str) else values[self.index[item.get("by", by)]])
+
+
+def _draw_pictures(
+    figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int
+) -> None:
+    """Draw a row of pictures for each track, in bands, or all tracks in one row."""
+    height, width, _ = part["size"]
+    across, count = part.get("layout") == "columns", part["count"]
+    rows = [_pixels(track, reader) for track in part["tracks"]]
+    if across:
+        grid = np.concatenate(rows)[None]
+        labels, columns = [""], len(rows)
+    else:
+        columns = min(part["columns"], count)
+        bands = -(-count // columns)
+        room = ((0, bands * columns - count), (0, 0), (0, 0), (0, 0))
+        filled = [np.pad(row, room).reshape(bands, columns, *row.shape[1:]) for row in rows]
+        grid = np.stack(filled, 1).reshape(-1, columns, *rows[0].shape[1:])
+        labels = [track.get("label", "") for track in part["tracks"]] * bands
+    # Captions stand in a margin below each picture.
+    captions = part["tracks"][0].get("captions")
+    below = round(0.45 * height) if captions else 0
+    pixels = tile(np.pad(grid, ((0, 0), (0, 0), (0, below), (0, 0), (0, 0))))
+    figure.add_trace(go.Image(source=png(pixels), hoverinfo="skip"), 1, column)
+    axes = style.pixel_axes()
+    centers = tile_centers(len(labels), height + below)
+    ticks = {"tickvals": centers, "ticktext": labels, "tickangle": -90}
+    figure.update_yaxes(axes["yaxis"] | ticks, row=1, col=column)
+    figure.update_xaxes(axes["xaxis"], row=1, col=column)
+    if across:
+        named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
+        titles = [track["label"] for track in part["tracks"]]
+        figure.update_xaxes(named, ticktext=titles, row=1, col=column)
+    if captions:
+        places = [divmod(index, columns) for index in range(count)]
+        x = [tile_centers(columns, width)[place] for _, place in places]
+        y = [tile_centers(len(labels), height + below)[row] + height / 2 for row, _ in places]
+        text = {"mode": "text", "textfont_size": 9, "showlegend": False, "hoverinfo": "skip"}
+        said = _captions(captions, reader)
+        figure.add_trace(go.Scatter(x=x, y=y, text=said, **text, cliponaxis=False), 1, column)
+
+
+def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
+    """Return the pictures of a track with opacity, shape (n, height, width, channels + 1)."""
+    pixels = reader.at(track["source"])
+    pixels = pixels[None] if pixels.ndim == 3 else pixels
+    if "minus" in track:
+        change = pixels.astype(float) - reader.at(track["minus"])
+        pixels = colorize(np.moveaxis(change, -1, 1), track["limit"])
+    return add_opacity(pixels)
+
+
+def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
+    """Return what each picture is taken for; wrong ones by mark and with the true class."""
+    names = [escape(name, quote=False) for name in captions["names"]]
+    said, truth = reader.at(captions["said"]), reader.at(captions["truth"])
+    return [
+        names[i] if i == j else f"✗ {names[i]}<br>({names[j]})"
+        for i, j in zip(said, truth, strict=True)
+    ]
+
+
+def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+    for series in part["series"]:
+        figure.add_trace(_series(series, part["x"]["range"], reader), 1, column)
+    by = part.get("by")
+    for series in (each for each in part["series"] if by and each.get("follow")):
+        width, y = reader.positions[by], _heights(series, reader)
+        if width in series["x"]:
+            level = y[series["x"].index(width)]
+            marker = style.slider_marker().update(x=[width] * 2, y=[part["y"]["range"][0], level])
+            figure.add_trace(marker, 1, column)
+    figure.update_xaxes(
+        style.log2_axis(part["x"]["ticks"][-1], part["x"]["label"]), row=1, col=column
+    )
+    label = escape(part["y"]["label"], quote=False)
+    figure.update_yaxes(range=part["y"]["range"], title=label, row=1, col=column)
+
+
+def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
+    y = series["y"]
+    return reader.at({"array": y, "by": []}).tolist() if isinstance(y, str) else y
+
+
+def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -> go.Scatter:
+    look = style.Style(*(series[part] for part in ("name", "color", "symbol", "dash")))
+    if "level" in series:
+        return style.curve_trace(look, ends, [series["level"]] * 2).update(mode="lines")
+    y = _heights(series, reader)
+    trace = style.curve_trace(look, series["x"], y)
+    if series.get("points"):
+        above = np.subtract(series["high"], y)
+        below = np.subtract(y, series["low"])
+        whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
+        trace.update(mode="markers", error_y=whiskers, marker_size=10)
+    return trace.update(name=escape(look.name, quote=False))
+
+
+def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+    counts = reader.at(part["source"]).astype(float)
+    names = [escape(name, quote=False) for name in part["names"]]
+    step = -(-len(names) // 20)  # beyond some classes not every name has room
+    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    heat = go.Heatmap(z=shares, colorscale=_COLORSCALE, zmin=0, zmax=1, showscale=False)
+    figure.add_trace(heat, 1, column)
+    edge = {"showline": True, "mirror": True, "showgrid": False, "tickfont": {"size": 10}}
+    figure.update_xaxes(edge | ticks, tickangle=-90, row=1, col=column)
+    figure.update_yaxes(edge | ticks, autorange="reversed", row=1, col=column)

@@ -13,6 +13,7 @@ from vsnn_lab.figures.labels import LETTER, LINE, spaced
 _WIDEST = 900  # pixels of the screen, the width of the README's text
 _LARGEST = 96  # pixels of the screen that a picture's longer side takes at most
 _LEFT, RIGHT, _TOP, _BOTTOM = 84, 16, 12, 12
+_NARROWED = 0.6  # of its size, to which a page may narrow the pictures
 _LABELS = 44  # pixels of the screen for a line of labels and its title
 
 
@@ -46,6 +47,7 @@ def tiles_figure(
     pixels = tile(add_opacity(grid))
     tall, wide = pixels.shape[:2]
     scale = min((_WIDEST - _LEFT - right) / wide, _LARGEST / max(height, width))
+    least = scale * _NARROWED
     above = (36 if title else 0) + (_LABELS if columns else 24 if header else _TOP)
     figure = go.Figure(go.Image(source=png(pixels), hoverinfo="skip"))
     figure.update_layout(
@@ -56,11 +58,11 @@ def tiles_figure(
         margin={"l": _LEFT, "r": right, "t": above, "b": _BOTTOM},
     )
     axes = style.pixel_axes()
-    labels = label_ticks(rows, height, LINE / scale)
+    labels = label_ticks(rows, height, LINE / least)
     figure.update_yaxes(axes["yaxis"] | labels, ticklabelstandoff=6)
     figure.update_xaxes(axes["xaxis"])
     if columns:
-        labels = label_ticks(columns, width, (max(map(len, columns)) + 1) * LETTER / scale)
+        labels = label_ticks(columns, width, (max(map(len, columns)) + 1) * LETTER / least)
         heading = {"text": columns_title, "standoff": 4}
         figure.update_xaxes(labels, side="top", showticklabels=True, title=heading)
     return figure

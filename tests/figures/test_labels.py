@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsnn_lab import figures
+from vsnn_lab.figures.instrument import instrument_figure
 from vsnn_lab.figures.labels import LETTER, LINE, short_labels
 from vsnn_lab.measure.ablation import WidthSweep
 
-OURS = re.compile("<br>|<extra></extra>")  # what we break lines with
+OURS = re.compile("</?b>|<br>|<extra></extra>")  # what our own texts are set with
 NASTY = "<b>$x$</b> & <a href='javascript:bad()'>%{x}</a>"
 CURVE = {1: 0.5, 2: 0.25}
+ARRAY = {"dtype": "uint8", "shape": [2, 4, 4, 1], "by": [], "data": bytes(32)}
+SAID = {"dtype": "uint8", "shape": [2], "by": [], "data": b"\0\1"}
+COUNTS = {"dtype": "uint8", "shape": [2, 2], "by": [], "data": b"\1\0\0\1"}
 POINTS, PICTURES = np.array([[0.0, 1.0], [2.0, 3.0]]), np.zeros((2, 1, 4, 4))
 
 
@@ -23,7 +27,26 @@ def sweep(metric):
     return WidthSweep(metric, np.array([1, 2]), np.array([0.5, 0.4]), 2)
 
 
+def instrument(text):
+    """Draw an instrument of which every text is this one."""
+    look = {"name": text, "color": "#000000", "symbol": "circle", "dash": "solid"}
+    captions = {"names": [text, "b"], "said": "said", "truth": "said"}
+    pictures = {"type": "pictures", "size": [4, 4, 1], "count": 2, "columns": 2}
+    pictures["tracks"] = [{"source": "pictures", "label": text, "captions": captions}]
+    axes = {"x": {"range": [1, 2], "ticks": [1, 2], "label": "w"}}
+    axes["y"] = {"range": [0, 1], "label": text}
+    series = [look | {"x": [1, 2], "y": [0.5, 0.4]}, look | {"level": 0.3}]
+    curve = {"type": "curve", "by": "width", "series": series} | axes
+    matrix = {"type": "matrix", "source": "counts", "names": [text, "b"]}
+    tiles = {"type": "tiles", "items": [{"name": text, "values": text}]}
+    control = {"name": "width", "values": [1, 2]}
+    parts = {"controls": [control], "parts": [pictures, curve, matrix, tiles]}
+    arrays = {"pictures": ARRAY, "said": SAID, "counts": COUNTS}
+    return instrument_figure(parts, arrays, {"width": 1})
+
+
 DRAWN = {
+    "an instrument": instrument,
     "overlay_curves": lambda text: figures.overlay_curves({text: CURVE}, label=text, title=text),
     "a metric": lambda text: figures.overlay_curves(
         {"a": CURVE}, metric=figures.Metric(f"m{text}", "lower", unit=text)
@@ -64,6 +87,7 @@ def texts(part):
 @given(st.sampled_from(sorted(DRAWN)), st.text(max_size=80) | st.just(NASTY))
 def test_a_text_from_outside_is_never_markup_nor_a_formula(name, text):
     for shown in texts(DRAWN[name](text).to_plotly_json()):
+        # A text from outside has none of these, not even one that looks like ours.
         ours = OURS.sub("", shown)
         assert not {*ours} & {"<", ">", "$"}
         assert re.fullmatch(r"([^&]|&(lt|gt|amp|#36);)*", ours, re.DOTALL)

@@ -1,7 +1,6 @@
 """An instrument at one position as a figure: for headless runs and print."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,12 @@ from plotly.subplots import make_subplots
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
+from vsnn_lab.figures.labels import LINE, as_label, short_labels
+from vsnn_lab.figures.tiles import label_ticks
 
 _WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
+_PICTURES = (260, 270)  # of those, down and across, for pictures beside a curve
+_LETTERS = 12  # of a class's name
 _SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35}
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
@@ -44,7 +47,7 @@ def instrument_figure(
     for column, part in enumerate(shown, 1):
         draw[part["type"]](figure, part, reader, column)
     tiles = [item for part in description["parts"] for item in part.get("items", ())]
-    line = "   ".join(f"{item['name']} <b>{reader.text(item)}</b>" for item in tiles[:4])
+    line = "   ".join(f"{as_label(item['name'])} <b>{reader.text(item)}</b>" for item in tiles[:4])
     return figure.update_layout(title={"text": line, "font_size": 13})
 
 
@@ -78,7 +81,9 @@ class _Reader:
         if "values" not in item:
             return f"{float(self.at(item['source'])):,.{item.get('digits', 0)}f}"
         values = item["values"]
-        return escape(values if isinstance(values, str) else values[self.index[item.get("by", by)]])
+        return as_label(
+            values if isinstance(values, str) else values[self.index[item.get("by", by)]]
+        )
 
 
 def _draw_pictures(
@@ -97,20 +102,20 @@ def _draw_pictures(
         room = ((0, bands * columns - count), (0, 0), (0, 0), (0, 0))
         filled = [np.pad(row, room).reshape(bands, columns, *row.shape[1:]) for row in rows]
         grid = np.stack(filled, 1).reshape(-1, columns, *rows[0].shape[1:])
-        labels = [track.get("label", "") for track in part["tracks"]] * bands
+        labels = [as_label(track.get("label", "")) for track in part["tracks"]] * bands
     # Captions stand in a margin below each picture.
     captions = part["tracks"][0].get("captions")
     below = round(0.45 * height) if captions else 0
     pixels = tile(np.pad(grid, ((0, 0), (0, 0), (0, below), (0, 0), (0, 0))))
     figure.add_trace(go.Image(source=png(pixels), hoverinfo="skip"), 1, column)
     axes = style.pixel_axes()
-    centers = tile_centers(len(labels), height + below)
-    ticks = {"tickvals": centers, "ticktext": labels, "tickangle": -90}
-    figure.update_yaxes(axes["yaxis"] | ticks, row=1, col=column)
+    scale = min(room / size for room, size in zip(_PICTURES, pixels.shape[:2], strict=True))
+    ticks = label_ticks(labels, height + below, LINE / scale)
+    figure.update_yaxes(axes["yaxis"] | ticks, ticklabelstandoff=6, row=1, col=column)
     figure.update_xaxes(axes["xaxis"], row=1, col=column)
     if across:
         named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
-        titles = [track["label"] for track in part["tracks"]]
+        titles = [as_label(track["label"]) for track in part["tracks"]]
         figure.update_xaxes(named, ticktext=titles, row=1, col=column)
     if captions:
         places = [divmod(index, columns) for index in range(count)]
@@ -133,7 +138,7 @@ def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
 
 def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
     """Return what each picture is taken for; wrong ones by mark and with the true class."""
-    names = [escape(name, quote=False) for name in captions["names"]]
+    names = short_labels(captions["names"], _LETTERS)
     said, truth = reader.at(captions["said"]), reader.at(captions["truth"])
     return [
         names[i] if i == j else f"✗ {names[i]}<br>({names[j]})"
@@ -154,7 +159,7 @@ def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, col
     figure.update_xaxes(
         style.log2_axis(part["x"]["ticks"][-1], part["x"]["label"]), row=1, col=column
     )
-    label = escape(part["y"]["label"], quote=False)
+    label = as_label(part["y"]["label"])
     figure.update_yaxes(range=part["y"]["range"], title=label, row=1, col=column)
 
 
@@ -164,7 +169,8 @@ def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
 
 
 def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -> go.Scatter:
-    look = style.Style(*(series[part] for part in ("name", "color", "symbol", "dash")))
+    looks = (series[part] for part in ("color", "symbol", "dash"))
+    look = style.Style(as_label(series["name"]), *looks)
     if "level" in series:
         return style.curve_trace(look, ends, [series["level"]] * 2).update(mode="lines")
     y = _heights(series, reader)
@@ -174,12 +180,12 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
         below = np.subtract(y, series["low"])
         whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
         trace.update(mode="markers", error_y=whiskers, marker_size=10)
-    return trace.update(name=escape(look.name, quote=False))
+    return trace
 
 
 def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     counts = reader.at(part["source"]).astype(float)
-    names = [escape(name, quote=False) for name in part["names"]]
+    names = short_labels(part["names"], _LETTERS)
     step = -(-len(names) // 20)  # beyond some classes not every name has room
     ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}
     shares = counts / counts.sum(1, keepdims=True).clip(1)

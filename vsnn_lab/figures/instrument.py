@@ -17,9 +17,10 @@ _WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
 _TOP, _RIGHT, _BOTTOM = 92, 16, 64
 # Pixels of the screen to the left of a part, for its labels, and its share of what is left.
 _ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27)}
+_PICTURES = (240, 270)  # pixels of the screen, down and across, that pictures have
 _NAMES = 12  # that have room along a side of a matrix
 # Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
-_WRONG, _FLIP = "#b98300", "#1b93a6"
+WRONG, FLIP = "#9c6e00", "#188293"
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
     [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
@@ -123,9 +124,12 @@ def _draw_pictures(
     pixels = tile(np.pad(grid, ((0, 0), (0, 0), (0, below), (0, 0), (0, 0))))
     figure.add_trace(go.Image(source=png(pixels), hoverinfo="skip"), 1, column)
     axes = style.pixel_axes()
+    centers = tile_centers(len(labels), height + below)
     scale = min(room / size for room, size in zip(_PICTURES, pixels.shape[:2], strict=True))
     ticks = label_ticks(labels, height + below, LINE / scale)
-    figure.update_yaxes(axes["yaxis"] | ticks, ticklabelstandoff=6, row=1, col=column)
+    figure.update_yaxes(
+        axes["yaxis"] | ticks, tickangle=-90, ticklabelstandoff=2, row=1, col=column
+    )
     figure.update_xaxes(axes["xaxis"], row=1, col=column)
     if across:
         named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
@@ -169,12 +173,12 @@ def _captions(
         for i, j in zip(said, truth, strict=True)
     ]
     silent = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
-    colors = np.where(wrong, _WRONG, style.TEXT_COLOR)
-    frame = {"mode": "lines", "line": {"color": _WRONG, "width": 2}}
+    colors = np.where(wrong, WRONG, style.TEXT_COLOR)
+    frame = {"mode": "lines", "line": {"color": WRONG, "width": 2}}
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1], [np.nan, np.nan]]) / 2
     centers = np.stack([x, y], 1)[wrong]
     paths = (centers[:, None] + corners * (width, height)).reshape(-1, 2)
-    disc = {"mode": "markers+text", "marker": {"color": _FLIP, "size": 13}}
+    disc = {"mode": "markers+text", "marker": {"color": FLIP, "size": 13}}
     arrows = {"text": ["⇄"] * int(flipped.sum()), "textfont": {"color": "#ffffff", "size": 10}}
     corner = {"x": (x + width / 2)[flipped], "y": (y - height / 2)[flipped]}
     text = {"x": x, "y": y + (height + below) / 2, "text": texts, "mode": "text"}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
+from vsnn_lab.explore.drawing import drawing_pad
 from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import (
@@ -170,11 +171,15 @@ class ClassifierExplorer(Instrument):
             "label": "% of each true class (row) by prediction",
         }
         budget = {"type": "budget", "by": "width", "of": self.steps, "by_width": self._budgets()}
+        parts = [pictures, line, matrix, tiles(self._tiles()), budget]
+        pad = drawing_pad(model, images, self.inputs, self._widths, names)
+        if pad is not None:
+            parts.insert(-1, pad[0])
         description = {
             "kind": "classifier",
             "label": "Classifier by width",
             "controls": [width_control("width", "width", self._widths, self.steps)],
-            "parts": [pictures, line, matrix, tiles(self._tiles()), budget],
+            "parts": parts,
             "actions": [
                 {"name": "new_images", "label": "New images"},
                 {"name": "save", "label": "Extract this width and save"},
@@ -185,8 +190,11 @@ class ClassifierExplorer(Instrument):
             "confusion": counts(confusion, "width"),
             "curve": array(self.sweep.values * _PERCENT),
         }
+        if pad is not None:
+            arrays |= pad[1]
         buttons = {"new_images": self.new_images, "save": self.save}
         super().__init__(description, arrays, buttons, width=self.steps)
+        self.run_drawing = pad and pad[2]
 
     def new_images(self) -> None:
         """Show other samples, at the same width."""

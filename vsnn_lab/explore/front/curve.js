@@ -2,7 +2,7 @@
 
 import { html, onResize, svg } from "./dom.js";
 
-const HEIGHT = 300;
+const HEIGHT = 280;
 const MARGIN = { left: 52, right: 12, top: 8, bottom: 42 };
 const LETTER = 7; // pixels of a digit of a tick's label
 const DASHES = { dash: "7 4", dot: "2 4", dashdot: "7 4 2 4", longdash: "12 5" };

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
+from vsnn_lab.explore.drawing import drawing_pad
 from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import (
@@ -44,6 +45,7 @@ from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.widths import single_control
 
 MOST_SHOWN, COLUMNS = 15, 5  # three rows are as high as the curve beside them
+_CURVE = 250  # pixels: with its legend as high as the pictures
 _LETTERS = 9, 12  # of a name below a picture, and beside the matrix
 _PERCENT = 100
 _MOST = 24_000_000  # bytes of confusion matrices; beyond it widths are left out
@@ -162,6 +164,7 @@ class ClassifierExplorer(Instrument):
         line = curve(
             self.sweep, "test accuracy (%)", _PERCENT, scale=_PERCENT, dedicated=alone, plain=plain
         )
+        line["height"] = _CURVE
         matrix = {
             "type": "matrix",
             "source": "confusion",
@@ -170,23 +173,29 @@ class ClassifierExplorer(Instrument):
             "label": "% of each true class (row) by prediction",
         }
         budget = {"type": "budget", "by": "width", "of": self.steps, "by_width": self._budgets()}
-        description = {
-            "kind": "classifier",
-            "label": "Classifier by width",
-            "controls": [width_control("width", "width", self._widths, self.steps)],
-            "parts": [pictures, line, matrix, tiles(self._tiles()), budget],
-            "actions": [
-                {"name": "new_images", "label": "New images"},
-                {"name": "save", "label": "Extract this width and save"},
-            ],
-        }
         confusion = confusion_matrices(self._at(self.predictions), self.labels, classes)
         arrays = samples | {
             "confusion": counts(confusion, "width"),
             "curve": array(self.sweep.values * _PERCENT),
         }
+        parts: list[dict[str, Any]] = [pictures, line, matrix, tiles(self._tiles()), budget]
+        pad = drawing_pad(model, images, self.inputs, self._widths, names)
+        if pad is not None:
+            parts.insert(-1, pad[0])  # beside the tiles
+            arrays |= pad[1]
+        description = {
+            "kind": "classifier",
+            "label": "Classifier by width",
+            "controls": [width_control("width", "width", self._widths, self.steps)],
+            "parts": parts,
+            "actions": [
+                {"name": "new_images", "label": "New images"},
+                {"name": "save", "label": "Extract this width and save"},
+            ],
+        }
         buttons = {"new_images": self.new_images, "save": self.save}
         super().__init__(description, arrays, buttons, width=self.steps)
+        self.run_drawing = pad and pad[2]
 
     def new_images(self) -> None:
         """Show other samples, at the same width."""

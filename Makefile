@@ -62,10 +62,10 @@ lab: data ## Open the first notebook in JupyterLab
 	exec $(RUN) jupyterlab "$$@" $(ARGS)
 
 # Voila asks for a token only when it is told to, and even then gives away the picture files in the
-# folder of the notebooks; they need none.
+# folder of the notebooks; they need none. Of a cell that fails it says why only when told to, too.
 dashboard: data ## Serve the notebooks as pages without code, or one: ARGS=notebooks/01_masks.ipynb
 	@set -- --Voila.ip=127.0.0.1 --Voila.auto_token=True --strip_sources=True \
-	  --VoilaConfiguration.file_allowlist='[]'; \
+	  --show_tracebacks=True --VoilaConfiguration.file_allowlist='[]'; \
 	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
 	  set -- "$$@" --no-browser; fi; \
 	exec $(RUN) voila "$$@" $(or $(filter %.ipynb,$(ARGS)),notebooks) $(filter-out %.ipynb,$(ARGS))

@@ -1,7 +1,6 @@
 """An instrument at one position as a figure: for headless runs and print."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,17 @@ from plotly.subplots import make_subplots
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
+from vsnn_lab.figures.labels import LINE, as_label
+from vsnn_lab.figures.tiles import label_ticks
 
 _WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
 _TOP, _RIGHT, _BOTTOM = 92, 16, 64
 # Pixels of the screen to the left of a part, for its labels, and its share of what is left.
 _ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27)}
+_PICTURES = (240, 270)  # pixels of the screen, down and across, that pictures have
 _NAMES = 12  # that have room along a side of a matrix
 # Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
-_WRONG, _FLIP = "#b98300", "#1b93a6"
+WRONG, FLIP = "#9c6e00", "#188293"
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
     [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
@@ -59,7 +61,7 @@ def instrument_figure(
             above = {"x": start / _WIDTH, "xanchor": "left", "y": 1, "yanchor": "bottom"}
             figure.update_layout(legend=above | {"font_size": 11})
     tiles = [item for part in description["parts"] for item in part.get("items", ())]
-    line = "   ".join(f"{item['name']} <b>{reader.text(item)}</b>" for item in tiles[:4])
+    line = "   ".join(f"{as_label(item['name'])} <b>{reader.text(item)}</b>" for item in tiles[:4])
     title = {"text": line, "font_size": 13, "x": _ROOM["pictures"][0] / _WIDTH}
     return figure.update_layout(title=title | {"y": 1 - 20 / _HEIGHT})
 
@@ -94,7 +96,9 @@ class _Reader:
         if "values" not in item:
             return f"{float(self.at(item['source'])):,.{item.get('digits', 0)}f}"
         values = item["values"]
-        return escape(values if isinstance(values, str) else values[self.index[item.get("by", by)]])
+        return as_label(
+            values if isinstance(values, str) else values[self.index[item.get("by", by)]]
+        )
 
 
 def _draw_pictures(
@@ -113,7 +117,7 @@ def _draw_pictures(
         room = ((0, bands * columns - count), (0, 0), (0, 0), (0, 0))
         filled = [np.pad(row, room).reshape(bands, columns, *row.shape[1:]) for row in rows]
         grid = np.stack(filled, 1).reshape(-1, columns, *rows[0].shape[1:])
-        labels = [track.get("label", "") for track in part["tracks"]] * bands
+        labels = [as_label(track.get("label", "")) for track in part["tracks"]] * bands
     # Captions stand in a margin below each picture.
     captions = part["tracks"][0].get("captions")
     below = round(0.5 * height) if captions else 0
@@ -121,12 +125,15 @@ def _draw_pictures(
     figure.add_trace(go.Image(source=png(pixels), hoverinfo="skip"), 1, column)
     axes = style.pixel_axes()
     centers = tile_centers(len(labels), height + below)
-    ticks = {"tickvals": centers, "ticktext": labels, "tickangle": -90}
-    figure.update_yaxes(axes["yaxis"] | ticks, row=1, col=column)
+    scale = min(room / size for room, size in zip(_PICTURES, pixels.shape[:2], strict=True))
+    ticks = label_ticks(labels, height + below, LINE / scale)
+    figure.update_yaxes(
+        axes["yaxis"] | ticks, tickangle=-90, ticklabelstandoff=2, row=1, col=column
+    )
     figure.update_xaxes(axes["xaxis"], row=1, col=column)
     if across:
         named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
-        titles = [track["label"] for track in part["tracks"]]
+        titles = [as_label(track["label"]) for track in part["tracks"]]
         figure.update_xaxes(named, ticktext=titles, row=1, col=column)
     if captions:
         places = [divmod(index, columns) for index in range(count)]
@@ -158,7 +165,7 @@ def _captions(
     Wrong ones have a cross and the true class, too; ``size`` is width, height, and room below.
     """
     width, height, below = size
-    names = [escape(name, quote=False) for name in captions["short"]]
+    names = [as_label(name) for name in captions["short"]]
     said, truth, full = (reader.at(captions[kind]) for kind in ("said", "truth", "full"))
     wrong, flipped = said != truth, said != full
     texts = [
@@ -166,12 +173,12 @@ def _captions(
         for i, j in zip(said, truth, strict=True)
     ]
     silent = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
-    colors = np.where(wrong, _WRONG, style.TEXT_COLOR)
-    frame = {"mode": "lines", "line": {"color": _WRONG, "width": 2}}
+    colors = np.where(wrong, WRONG, style.TEXT_COLOR)
+    frame = {"mode": "lines", "line": {"color": WRONG, "width": 2}}
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1], [np.nan, np.nan]]) / 2
     centers = np.stack([x, y], 1)[wrong]
     paths = (centers[:, None] + corners * (width, height)).reshape(-1, 2)
-    disc = {"mode": "markers+text", "marker": {"color": _FLIP, "size": 13}}
+    disc = {"mode": "markers+text", "marker": {"color": FLIP, "size": 13}}
     arrows = {"text": ["⇄"] * int(flipped.sum()), "textfont": {"color": "#ffffff", "size": 10}}
     corner = {"x": (x + width / 2)[flipped], "y": (y - height / 2)[flipped]}
     text = {"x": x, "y": y + (height + below) / 2, "text": texts, "mode": "text"}
@@ -196,7 +203,7 @@ def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, col
     figure.update_xaxes(
         style.log2_axis(part["x"]["ticks"][-1], part["x"]["label"]), row=1, col=column
     )
-    label = escape(part["y"]["label"], quote=False)
+    label = as_label(part["y"]["label"])
     figure.update_yaxes(range=part["y"]["range"], title_text=label, row=1, col=column)
 
 
@@ -206,7 +213,8 @@ def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
 
 
 def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -> go.Scatter:
-    look = style.Style(*(series[part] for part in ("name", "color", "symbol", "dash")))
+    looks = (series[part] for part in ("color", "symbol", "dash"))
+    look = style.Style(as_label(series["name"]), *looks)
     if "level" in series:
         return style.curve_trace(look, ends, [series["level"]] * 2).update(mode="lines")
     y = _heights(series, reader)
@@ -216,12 +224,12 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
         below = np.subtract(y, series["low"])
         whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
         trace.update(mode="markers", error_y=whiskers, marker_size=10)
-    return trace.update(name=escape(look.name, quote=False))
+    return trace
 
 
 def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     counts = reader.at(part["source"]).astype(float)
-    names = [escape(name, quote=False) for name in part["short"]]
+    names = [as_label(name) for name in part["short"]]
     step = -(-len(names) // _NAMES)  # beyond some classes not every name has room
     ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}
     shares = counts / counts.sum(1, keepdims=True).clip(1)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
-from vsnn_lab.figures.checks import check_class_names, check_classes, check_floats, check_text
+from vsnn_lab.figures.checks import check_class_names, check_classes, check_floats
+from vsnn_lab.figures.labels import check_label, short_labels
 
 # Ten colours to be told apart with any colour vision: Petroff 2021, "Accessible Color Sequences for
 # Data Visualization", arXiv 2107.02270.
@@ -29,6 +30,7 @@ CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "tr
 _MOST_CLASSES = len(CLASS_COLORS) * len(CLASS_SYMBOLS)
 _AREA = (696, 472)  # pixels of the screen between the axes
 _RIGHT = 140  # for the legend
+_LETTERS = 14  # of a name
 _NAME = (84, 22)  # that a name takes, its frame included
 
 
@@ -64,10 +66,10 @@ def code_scatter(
     names = check_class_names(class_names, _MOST_CLASSES)
     classes = check_classes("labels", labels, len(points), names)
     most, seed = check_int("most", most), check_int("seed", seed, 0)
-    title = check_text("title", title)
+    title = check_label("title", title)
     drawn = np.random.default_rng(seed).permutation(len(points))[:most]
     figure, medians = go.Figure(), []
-    for index, name in enumerate(names):
+    for index, name in enumerate(short_labels(names, _LETTERS)):
         members = classes == index
         if not members.any():
             continue

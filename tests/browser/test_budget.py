@@ -43,7 +43,7 @@ def ask(page, kind: str, number: object) -> tuple[int, str]:
     page.select_option(".vsnn-budget select", kind)
     page.fill(".vsnn-budget input", str(number))
     page.press(".vsnn-budget input", "Enter")
-    return shown(page), page.inner_text("[role=status]")
+    return shown(page), page.inner_text(".vsnn-status")
 
 
 def shown(page) -> int:
@@ -145,7 +145,7 @@ def test_a_move_takes_back_what_was_said_of_another_width(page):
     width, says = ask(page, "parameters", 120)
     assert says
     set_slider(page, 16)
-    assert page.inner_text("[role=status]") == ""
+    assert page.inner_text(".vsnn-status") == ""
     page.click(".vsnn-budget button")
     assert shown(page) == width
 

@@ -45,6 +45,7 @@ from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.widths import single_control
 
 MOST_SHOWN, COLUMNS = 15, 5  # three rows are as high as the curve beside them
+_CURVE = 250  # pixels: with its legend as high as the pictures
 _LETTERS = 9, 12  # of a name below a picture, and beside the matrix
 _PERCENT = 100
 _MOST = 24_000_000  # bytes of confusion matrices; beyond it widths are left out
@@ -163,6 +164,7 @@ class ClassifierExplorer(Instrument):
         line = curve(
             self.sweep, "test accuracy (%)", _PERCENT, scale=_PERCENT, dedicated=alone, plain=plain
         )
+        line["height"] = _CURVE
         matrix = {
             "type": "matrix",
             "source": "confusion",
@@ -171,10 +173,16 @@ class ClassifierExplorer(Instrument):
             "label": "% of each true class (row) by prediction",
         }
         budget = {"type": "budget", "by": "width", "of": self.steps, "by_width": self._budgets()}
-        parts = [pictures, line, matrix, tiles(self._tiles()), budget]
+        confusion = confusion_matrices(self._at(self.predictions), self.labels, classes)
+        arrays = samples | {
+            "confusion": counts(confusion, "width"),
+            "curve": array(self.sweep.values * _PERCENT),
+        }
+        parts: list[dict[str, Any]] = [pictures, line, matrix, tiles(self._tiles()), budget]
         pad = drawing_pad(model, images, self.inputs, self._widths, names)
         if pad is not None:
-            parts.insert(-1, pad[0])
+            parts.insert(-1, pad[0])  # beside the tiles
+            arrays |= pad[1]
         description = {
             "kind": "classifier",
             "label": "Classifier by width",
@@ -185,13 +193,6 @@ class ClassifierExplorer(Instrument):
                 {"name": "save", "label": "Extract this width and save"},
             ],
         }
-        confusion = confusion_matrices(self._at(self.predictions), self.labels, classes)
-        arrays = samples | {
-            "confusion": counts(confusion, "width"),
-            "curve": array(self.sweep.values * _PERCENT),
-        }
-        if pad is not None:
-            arrays |= pad[1]
         buttons = {"new_images": self.new_images, "save": self.save}
         super().__init__(description, arrays, buttons, width=self.steps)
         self.run_drawing = pad and pad[2]

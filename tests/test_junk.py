@@ -467,6 +467,8 @@ CALLS: dict[str, Call] = {
         vsnn_lab.forward_at_widths, model=net(), x=x(), widths=torch.tensor([1, 2, 3, 4, 5])
     ),
     "load_weights": call(vsnn_lab.load_weights, FileNotFoundError, model=net(), path="../saved"),
+    "load_pretrained": call(vsnn_lab.load_pretrained, name="mnist-autoencoder"),
+    "pretrained_header": call(vsnn_lab.pretrained_header, name="mnist-autoencoder"),
     "make_variable": call(
         vsnn_lab.make_variable,
         model=nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)),
@@ -475,7 +477,13 @@ CALLS: dict[str, Call] = {
         exclude=(),
     ),
     "measure_latency": call(
-        vsnn_lab.measure_latency, model=net(), width=2, inputs=x(), repeats=1, threads=1
+        vsnn_lab.measure_latency,
+        model=net(),
+        width=2,
+        inputs=x(),
+        repeats=1,
+        threads=1,
+        seconds=1.0,
     ),
     "prefix_mask": call(vsnn_lab.prefix_mask, widths=torch.tensor([1, 2]), max_width=6),
     "recalibrate": call(vsnn_lab.recalibrate, model=normed(), batches=[(x(), y())], width=2),
@@ -564,15 +572,6 @@ CALLS: dict[str, Call] = {
     "figures.Metric": call(figures.Metric, name="a", better="lower", unit="b", scale=2.0),
     "figures.Metric.rank": call(figures.Metric("a", "lower").rank, value=0.5),
     "figures.Metric.text": call(figures.Metric("a", "lower").text, value=0.5),
-    "figures.autoencoder_figure": call(
-        figures.autoencoder_figure,
-        originals=pictures(),
-        reconstructions=pictures(),
-        sweep=sweep(),
-        width=3,
-        pca={1: 0.5},
-        columns=2,
-    ),
     "figures.classifier_figure": call(
         figures.classifier_figure,
         pictures=pictures(),

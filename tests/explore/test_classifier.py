@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from vsnn_lab import MLP, Width, extract, width_sweep
-from vsnn_lab.explore import ClassifierExplorer, save_submodel
+from vsnn_lab.explore import ClassifierExplorer, predictions, save_submodel
 from vsnn_lab.explore.budget_box import BudgetBox
 from vsnn_lab.explore.instrument import instrument_data
 from vsnn_lab.explore.predictions import choose_samples, settling_widths
@@ -346,6 +346,34 @@ class TestSaving:
             explorer.save()
         assert "not saved: " in explorer.status.value
 
+    def test_another_network_keeps_its_files_and_the_same_one_is_saved_in_place(
+        self, explorer, model, monkeypatch
+    ):
+        monkeypatch.setitem(sys.modules, "onnxscript", None)
+        first = explorer.save()
+        assert explorer.save() == first
+        before = first[0].read_bytes()
+        assert "another network" not in explorer.status.value
+        with torch.no_grad():
+            model[0].weight.mul_(0.5)
+        (second,) = explorer.save()
+        assert second.name == "classifier-width-16-2.safetensors"
+        assert first[0].read_bytes() == before
+        told = "classifier-width-16 holds another network and was kept"
+        assert told in explorer.status.value
+        assert explorer.save() == (second,)
+        torch.testing.assert_close(load_file(second)["0.weight"], model[0].weight.detach())
+
+    @pytest.mark.parametrize("file", ["safetensors", "onnx"])
+    def test_a_file_that_is_not_ours_is_kept(self, explorer, monkeypatch, file):
+        monkeypatch.setitem(sys.modules, "onnxscript", None)
+        explorer.folder.mkdir()
+        theirs = explorer.folder / f"classifier-width-16.{file}"
+        theirs.write_bytes(b"theirs")
+        (weights,) = explorer.save()
+        assert weights.name == "classifier-width-16-2.safetensors"
+        assert theirs.read_bytes() == b"theirs"
+
     def test_a_network_that_deviates_is_not_saved(self, explorer, monkeypatch):
         monkeypatch.setattr(save_submodel, "verify_extraction", lambda *_: 0.1)
         with pytest.raises(ValueError, match=r"to 1.0e-05, got a deviation of 0.1 at width 16"):
@@ -489,9 +517,79 @@ def test_what_does_not_fit_is_refused_before_any_work(
     model, images, labels, options, error, message, monkeypatch
 ):
     monkeypatch.setattr(
-        "vsnn_lab.explore.classifier.predict", lambda *_: pytest.fail("it began to work")
+        "vsnn_lab.explore.classifier.measure_widths", lambda *_: pytest.fail("it began to work")
     )
     arguments = {"model": model, "images": images, "labels": labels, "class_names": NAMES}
     arguments |= {"inputs": images.flatten(1)} | options
     with pytest.raises(error, match=message):
         ClassifierExplorer(**arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_model_of_another_dtype_takes_float32_images(images, dtype, tmp_path):
+    hidden = Width(4)
+    model = MLP(30, (hidden, hidden), 3).to(dtype)
+    x, labels = images.flatten(1), torch.zeros(COUNT, dtype=torch.int64)
+    explorer = ClassifierExplorer(model, images, labels, inputs=x, folder=tmp_path)
+    with torch.no_grad():
+        expected = extract(model, 4)(x.to(dtype)).argmax(1)
+    assert explorer.predictions[-1].tolist() == expected.tolist()
+    weights, *network = explorer.save()
+    assert load_file(weights)["0.weight"].dtype is dtype
+    refused = "no ONNX file: model must be in float16, float32 or float64 for ONNX, got bfloat16"
+    assert (refused in explorer.status.value) == (not network) == (dtype is torch.bfloat16)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_outputs_that_are_not_finite_are_one_error_with_width_and_count(
+    model, images, labels, wrong, monkeypatch
+):
+    with torch.no_grad():
+        model[2].weight[4, 2] = wrong  # unit 5 of the second layer, of unit 3 of the first
+    monkeypatch.setattr(ClassifierExplorer, "static_figure", lambda *_: pytest.fail("it drew"))
+    with torch.no_grad():
+        outputs = extract(model, 5)(images.flatten(1))
+    count = int((~outputs.isfinite()).sum())
+    assert count
+    message = f"finite numbers, got {count} of {COUNT * 3} that are infinite or NaN at width 5"
+    with pytest.raises(ValueError, match=message):
+        ClassifierExplorer(model, images, labels, inputs=images.flatten(1))
+
+
+@pytest.mark.parametrize("names", [None, [f"imagenet/class {i:03}" for i in range(100)]])
+def test_a_hundred_classes_have_a_row_each(images, names):
+    model, labels = MLP(30, (Width(4),), 100), torch.arange(COUNT) % 100
+    explorer = ClassifierExplorer(
+        model, images, labels, inputs=images.flatten(1), class_names=names
+    )
+    assert len(explorer.class_names) == 100
+    for width in (1, 4):
+        expected = confusion_matrix(labels, explorer.predictions[width - 1], labels=range(100))
+        np.testing.assert_array_equal(explorer.confusion[width - 1], expected)
+
+
+def test_more_classes_than_a_figure_holds_are_refused(images):
+    model, labels = MLP(30, (Width(4),), 1001), torch.zeros(COUNT, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"class_names must name 1\.\.1000 classes, got 1001"):
+        ClassifierExplorer(model, images, labels, inputs=images.flatten(1))
+
+
+def test_an_error_of_ten_thousand_labels_is_a_line(model):
+    images, labels = torch.rand(10_000, 1, 6, 5), [*range(10_000)]
+    with pytest.raises(TypeError, match="labels must be an array or a tensor") as raised:
+        ClassifierExplorer(model, images, labels, inputs=images.flatten(1))
+    assert len(str(raised.value)) < 300
+
+
+def test_one_bar_covers_predictions_and_timing(model, images, labels, monkeypatch):
+    bars = []
+
+    class Bar(predictions.tqdm):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options | {"disable": False, "delay": 0})
+            bars.append(self)
+
+    monkeypatch.setattr(predictions, "tqdm", Bar)
+    explorer = ClassifierExplorer(model, images, labels, inputs=images.flatten(1))
+    (bar,) = bars
+    assert bar.n == bar.total == STEPS + len(explorer.latency)

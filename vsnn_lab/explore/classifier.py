@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
@@ -21,8 +20,8 @@ from vsnn_lab.explore.predictions import (
     choose_samples,
     confusion_matrices,
     count_classes,
+    measure_widths,
     name_classes,
-    predict,
     settling_widths,
 )
 from vsnn_lab.explore.save_submodel import SavedSubmodel, save_submodel
@@ -36,12 +35,9 @@ from vsnn_lab.figures.checks import (
 from vsnn_lab.figures.classifier import MOST_SHOWN, PERCENT, classifier_figure, show_predictions
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.measure.ablation import WidthSweep
-from vsnn_lab.measure.costs import count_macs_by_width, count_parameters, measure_latency
-from vsnn_lab.measure.evaluation import to_device_of
 from vsnn_lab.widths import single_control
 
 _VERIFIED = 100  # inputs that an extracted network is verified on
-_REPEATS = 20  # forwards timed at a width
 
 
 class ClassifierExplorer(Instrument):
@@ -61,7 +57,7 @@ class ClassifierExplorer(Instrument):
         labels: Class of each, integers, shape (n,).
         inputs: What the model takes, one row for each image, such as ``images.flatten(1)``; by
             default the images.
-        class_names: What each class is called, at most seventy; by default its number.
+        class_names: What each class is called, at most a thousand; by default its number.
         sweep: Accuracy at every width, if it is known, as from ``width_sweep`` with
             ``metrics.accuracy``; by default it is measured on ``images``.
         dedicated: Accuracy of a network trained at one width, by width; several values, one a
@@ -126,7 +122,8 @@ class ClassifierExplorer(Instrument):
         classes = count_classes(model, self.inputs)
         self.class_names = name_classes(names, self.labels, classes)
 
-        self.predictions = predict(model, self.inputs, classes)
+        found = measure_widths(model, self.inputs, classes, timed, log2_positions(self.steps))
+        self.predictions, self.latency = found.predictions, found.latency
         self.confusion = confusion_matrices(self.predictions, self.labels, classes)
         self.flips = (self.predictions != self.predictions[-1]).sum(1)
         self._settling_widths = settling_widths(self.predictions)
@@ -134,14 +131,7 @@ class ClassifierExplorer(Instrument):
         if sweep is None:
             accuracies = (self.predictions == self.labels).mean(1)
             sweep = WidthSweep("accuracy", np.arange(1, self.steps + 1), accuracies, self.steps)
-        widths, sample = sweep.widths.tolist(), to_device_of(model, self.inputs[:1])
-        parameters = np.array([count_parameters(model, width) for width in widths])
-        macs = np.array(count_macs_by_width(model, widths, sample))
-        self.sweep = replace(sweep, parameters=parameters, macs=macs)
-        some = to_device_of(model, self.inputs[:timed])
-        bar = tqdm(log2_positions(self.steps), desc="latency", delay=2)
-        self.latency = {w: measure_latency(model, w, some, repeats=_REPEATS) for w in bar}
-
+        self.sweep = replace(sweep, parameters=found.parameters, macs=found.macs)
         self.budget = BudgetBox(self.sweep, {w: t.median_ms for w, t in self.latency.items()})
         self.budget.on_submit(self.to_budget)
         super().__init__(self.steps, "width", [self.budget])

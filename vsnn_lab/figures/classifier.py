@@ -20,6 +20,7 @@ from vsnn_lab.figures.checks import (
 )
 from vsnn_lab.figures.curves import sweep_figure, width_axis
 from vsnn_lab.figures.images import png
+from vsnn_lab.figures.names import short_names
 from vsnn_lab.figures.picture_grid import PictureGrid
 from vsnn_lab.measure.ablation import WidthSweep
 
@@ -73,7 +74,7 @@ def classifier_figure(
             ``width``; the figure shows shares of a row.
         sweep: Accuracy at each width, in [0, 1].
         width: Where the marker stands; one of those swept.
-        class_names: What each class is called, at most seventy.
+        class_names: What each class is called, at most a thousand.
         dedicated: Accuracy of a network trained at one width, by width; several values (one a
             seed) become a point with whiskers from the least to the largest.
         plain: Accuracy of a plain network of full width, a horizontal line.
@@ -177,10 +178,7 @@ def captions(names: Sequence[str]) -> list[str]:
         >>> captions(["Shirt", "a<b>", "Trousers and socks"])
         ['Shirt', 'a&lt;b&gt;', 'Trousers an…']
     """
-    short = [
-        name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1].rstrip()}…" for name in names
-    ]
-    return [escape(name, quote=False) for name in short]
+    return [escape(name, quote=False) for name in short_names(names, _LETTERS)]
 
 
 def row_shares(confusion: np.ndarray) -> list[list[float]]:

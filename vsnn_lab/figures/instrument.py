@@ -13,8 +13,8 @@ from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 from vsnn_lab.figures.labels import LINE, as_label, short_labels
 from vsnn_lab.figures.tiles import label_ticks
 
-_WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
-_PICTURES = (260, 270)  # of those, down and across, for pictures beside a curve
+_HEIGHT = 380  # pixels of the screen
+_PICTURES = (260, 270)  # for pictures beside a curve, down and across
 _LETTERS = 12  # of a class's name
 _SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35}
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
@@ -42,13 +42,16 @@ def instrument_figure(
     shown = [part for part in description["parts"] if part["type"] in _SHARES]
     shares = [_SHARES[part["type"]] for part in shown]
     figure = make_subplots(1, len(shown), column_widths=shares, horizontal_spacing=0.1)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin_t=64)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=_HEIGHT, margin_t=64)
     draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
     for column, part in enumerate(shown, 1):
         draw[part["type"]](figure, part, reader, column)
     tiles = [item for part in description["parts"] for item in part.get("items", ())]
     line = "   ".join(f"{as_label(item['name'])} <b>{reader.text(item)}</b>" for item in tiles[:4])
-    return figure.update_layout(title={"text": line, "font_size": 13})
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
+    figure.update_layout(title={"text": line, "font_size": 13}, legend=legend)
+    figure.update_annotations(font_size=12)
+    return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
 class _Reader:
@@ -149,7 +152,7 @@ def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
 def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     for series in part["series"]:
         figure.add_trace(_series(series, part["x"]["range"], reader), 1, column)
-    by = part.get("by")
+    by: str = part["by"] or ""
     for series in (each for each in part["series"] if by and each.get("follow")):
         width, y = reader.positions[by], _heights(series, reader)
         if width in series["x"]:

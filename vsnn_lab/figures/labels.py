@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from vsnn_lab.figures.checks import check_text
+from vsnn_lab.figures.names import short_names
 
 LETTER = 7.5  # pixels of the screen across a letter of the template's font, on average
 LINE = 18  # and from one line of it to the next
@@ -26,26 +27,9 @@ def check_label(name: str, text: Any) -> str | None:
     return None if text is None else as_label(text)
 
 
-def short_labels(names: Sequence[str], most: int) -> list[str]:
-    """Return names of at most so many letters as labels, the middle of longer ones left out.
-
-    Where two names would look alike, all have their number in front.
-
-    Example:
-        >>> short_labels(["SEED=0", "DATA=mnist WIDTH=16 SEED=1"], 16)
-        ['SEED=0', 'DATA=mni… SEED=1']
-    """
-    short = [_without_middle(name, most) for name in names]
-    if len({*short}) < len({*names}):
-        numbered = ((f"{number} ", name) for number, name in enumerate(names, 1))
-        short = [start + _without_middle(name, most - len(start)) for start, name in numbered]
-    return [as_label(name) for name in short]
-
-
-def _without_middle(name: str, most: int) -> str:
-    most = max(most, 3)
-    front = most // 2
-    return name if len(name) <= most else f"{name[:front]}…{name[front + 1 - most :]}"
+def short_labels(names: Sequence[str], letters: int) -> list[str]:
+    """Return names as labels, at most so many letters long; see `short_names`."""
+    return [as_label(name) for name in short_names(names, letters)]
 
 
 def spaced(places: Sequence[float], room: float) -> list[int]:

@@ -12,7 +12,6 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_mask, check_text
 from vsnn_lab.figures.labels import LETTER, short_labels
 
-_WIDTH = 900
 _SPACING = 0.06  # between pictures, as a share of the figure's width
 # Left out, kept. Left out is a tint rather than nothing, so that the batch shows its size.
 _COLORS = [[0, "rgba(128,132,138,0.16)"], [1, style.VARIABLE.color]]
@@ -43,7 +42,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         columns: Pictures in a row.
 
     Returns:
-        A figure of 900 pixels width.
+        A figure of 840 pixels width.
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"masks must map titles to masks, got {short_repr(masks)}")
@@ -53,7 +52,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
     if not checked:
         raise ValueError("masks must hold at least one mask, got none")
     columns = check_int("columns", columns, 1, int(1 / _SPACING))
-    rows, letters = -(-len(checked) // columns), int(_WIDTH / columns / LETTER)
+    rows, letters = -(-len(checked) // columns), int(style.PAGE / columns / LETTER)
     figure = make_subplots(
         rows,
         columns,
@@ -61,7 +60,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         horizontal_spacing=_SPACING,
         vertical_spacing=0.5 / (rows + 1),
     )
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=90 + 290 * rows)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=90 + 290 * rows)
     figure.update_annotations(font_size=13)
     for index, mask in enumerate(checked):
         where = {"row": index // columns + 1, "col": index % columns + 1}
@@ -89,7 +88,7 @@ def mask_figure(mask: Tensor, most: int) -> go.Figure:
     figure.add_trace(mask_heatmap(mask), 1, 1)
     hover = "unit %{x}: %{y:.0%} of the samples<extra></extra>"
     figure.add_trace(go.Bar(marker={"color": style.VARIABLE.color}, hovertemplate=hover), 1, 2)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=400, bargap=0.1)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=400, bargap=0.1)
     figure.update_layout(style.FIXED_VIEW)
     cells = _cell_axis(most, "unit")
     figure.update_xaxes(cells | {"constrain": "domain"}, row=1, col=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SCALE = ("#4d63c8", "#a3569b", "#cc8019")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
-_WIDTH, _HEIGHT = 900, 420
+_HEIGHT = 420  # pixels of the screen, without the legend
 _LONGEST = 36  # letters of a name in the legend
 _SWATCH = 46  # pixels of the screen for a legend's line beside its name
 _MOST_TICKS = 6  # values of a parameter that are all ticks
@@ -48,7 +48,7 @@ def overlay_curves(
         title: Above the figure.
 
     Returns:
-        A figure of 900 pixels width, with 420 for the curves and more for the legend.
+        A figure of 840 pixels width, with 420 for the curves and more for the legend.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -77,10 +77,10 @@ def overlay_curves(
         figure.add_trace(trace.update(text=as_label(full), hovertemplate=hover))
     most = max(max(curve) for curve in checked.values())
     # Below the curves, whose width is then the same for all names; one name is told as well.
-    in_a_row = max(1, int(_WIDTH / (_SWATCH + LETTER * max(map(len, names)))))
+    in_a_row = max(1, int(style.PAGE / (_SWATCH + LETTER * max(map(len, names)))))
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.19, "yanchor": "top"}
     height = _HEIGHT + LINE * -(-len(names) // in_a_row)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=height, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=height, title=title)
     figure.update_layout(showlegend=True, legend=legend, margin_b=56 + height - _HEIGHT)
     figure.update_xaxes(style.log2_axis(most, "width (units kept)"))
     figure.update_yaxes(rangemode="tozero", title=None if label is None else as_label(label))
@@ -118,7 +118,7 @@ def parallel_parameters(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 380 pixels.
+        A figure of 840 by 380 pixels.
 
     Raises:
         TypeError: If the table is none of pandas.
@@ -166,9 +166,9 @@ def parallel_parameters(
     if measures is not None:
         below = {"x": len(axes) - 1, "y": 0, "yanchor": "top", "yshift": -8, "showarrow": False}
         figure.add_annotation(text=f"{measures.better} is better", **below)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=380, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=380, title=title)
     figure.update_layout(showlegend=False, margin={"l": 16, "r": 16, "t": 84 if title else 48})
-    letters = int(_WIDTH / len(axes) / LETTER)
+    letters = int(style.PAGE / len(axes) / LETTER)
     figure.update_xaxes(
         {"side": "top", "range": [-0.45, len(axes) - 0.55], "ticks": "", "showline": False}
         # The grid's lines are the axes.

@@ -25,8 +25,9 @@ CLASS_COLORS = (
     "#717581",
     "#92dadd",
 )
-# Seven shapes against ten colours: each pair is met once in the first `MOST_CLASSES`.
 CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
+# Seven shapes against ten colours: each pair is met once in so many classes.
+_MOST_CLASSES = len(CLASS_COLORS) * len(CLASS_SYMBOLS)
 _AREA = (696, 472)  # pixels of the screen between the axes
 _RIGHT = 140  # for the legend
 _LETTERS = 14  # of a name
@@ -62,7 +63,7 @@ def code_scatter(
     points = check_floats("codes", codes, "(n, units)", 2)
     if points.shape[1] < 2:
         raise ValueError(f"codes must have two units at least, got shape {points.shape}")
-    names = check_class_names(class_names)
+    names = check_class_names(class_names, _MOST_CLASSES)
     classes = check_classes("labels", labels, len(points), names)
     most, seed = check_int("most", most), check_int("seed", seed, 0)
     title = check_label("title", title)

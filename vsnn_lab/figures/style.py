@@ -42,6 +42,7 @@ PCA = Style("PCA", "#16936d", "square", "dashdot")
 PCAAE = Style("PCAAE", "#b8609c", "triangle-up", "longdash")
 REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
 
+PAGE = 840  # pixels of the screen: JupyterLab has 848 beside its side bar
 # 4.5:1 on a white page, and no grey that has it comes closer to that on JupyterLab's dark one: 4.2.
 TEXT_COLOR = "#73777c"
 POINTER = "#d03a4b"  # the marker that follows the slider

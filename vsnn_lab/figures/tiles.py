@@ -10,7 +10,6 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 from vsnn_lab.figures.labels import LETTER, LINE, spaced
 
-_WIDEST = 900  # pixels of the screen, the width of the README's text
 _LARGEST = 96  # pixels of the screen that a picture's longer side takes at most
 _LEFT, RIGHT, _TOP, _BOTTOM = 84, 16, 12, 12
 _NARROWED = 0.6  # of its size, to which a page may narrow the pictures
@@ -27,7 +26,7 @@ def tiles_figure(
     right: int = RIGHT,
     header: bool = False,
 ) -> go.Figure:
-    """Draw a grid of pictures with labels, as large as fits into 900 pixels.
+    """Draw a grid of pictures with labels, as large as fits into 840 pixels.
 
     Where pictures are so small that labels would touch, every second one or fewer stand.
 
@@ -46,7 +45,7 @@ def tiles_figure(
     height, width = grid.shape[2:4]
     pixels = tile(add_opacity(grid))
     tall, wide = pixels.shape[:2]
-    scale = min((_WIDEST - _LEFT - right) / wide, _LARGEST / max(height, width))
+    scale = min((style.PAGE - _LEFT - right) / wide, _LARGEST / max(height, width))
     least = scale * _NARROWED
     above = (36 if title else 0) + (_LABELS if columns else 24 if header else _TOP)
     figure = go.Figure(go.Image(source=png(pixels), hoverinfo="skip"))

@@ -5,7 +5,19 @@ from functools import cache
 from importlib import resources
 
 # Each file after those that it imports from.
-_FILES = ("dom", "controls", "curve", "matrix", "pictures", "tiles", "instrument", "mount")
+_FILES = (
+    "dom",
+    "controls",
+    "curve",
+    "matrix",
+    "pictures",
+    "tiles",
+    "dense",
+    "sheet",
+    "pad",
+    "instrument",
+    "mount",
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default .*\n", re.MULTILINE)
@@ -27,7 +39,7 @@ def module() -> str:
 
 
 def classic_script() -> str:
-    """Return a script that defines ``vsnnMount(host, saved)``; browsers load no module from disk."""
+    """Return a script that defines ``vsnnMount(host, saved)``: modules load from no disk."""
     return f"window.vsnnMount = (() => {{\n{_DEFAULT.sub('', _joined())}\nreturn mount;\n}})();\n"
 
 

@@ -1,6 +1,5 @@
 """Texts from outside are never markup, and where there is no room for all, fewer stand."""
 
-import html
 import re
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from vsnn_lab import figures
 from vsnn_lab.figures.instrument import instrument_figure
-from vsnn_lab.figures.labels import LETTER, LINE, short_labels
+from vsnn_lab.figures.labels import LETTER, LINE
 from vsnn_lab.measure.ablation import WidthSweep
 
 OURS = re.compile("</?b>|<br>|<extra></extra>")  # what our own texts are set with
@@ -94,13 +93,6 @@ def test_a_text_from_outside_is_never_markup_nor_a_formula(name, text):
         assert re.fullmatch(r"([^&]|&(lt|gt|amp|#36);)*", ours, re.DOTALL)
 
 
-@given(st.lists(st.text(max_size=60), max_size=30, unique=True), st.integers(12, 40))
-def test_short_labels_are_short_and_tell_names_apart(names, most):
-    labels = [html.unescape(label) for label in short_labels(names, most)]
-    assert len(labels) == len(names) == len({*labels})
-    assert all(len(label) <= most for label in labels)
-
-
 def test_a_long_name_is_whole_where_the_mouse_points_and_leaves_the_curves_their_width():
     names = [f"DATA=mnist EPOCHS={epochs} {'x' * 60} SEED=0" for epochs in range(20)]
     figure = figures.overlay_curves(dict.fromkeys(names, CURVE))
@@ -119,7 +111,7 @@ def test_captions_of_many_pictures_do_not_touch(count):
     pictures = np.zeros((count, 1, 28, 28))
     figure = figures.traversal(pictures[None], np.linspace(-3, 3, count).round(2))
     (image,) = figure.select_traces()
-    across = (900 - 84 - 16) / (30 * count - 2)
+    across = (840 - 84 - 16) / (30 * count - 2)
     places, words = figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext
     assert image.source
     room = np.diff(places).min() * min(across, 96 / 28)
@@ -137,6 +129,6 @@ def test_rows_lower_than_a_line_of_text_are_labelled_now_and_then_with_their_err
     assert len(figure.layout.yaxis.ticktext) == labelled
     # Errors stand at the same rows, and their heading above.
     assert len(figure.layout.annotations) == labelled
-    scale = (900 - 84 - 104) / (30 * count - 2)
+    scale = (840 - 84 - 104) / (30 * count - 2)
     places = figure.layout.yaxis.tickvals
     assert len(places) < 2 or np.diff(places).min() * scale >= LINE

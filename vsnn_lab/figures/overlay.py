@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SCALE = ("#4d63c8", "#a3569b", "#cc8019")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
-_HEIGHT = 420
+_HEIGHT = 420  # pixels of the screen, without the legend
 _LONGEST = 36  # letters of a name in the legend
 _SWATCH = 46  # pixels of the screen for a legend's line beside its name
 _MOST_TICKS = 6  # values of a parameter that are all ticks
@@ -48,7 +48,7 @@ def overlay_curves(
         title: Above the figure.
 
     Returns:
-        A figure of 900 pixels width, with 420 for the curves and more for the legend.
+        A figure of 840 pixels width, with 420 for the curves and more for the legend.
 
     Raises:
         TypeError: If an argument is of another kind.

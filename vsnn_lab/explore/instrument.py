@@ -52,7 +52,7 @@ class Instrument(anywidget.AnyWidget):
         description: Mapping[str, Any],
         arrays: Mapping[str, Any],
         buttons: Mapping[str, Callable[[], object]] | None = None,
-        **positions: int,
+        **positions: Any,
     ) -> None:
         self._buttons = dict(buttons or {})
         super().__init__(description=dict(description), arrays=dict(arrays), **positions)

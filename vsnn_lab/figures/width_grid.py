@@ -6,9 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab.figures.images import MSE_SCALE
 from vsnn_lab.figures.checks import check_curve, check_images, check_images_by_width, check_text
-from vsnn_lab.figures.images import tile_centers, to_bytes
+from vsnn_lab.figures.images import MSE_SCALE, tile_centers, to_bytes
 from vsnn_lab.figures.tiles import RIGHT, tiles_figure
 
 _ERRORS = 104  # pixels of the screen for the column of errors

@@ -5,7 +5,10 @@ from functools import cache
 from importlib import resources
 
 # Each file after those that it imports from.
-_FILES = ("dom", "controls", "curve", "matrix", "pictures", "tiles", "instrument", "mount")
+_FILES = (
+    *("dom", "controls", "picker", "ranges", "curve", "choices"),
+    *("masks", "matrix", "pictures", "ranking", "tiles", "instrument", "mount"),
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default .*\n", re.MULTILINE)
@@ -27,7 +30,7 @@ def module() -> str:
 
 
 def classic_script() -> str:
-    """Return a script that defines ``vsnnMount(host, saved)``; browsers load no module from disk."""
+    """Return a script that defines ``vsnnMount(host, saved)``; no module loads from disk."""
     return f"window.vsnnMount = (() => {{\n{_DEFAULT.sub('', _joined())}\nreturn mount;\n}})();\n"
 
 

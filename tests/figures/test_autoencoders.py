@@ -62,12 +62,12 @@ def test_a_grid_keeps_the_aspect_of_its_pixels():
     )
     assert plot[0] / canvas.shape[0] == pytest.approx(plot[1] / canvas.shape[1], rel=0.01)
     assert figure.layout.yaxis.scaleanchor == "x"
-    assert figure.layout.width <= 900
+    assert figure.layout.width <= 840
 
 
-def test_many_columns_fit_into_the_readmes_width():
+def test_many_columns_fit_into_a_page():
     many = images(rows=40)
-    assert figures.width_grid(many, {1: many}).layout.width == 900
+    assert figures.width_grid(many, {1: many}).layout.width == 840
 
 
 def test_errors_stand_beside_their_rows_times_a_thousand():

@@ -59,13 +59,13 @@ class MaskExplorer(Instrument):
         by = ("sampler", "batch", "units")
         runs = (np.diff(np.sort(drawn), axis=-1, prepend=0) > 0).sum(-1)
         kept = 100 * drawn.sum(-1) / np.multiply.outer(stops, stops)
-        arrays = {"drawn": counts(drawn, *by), "runs": counts(runs, *by), "kept": array(kept, *by)}
+        arrays = {"widths": counts(drawn, *by), "runs": counts(runs, *by), "kept": array(kept, *by)}
         menu = {"type": "menu", "name": "sampler", "label": "sampler", "options": [*self.samplers]}
         sizes = [
             width_control(name, label, stops, most, name)
             for name, label in (("batch", "samples"), ("units", "units"))
         ]
-        mask = {"type": "mask", "source": "drawn", "rows": "batch", "columns": "units"}
+        mask = {"type": "mask", "source": "widths", "rows": "batch", "columns": "units"}
         items = [
             tile("samples", [f"{batch}" for batch in stops], "in the batch"),
             {"name": "runs of equal width", "source": "runs", "notes": "side by side in it"},

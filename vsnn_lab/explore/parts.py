@@ -41,6 +41,12 @@ def widths_that_fit(size: int, steps: int, most: int, always: Iterable[int] = ()
     return chosen
 
 
+def nearest_places(widths: Sequence[int], wanted: Iterable[int]) -> list[int]:
+    """Return where those of ``widths`` stand that are nearest to the wanted ones, ascending."""
+    found = np.abs(np.subtract.outer(np.array(list(wanted)), widths)).argmin(1)
+    return sorted({*found.tolist()})
+
+
 def array(values: np.ndarray, *by: str) -> dict[str, Any]:
     """Return an array as it travels: bytes, and the axes of controls that its leading ones are."""
     kind = {"f": "float32"}.get(values.dtype.kind, values.dtype.name)

@@ -13,7 +13,7 @@ from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 from vsnn_lab.figures.masks import mask_heatmap
 
-_WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
+_HEIGHT = 380  # pixels of the screen
 _SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35, "mask": 0.5}
 _INDEXED = ("width", "menu", "picker")  # controls whose value is a place, or has one
 _NAME = 28  # letters of a curve's name; longer ones would cover the curves
@@ -42,7 +42,7 @@ def instrument_figure(
     shown = [part for part in description["parts"] if part["type"] in _SHARES]
     shares = [_SHARES[part["type"]] for part in shown]
     figure = make_subplots(1, len(shown), column_widths=shares, horizontal_spacing=0.1)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin_t=64)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=_HEIGHT, margin_t=64)
     draw = {
         "pictures": _draw_pictures,
         "curve": _draw_curve,
@@ -57,7 +57,13 @@ def instrument_figure(
         for item in part.get("items", ())
     ]
     line = "   ".join(said[:4])
-    return figure.update_layout(title={"text": line, "font_size": 13})
+    # Above the curves, but for those of runs, which may be many.
+    if not any("picked" in part for part in shown):
+        above = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
+        figure.update_layout(legend=above)
+    figure.update_layout(title={"text": line, "font_size": 13})
+    figure.update_annotations(font_size=12)
+    return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
 class _Reader:

@@ -41,7 +41,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         columns: Pictures in a row.
 
     Returns:
-        A figure of 900 pixels width.
+        A figure of 840 pixels width.
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"masks must map titles to masks, got {short_repr(masks)}")
@@ -59,7 +59,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         horizontal_spacing=_SPACING,
         vertical_spacing=0.5 / (rows + 1),
     )
-    figure.update_layout(template=style.TEMPLATE, width=900, height=90 + 290 * rows)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=90 + 290 * rows)
     for index, mask in enumerate(checked):
         where = {"row": index // columns + 1, "col": index % columns + 1}
         batch, units = mask.shape

@@ -6,8 +6,8 @@ from importlib import resources
 
 # Each file after those that it imports from.
 _FILES = (
-    *("dom", "controls", "picker", "ranges", "curve", "choices"),
-    *("masks", "matrix", "pictures", "ranking", "tiles", "instrument", "mount"),
+    *("dom", "controls", "picker", "ranges", "curve", "choices", "masks", "matrix", "pictures"),
+    *("ranking", "tiles", "dense", "sheet", "pad", "instrument", "mount"),
 )
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
@@ -30,7 +30,7 @@ def module() -> str:
 
 
 def classic_script() -> str:
-    """Return a script that defines ``vsnnMount(host, saved)``; no module loads from disk."""
+    """Return a script that defines ``vsnnMount(host, saved)``: modules load from no disk."""
     return f"window.vsnnMount = (() => {{\n{_DEFAULT.sub('', _joined())}\nreturn mount;\n}})();\n"
 
 

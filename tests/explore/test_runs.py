@@ -1,8 +1,10 @@
 """Runs laid over each other: curves, parameters, and the instrument that picks among them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from tests.explore.shown import numbers
 from vsnn_lab import explore, figures
 
 CURVES = {
@@ -42,16 +44,44 @@ def test_a_parameter_that_all_runs_share_has_room_around_it():
 
 def test_runs_that_are_not_picked_disappear_and_the_axes_stay():
     explorer = explore.RunsExplorer(CURVES)
-    before = explorer.figure.layout.yaxis.range
-    explorer.picker.value = ("EPOCHS=2", "EPOCHS=9")
-    shown = [trace.name for trace in explorer.figure.data if trace.visible]
-    assert shown == ["EPOCHS=2", "EPOCHS=9"]
-    assert [trace.name for trace in explorer.static_figure().data] == shown
-    assert explorer.figure.layout.yaxis.range == before
+    assert (explorer.picked, explorer.width) == ([0, 1, 2], 4)
+    (graph, _), before = explorer.description["parts"], explorer.static_figure().layout.yaxis.range
+    assert [line["name"] for line in graph["series"]] == list(CURVES)
+    explorer.picked = [2, 0]
+    figure = explorer.static_figure()
+    assert [trace.name for trace in figure.data if trace.name] == ["EPOCHS=2", "EPOCHS=9"]
+    assert figure.layout.yaxis.range == before
     assert explorer.best_at() == {1: "EPOCHS=9", 2: "EPOCHS=9", 4: "EPOCHS=2"}
-    assert "EPOCHS=9 (2), EPOCHS=2 (1)" in explorer.best.value
-    explorer.picker.value = ()
-    assert explorer.best.value == "no run picked"
+    explorer.picked = []
+    assert explorer.best_at() == {}
+    assert not [trace.name for trace in explorer.static_figure().data if trace.name]
+
+
+def test_what_is_sent_ranks_the_runs_at_each_width():
+    metric = figures.Metric("accuracy", "higher", "%", 100)
+    explorer = explore.RunsExplorer(CURVES | {"EPOCHS=0": {1: 0.06}}, metric=metric)
+    _, table = explorer.description["parts"]
+    assert table["names"] == [*CURVES, "EPOCHS=0"]
+    # Of equal values the one whose name comes first: EPOCHS=0 before EPOCHS=2.
+    expected = [[2, 0, 3, 1], [0, 2, 1, 4], [0, 1, 4, 4]]
+    assert numbers(explorer, "places").tolist() == expected
+    assert table["nowhere"] == 4
+    np.testing.assert_allclose(numbers(explorer, "values")[2], [4, 2, np.nan, np.nan])
+    assert (table["unit"], table["says"]) == ("%", "best (highest)")
+
+
+@pytest.mark.parametrize(
+    ("picked", "error", "message"),
+    [
+        ([3], ValueError, r"each of picked must lie in 0\.\.2, got 3"),
+        (["EPOCHS=2"], TypeError, "each of picked must be an int"),
+    ],
+)
+def test_runs_that_there_are_not_are_refused(picked, error, message):
+    explorer = explore.RunsExplorer(CURVES)
+    with pytest.raises(error, match=message):
+        explorer.picked = picked
+    assert explorer.picked == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import torch
 from vsnn_lab import Triangular, figures, prefix_mask
 from vsnn_lab.figures import style
 from vsnn_lab.figures.images import to_bytes
-from vsnn_lab.figures.masks import show_mask
 from vsnn_lab.measure.ablation import WidthSweep
 
 STYLES = [value for value in vars(style).values() if isinstance(value, style.Style)]

@@ -1,6 +1,5 @@
 """Runs laid over each other: curves, parameters, and the instrument that picks among them."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -61,12 +60,12 @@ def test_what_is_sent_ranks_the_runs_at_each_width():
     metric = figures.Metric("accuracy", "higher", "%", 100)
     explorer = explore.RunsExplorer(CURVES | {"EPOCHS=0": {1: 0.06}}, metric=metric)
     _, table = explorer.description["parts"]
-    assert table["names"] == [*CURVES, "EPOCHS=0"]
+    assert [line["name"] for line in table["series"]] == [*CURVES, "EPOCHS=0"]
     # Of equal values the one whose name comes first: EPOCHS=0 before EPOCHS=2.
     expected = [[2, 0, 3, 1], [0, 2, 1, 4], [0, 1, 4, 4]]
     assert numbers(explorer, "places").tolist() == expected
     assert table["nowhere"] == 4
-    np.testing.assert_allclose(numbers(explorer, "values")[2], [4, 2, np.nan, np.nan])
+    assert [line["y"][-1] for line in table["series"]] == pytest.approx([4, 2, 4, 6])
     assert (table["unit"], table["says"]) == ("%", "best (highest)")
 
 
@@ -106,3 +105,8 @@ def test_a_table_without_the_column_or_the_result_is_refused():
         figures.parallel_parameters(table, ["SEED"], "mse")
     with pytest.raises(TypeError, match="table must be a pandas table, got list"):
         figures.parallel_parameters([], ["SEED"], "mse")
+
+
+def test_a_scale_beyond_all_numbers_is_refused():
+    with pytest.raises(ValueError, match=r"scale must leave every value finite, got 1e\+308"):
+        explore.RunsExplorer({"a": {1: 10.0}}, scale=1e308)

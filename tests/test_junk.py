@@ -276,7 +276,6 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
 LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
-EXPLORER = explore.AutoencoderExplorer(autoencoder(), images())
 CODES = explore.CodeExplorer(autoencoder(), images())
 SIX = Width(6)
 COMPARISON = explore.WidthComparison(autoencoder(), images())
@@ -526,8 +525,6 @@ CALLS: dict[str, Call] = {
         seed=0,
         folder=None,
     ),
-    "explore.AutoencoderExplorer.show": call(EXPLORER.show, width=2),
-    "explore.AutoencoderExplorer.read_out": call(EXPLORER.read_out, width=2),
     "explore.ClassifierExplorer": call(
         explore.ClassifierExplorer,
         model=net(),
@@ -582,7 +579,6 @@ CALLS: dict[str, Call] = {
         figures.comparison_curves, curves=errors(), scale=2.0, label="a", title="b"
     ),
     "figures.fewest_units": call(figures.fewest_units, curve={1: 0.5, 2: [0.3, 0.4]}, error=0.4),
-    "figures.mask_figure": call(figures.mask_figure, mask=torch.ones(3, 4).bool(), most=4),
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
     ),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser import instrument, lab
 from vsnn_lab._basics import checkpoints
-from vsnn_lab.explore.controls import log2_positions
+from vsnn_lab.explore.parts import log2_positions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

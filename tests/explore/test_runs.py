@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.explore.shown import numbers
 from vsnn_lab import explore, figures
 
 CURVES = {
@@ -55,16 +56,44 @@ def test_ticks_of_a_parameter_do_not_touch(values):
 
 def test_runs_that_are_not_picked_disappear_and_the_axes_stay():
     explorer = explore.RunsExplorer(CURVES)
-    before = explorer.figure.layout.yaxis.range
-    explorer.picker.value = ("EPOCHS=2", "EPOCHS=9")
-    shown = [trace.name for trace in explorer.figure.data if trace.visible]
-    assert shown == ["EPOCHS=2", "EPOCHS=9"]
-    assert [trace.name for trace in explorer.static_figure().data] == shown
-    assert explorer.figure.layout.yaxis.range == before
+    assert (explorer.picked, explorer.width) == ([0, 1, 2], 4)
+    (graph, _), before = explorer.description["parts"], explorer.static_figure().layout.yaxis.range
+    assert [line["name"] for line in graph["series"]] == list(CURVES)
+    explorer.picked = [2, 0]
+    figure = explorer.static_figure()
+    assert [trace.name for trace in figure.data if trace.name] == ["EPOCHS=2", "EPOCHS=9"]
+    assert figure.layout.yaxis.range == before
     assert explorer.best_at() == {1: "EPOCHS=9", 2: "EPOCHS=9", 4: "EPOCHS=2"}
-    assert "EPOCHS=9 (2), EPOCHS=2 (1)" in explorer.best.value
-    explorer.picker.value = ()
-    assert explorer.best.value == "no run picked"
+    explorer.picked = []
+    assert explorer.best_at() == {}
+    assert not [trace.name for trace in explorer.static_figure().data if trace.name]
+
+
+def test_what_is_sent_ranks_the_runs_at_each_width():
+    metric = figures.Metric("accuracy", "higher", "%", 100)
+    explorer = explore.RunsExplorer(CURVES | {"EPOCHS=0": {1: 0.06}}, metric=metric)
+    _, table = explorer.description["parts"]
+    assert [line["name"] for line in table["series"]] == [*CURVES, "EPOCHS=0"]
+    # Of equal values the one whose name comes first: EPOCHS=0 before EPOCHS=2.
+    expected = [[2, 0, 3, 1], [0, 2, 1, 4], [0, 1, 4, 4]]
+    assert numbers(explorer, "places").tolist() == expected
+    assert table["nowhere"] == 4
+    assert [line["y"][-1] for line in table["series"]] == pytest.approx([4, 2, 4, 6])
+    assert (table["unit"], table["says"]) == ("%", "best (highest)")
+
+
+@pytest.mark.parametrize(
+    ("picked", "error", "message"),
+    [
+        ([3], ValueError, r"each of picked must lie in 0\.\.2, got 3"),
+        (["EPOCHS=2"], TypeError, "each of picked must be an int"),
+    ],
+)
+def test_runs_that_there_are_not_are_refused(picked, error, message):
+    explorer = explore.RunsExplorer(CURVES)
+    with pytest.raises(error, match=message):
+        explorer.picked = picked
+    assert explorer.picked == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -89,3 +118,8 @@ def test_a_table_without_the_column_or_the_result_is_refused():
         figures.parallel_parameters(table, ["SEED"], "mse")
     with pytest.raises(TypeError, match="table must be a pandas table, got list"):
         figures.parallel_parameters([], ["SEED"], "mse")
+
+
+def test_a_scale_beyond_all_numbers_is_refused():
+    with pytest.raises(ValueError, match=r"scale must leave every value finite, got 1e\+308"):
+        explore.RunsExplorer({"a": {1: 10.0}}, scale=1e308)

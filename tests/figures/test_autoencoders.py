@@ -12,7 +12,6 @@ from PIL import Image
 from vsnn_lab import figures
 from vsnn_lab.figures.diverging import COLORSCALE, colorize
 from vsnn_lab.figures.images import GAP
-from vsnn_lab.figures.panels import panels_figure, show_panels
 
 COUNT, HEIGHT, WIDTH = 3, 4, 5
 
@@ -187,29 +186,6 @@ def test_ten_classes_have_ten_colours_and_each_of_seventy_a_look_of_its_own():
 def test_a_single_class_has_no_name_over_its_points():
     figure = figures.code_scatter(torch.randn(9, 2), torch.zeros(9).long(), ["emoji"])
     assert not figure.layout.annotations
-
-
-def test_other_panels_equal_a_figure_drawn_with_them():
-    first, second = np.random.default_rng(0).random((2, 3, 1, HEIGHT, WIDTH))
-    titles = ["a", "b", "c", "d"]
-    shown = panels_figure(first, titles, 0.2)
-    show_panels(shown, second, 0.7)
-    assert shown.to_plotly_json() == panels_figure(second, titles, 0.7).to_plotly_json()
-
-
-@pytest.mark.parametrize(
-    ("changed", "error", "message"),
-    [
-        ({"images": np.zeros((2, 1, 4, 4))}, ValueError, r"images must have shape \(3, 1 or 3, "),
-        ({"images": "three"}, TypeError, "images must be an array of shape .*, got 'three'"),
-        ({"titles": ["a"]}, ValueError, r"titles must be 4 strings, got \['a'\]"),
-        ({"limit": 0}, ValueError, "limit must be above 0, got 0"),
-    ],
-)
-def test_panels_that_cannot_be_drawn_are_refused(changed, error, message):
-    good = {"images": np.zeros((3, 1, 4, 4)), "titles": list("abcd"), "limit": 0.5}
-    with pytest.raises(error, match=message):
-        panels_figure(**good | changed)
 
 
 GOOD = torch.zeros(2, 1, 4, 4)

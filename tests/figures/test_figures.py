@@ -7,7 +7,6 @@ from plotly.colors import unlabel_rgb
 from vsnn_lab import Triangular, figures, prefix_mask
 from vsnn_lab.figures import instrument, style
 from vsnn_lab.figures.images import to_bytes
-from vsnn_lab.figures.masks import show_mask
 from vsnn_lab.figures.overlay import run_style
 from vsnn_lab.measure.ablation import WidthSweep
 
@@ -116,10 +115,3 @@ def test_a_gallery_shows_every_mask_under_its_title():
     assert [note.text for note in figure.layout.annotations] == ["a", "b"]
     np.testing.assert_array_equal(figure.data[0].z, np.tri(4))
     assert figure.data[1].z.shape == (2, 8)
-
-
-def test_another_mask_equals_a_figure_drawn_with_it():
-    first, second = (prefix_mask(Triangular()(n, n), n) for n in (4, 7))
-    shown = figures.mask_figure(first, 16)
-    show_mask(shown, second)
-    assert shown.to_plotly_json() == figures.mask_figure(second, 16).to_plotly_json()

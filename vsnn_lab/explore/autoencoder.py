@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab import data
-from vsnn_lab._basics.checks import check_int, check_path, short_repr
+from vsnn_lab._basics.checks import check_int, check_path
 from vsnn_lab.explore.drawing import drawing_pad
-from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
+from vsnn_lab.explore.image_batch import check_image_batch, check_rebuilt, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import array, curve, tile, tiles, width_control, widths_that_fit
 from vsnn_lab.export.weights import save_weights
@@ -158,15 +158,7 @@ class AutoencoderExplorer(Instrument):
         for width in tqdm(self._widths, desc="pictures", delay=2):
             with at_width(self.model, width):
                 output = evaluate(self.model, originals)
-            if not isinstance(output, Tensor) or output.shape != originals.shape:
-                raise ValueError(
-                    f"model must return images of shape {tuple(originals.shape)}, got "
-                    f"{short_repr(output)}"
-                )
-            if not output.isfinite().all():
-                raise ValueError(
-                    f"model must return finite pixels, got nan or inf at {width} units"
-                )
+            check_rebuilt(output, tuple(originals.shape), f" at {width} units")
             rebuilt.append(to_sprites(output))
         return {
             "originals": array(to_sprites(originals)),

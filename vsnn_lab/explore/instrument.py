@@ -55,7 +55,7 @@ class Instrument(anywidget.AnyWidget):
         description: Mapping[str, Any],
         arrays: Mapping[str, Any],
         buttons: Mapping[str, Callable[[], object]] | None = None,
-        **positions: int,
+        **positions: Any,
     ) -> None:
         self._buttons = dict(buttons or {})
         self.run_drawing: Callable[[Any], np.ndarray] | None = None

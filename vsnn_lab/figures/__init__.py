@@ -5,7 +5,7 @@ May import ``_basics``, ``widths``, ``measure``.
 
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
-from vsnn_lab.figures.masks import mask_figure, mask_gallery
+from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
 from vsnn_lab.figures.recipes import recipe_curves
@@ -21,7 +21,6 @@ __all__ = [
     "code_scatter",
     "comparison_curves",
     "fewest_units",
-    "mask_figure",
     "mask_gallery",
     "overlay_curves",
     "parallel_parameters",

@@ -1,4 +1,4 @@
-"""Pictures: originals beside reconstructions, one scale, sharp pixels."""
+"""Pictures: one scale for all of them, sharp pixels."""
 
 import base64
 import io

@@ -10,13 +10,16 @@ from plotly.subplots import make_subplots
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
-from vsnn_lab.figures.labels import LINE, as_label
+from vsnn_lab.figures.labels import LINE, as_label, short_labels
+from vsnn_lab.figures.masks import mask_heatmap
 from vsnn_lab.figures.tiles import label_ticks
 
 _WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
 _TOP, _RIGHT, _BOTTOM = 92, 16, 64
 # Pixels of the screen to the left of a part, for its labels, and its share of what is left.
-_ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27)}
+_ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27), "mask": (64, 0.5)}
+_INDEXED = ("width", "menu", "picker")  # controls whose value is a place, or has one
+_LETTERS = 28  # of a curve's name; longer ones would cover the curves
 _PICTURES = (240, 270)  # pixels of the screen, down and across, that pictures have
 _NAMES = 12  # that have room along a side of a matrix
 # Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
@@ -29,7 +32,7 @@ _COLORSCALE = [
 
 
 def instrument_figure(
-    description: Mapping[str, Any], arrays: Mapping[str, Any], positions: Mapping[str, int]
+    description: Mapping[str, Any], arrays: Mapping[str, Any], positions: Mapping[str, Any]
 ) -> go.Figure:
     """Draw what an instrument shows where its controls stand.
 
@@ -50,6 +53,7 @@ def instrument_figure(
     figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin=margin)
     small = {"tickfont_size": 11, "title_font_size": 12}
     draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
+    draw["mask"] = _draw_mask
     left, rest = 0.0, _WIDTH - _RIGHT - sum(labels for labels, _ in room)
     for column, (part, (labels, share)) in enumerate(zip(shown, room, strict=True), 1):
         start = left + labels
@@ -60,9 +64,13 @@ def instrument_figure(
         if part["type"] == "curve":
             above = {"x": start / _WIDTH, "xanchor": "left", "y": 1, "yanchor": "bottom"}
             figure.update_layout(legend=above | {"font_size": 11})
-    tiles = [item for part in description["parts"] for item in part.get("items", ())]
-    line = "   ".join(f"{as_label(item['name'])} <b>{reader.text(item)}</b>" for item in tiles[:4])
-    title = {"text": line, "font_size": 13, "x": _ROOM["pictures"][0] / _WIDTH}
+    said = [
+        f"{as_label(item['name'])} <b>{reader.text(item, part['by'])}</b>"
+        for part in description["parts"]
+        for item in part.get("items", ())
+    ]
+    line = "   ".join(said[:4])
+    title = {"text": line, "font_size": 13, "x": room[0][0] / _WIDTH}
     return figure.update_layout(title=title | {"y": 1 - 20 / _HEIGHT})
 
 
@@ -73,11 +81,12 @@ class _Reader:
         self,
         description: Mapping[str, Any],
         arrays: Mapping[str, Any],
-        positions: Mapping[str, int],
+        positions: Mapping[str, Any],
     ) -> None:
         self.arrays, self.positions = arrays, positions
         self.index = {}
-        for control in description["controls"]:
+        # Of others the value is what there is to know.
+        for control in (each for each in description["controls"] if each["type"] in _INDEXED):
             name, value = control["name"], positions[control["name"]]
             stops = np.array(control.get("values", range(value + 1)))
             self.index[name] = int(np.abs(stops - value).argmin())
@@ -91,10 +100,13 @@ class _Reader:
             values = values[self.index[axis]]
         return values
 
-    def text(self, item: Mapping[str, Any], by: str = "width") -> str:
+    def text(self, item: Mapping[str, Any], by: str) -> str:
         """Return what a read-out says."""
         if "values" not in item:
-            return f"{float(self.at(item['source'])):,.{item.get('digits', 0)}f}"
+            value = float(self.at(item["source"]))
+            over = float(self.at(item["over"])) if "over" in item else 1.0
+            number = f"{value / over:,.{item.get('digits', 0)}f}" if over else "–"  # noqa: RUF001
+            return number + item.get("suffix", "")
         values = item["values"]
         return as_label(
             values if isinstance(values, str) else values[self.index[item.get("by", by)]]
@@ -109,7 +121,10 @@ def _draw_pictures(
     across, count = part.get("layout") == "columns", part["count"]
     rows = [_pixels(track, reader) for track in part["tracks"]]
     if across:
-        grid = np.concatenate(rows)[None]
+        # Grey ones beside a difference, which has colours.
+        most = max(row.shape[-1] for row in rows)
+        alike = [row[..., [0, 0, 0, 1]] if row.shape[-1] < most else row for row in rows]
+        grid = np.concatenate(alike)[None]
         labels, columns = [""], len(rows)
     else:
         columns = min(part["columns"], count)
@@ -133,7 +148,7 @@ def _draw_pictures(
     figure.update_xaxes(axes["xaxis"], row=1, col=column)
     if across:
         named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
-        titles = [as_label(track["label"]) for track in part["tracks"]]
+        titles = [as_label(track["label"]) + _ends(track) for track in part["tracks"]]
         figure.update_xaxes(named, ticktext=titles, row=1, col=column)
     if captions:
         places = [divmod(index, columns) for index in range(count)]
@@ -141,6 +156,11 @@ def _draw_pictures(
         y = np.array([centers[row] - below / 2 for row, _ in places])
         for trace in _captions(captions, reader, x, y, (width, height, below)):
             figure.add_trace(trace, 1, column)
+
+
+def _ends(track: Mapping[str, Any]) -> str:
+    """Return the ends of the scale of a difference, which is drawn in colours."""
+    return f" (±{track['limit'] / 255:.2g})" if "minus" in track else ""
 
 
 def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
@@ -190,13 +210,15 @@ def _captions(
 
 
 def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
-    for series in part["series"]:
+    shown = part["series"]
+    if "picked" in part:
+        shown = [shown[place] for place in reader.positions[part["picked"]]]
+    for series in shown:
         figure.add_trace(_series(series, part["x"]["range"], reader), 1, column)
-    by: str = part["by"] or ""
-    for series in (each for each in part["series"] if by and each.get("follow")):
-        width, y = reader.positions[by], _heights(series, reader)
-        if width in series["x"]:
-            level = y[series["x"].index(width)]
+    width = reader.positions.get(part.get("by", ""))
+    for series in shown:
+        if series.get("follow") and width in series["x"]:
+            level = _heights(series, reader)[series["x"].index(width)]
             marker = style.slider_marker().update(cliponaxis=False)
             marker.update(x=[width] * 2, y=[part["y"]["range"][0], level])
             figure.add_trace(marker, 1, column)
@@ -214,7 +236,7 @@ def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
 
 def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -> go.Scatter:
     looks = (series[part] for part in ("color", "symbol", "dash"))
-    look = style.Style(as_label(series["name"]), *looks)
+    look = style.Style(short_labels([series["name"]], _LETTERS)[0], *looks)
     if "level" in series:
         return style.curve_trace(look, ends, [series["level"]] * 2).update(mode="lines")
     y = _heights(series, reader)
@@ -225,6 +247,17 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
         whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
         trace.update(mode="markers", error_y=whiskers, marker_size=10)
     return trace
+
+
+def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+    """Draw which units each sample keeps, first sample on top."""
+    rows, units = (reader.positions[part[name]] for name in ("rows", "columns"))
+    kept = np.arange(units) < reader.at(part["source"])[:rows, None]
+    figure.add_trace(mask_heatmap(kept), 1, column)
+    ends = [0.5, part["most"] + 0.5]
+    figure.update_xaxes(range=ends, title="unit", constrain="domain", row=1, col=column)
+    square = {"scaleanchor": "x", "constrain": "domain", "title": "sample"}
+    figure.update_yaxes(square | {"range": ends[::-1]}, row=1, col=column)
 
 
 def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:

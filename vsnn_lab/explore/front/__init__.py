@@ -5,8 +5,10 @@ from functools import cache
 from importlib import resources
 
 # Each file after those that it imports from.
-_PARTS = ("budget", "curve", "matrix", "pictures", "tiles", "dense", "sheet", "pad")
-_FILES = ("dom", "controls", *_PARTS, "instrument", "mount")
+_FILES = (
+    *("dom", "controls", "picker", "ranges", "choices", "budget", "curve", "masks", "matrix"),
+    *("pictures", "ranking", "tiles", "dense", "sheet", "pad", "instrument", "mount"),
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default .*\n", re.MULTILINE)

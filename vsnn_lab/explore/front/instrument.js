@@ -1,15 +1,21 @@
 /** An instrument: controls move positions, parts show what its arrays hold there. */
 
 import { budget } from "./budget.js";
+import { choices } from "./choices.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
 import { html, onDarkGround } from "./dom.js";
+import { mask } from "./masks.js";
 import { matrix } from "./matrix.js";
 import { pad } from "./pad.js";
+import { picker } from "./picker.js";
 import { pictures } from "./pictures.js";
+import { ranges } from "./ranges.js";
+import { ranking } from "./ranking.js";
 import { tiles } from "./tiles.js";
 
-const PARTS = { budget, curve, matrix, pad, pictures, tiles };
+const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, ranges };
+const PARTS = { budget, curve, mask, matrix, pad, pictures, ranking, tiles };
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {
@@ -30,6 +36,7 @@ export function render({ model, el }) {
   const middle = html("div", { class: "vsnn-parts" });
   const buttons = html("div", { class: "vsnn-actions" });
   const status = html("p", { class: "vsnn-status", role: "status" });
+  const working = html("p", { class: "vsnn-working", "aria-hidden": "true" }, "computing …");
   const announced = html("p", { class: "vsnn-hidden", "aria-live": "polite" });
 
   /** Return an array as it travelled; what is drawn comes often, and so by itself. */
@@ -107,8 +114,16 @@ export function render({ model, el }) {
     model.save_changes();
   }
 
+  /** Return whether the kernel still works on what the controls ask of it. */
+  function waits() {
+    return Object.values(model.get("arrays")).some(({ answers }) =>
+      Object.entries(answers ?? {}).some(([name, value]) =>
+        JSON.stringify(value) !== JSON.stringify(instrument.value(name))));
+  }
+
   function show() {
     for (const each of [...controls, ...parts]) each.show(positions);
+    root.setAttribute("aria-busy", waits());
     clearTimeout(resting);
     resting = setTimeout(announce, REST);
   }
@@ -137,13 +152,13 @@ export function render({ model, el }) {
     if (JSON.stringify(asked) !== before) {
       before = JSON.stringify(asked);
       dispose(controls);
-      controls = asked.map((spec) => CONTROLS[spec.type](spec, instrument));
+      controls = asked.map((spec) => KINDS_OF_CONTROL[spec.type](spec, instrument));
       top.replaceChildren(...controls.map((each) => each.element));
     }
     dispose(parts);
     parts = drawn.map((spec) => PARTS[spec.type](spec, instrument));
     middle.replaceChildren(...parts.map((each) => each.element));
-    buttons.replaceChildren(...actions.map(action), status);
+    buttons.replaceChildren(...actions.map(action), working, status);
     show();
   }
 

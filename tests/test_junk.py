@@ -564,15 +564,6 @@ CALLS: dict[str, Call] = {
     "figures.Metric": call(figures.Metric, name="a", better="lower", unit="b", scale=2.0),
     "figures.Metric.rank": call(figures.Metric("a", "lower").rank, value=0.5),
     "figures.Metric.text": call(figures.Metric("a", "lower").text, value=0.5),
-    "figures.autoencoder_figure": call(
-        figures.autoencoder_figure,
-        originals=pictures(),
-        reconstructions=pictures(),
-        sweep=sweep(),
-        width=3,
-        pca={1: 0.5},
-        columns=2,
-    ),
     "figures.classifier_figure": call(
         figures.classifier_figure,
         pictures=pictures(),

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from vsnn_lab.figures.autoencoder import MSE_SCALE
 
 from tests import grammar
 from tests.test_fuzz import unless_refused
@@ -29,7 +30,6 @@ from vsnn_lab.explore import (
     WidthComparison,
 )
 from vsnn_lab.explore.predictions import count_classes, predict
-from vsnn_lab.figures.autoencoder import MSE_SCALE
 
 SHAPE, STEPS, CLASSES = (1, 3, 4), 6, 4
 PIXELS = 12

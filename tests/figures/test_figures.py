@@ -5,8 +5,7 @@ import torch
 
 from vsnn_lab import Triangular, figures, prefix_mask
 from vsnn_lab.figures import style
-from vsnn_lab.figures.autoencoder import show_width
-from vsnn_lab.figures.images import mosaic, png, tile_centers, to_bytes
+from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.figures.masks import show_mask
 from vsnn_lab.measure.ablation import WidthSweep
 
@@ -86,41 +85,9 @@ def test_pixels_keep_one_scale_and_are_clipped():
     assert to_bytes(images).tolist() == [[[[0], [128], [255]], [[255], [0], [51]]]]
 
 
-def test_a_mosaic_puts_each_reconstruction_below_its_original():
-    originals = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) + np.zeros((3, 4, 5, 3), np.uint8)
-    rebuilt = originals + 100
-    canvas = mosaic(originals, rebuilt, columns=2)
-    assert canvas.shape == (4 * 6 - 2, 2 * 7 - 2, 4)
-    for index, (top, left) in enumerate([(0, 0), (0, 7), (12, 0)]):
-        assert (canvas[top : top + 4, left : left + 5, :3] == index).all()
-        assert (canvas[top + 6 : top + 10, left : left + 5, :3] == index + 100).all()
-    assert canvas[..., 3].sum() == 255 * 6 * 20
-    assert tile_centers(4, 4) == [1.5, 7.5, 13.5, 19.5]
-
-
-def test_a_mosaic_of_unequal_shapes_is_refused():
-    with pytest.raises(ValueError, match=r"one shape, got \(1, 2, 2, 1\) and \(2, 2, 2, 1\)"):
-        mosaic(np.zeros((1, 2, 2, 1), np.uint8), np.zeros((2, 2, 2, 1), np.uint8), 1)
-
-
-def test_a_move_equals_a_figure_drawn_there(sweep):
-    originals = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
-    moved = figures.autoencoder_figure(originals, originals // 2, sweep, 8, pca={1: 1.0})
-    drawn = figures.autoencoder_figure(originals, originals // 4, sweep, 3, pca={1: 1.0})
-    show_width(moved, png(mosaic(originals, originals // 4, 5)), sweep, 3)
-    assert moved.to_plotly_json() == drawn.to_plotly_json()
-
-
 def test_a_gallery_shows_every_mask_under_its_title():
     masks = {"a": prefix_mask(Triangular()(4, 4), 4), "b": prefix_mask(Triangular()(2, 8), 8)}
     figure = figures.mask_gallery(masks)
     assert [note.text for note in figure.layout.annotations] == ["a", "b"]
     np.testing.assert_array_equal(figure.data[0].z, np.tri(4))
     assert figure.data[1].z.shape == (2, 8)
-
-
-def test_another_mask_equals_a_figure_drawn_with_it():
-    first, second = (prefix_mask(Triangular()(n, n), n) for n in (4, 7))
-    shown = figures.mask_figure(first, 16)
-    show_mask(shown, second)
-    assert shown.to_plotly_json() == figures.mask_figure(second, 16).to_plotly_json()

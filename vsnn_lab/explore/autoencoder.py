@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab import data
-from vsnn_lab._basics.checks import check_int, check_path, short_repr
-from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
+from vsnn_lab._basics.checks import check_int, check_path
+from vsnn_lab.explore.drawing import drawing_pad
+from vsnn_lab.explore.image_batch import check_image_batch, check_rebuilt, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import array, curve, tile, tiles, width_control, widths_that_fit
 from vsnn_lab.export.weights import save_weights
@@ -74,12 +75,18 @@ class AutoencoderExplorer(Instrument):
         self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
         folder = data.data_root() / "submodels" if folder is None else folder
         self.folder = check_path("folder", folder)
+        first = to_sprites(images[:1])
+        self._widths = widths_that_fit(first.nbytes * self.shown, self.steps, _MOST)
+        arrays = self._pictures()
         if sweep is None:
             sweep = width_sweep(model, F.mse_loss, (images, images))
         self.sweep = check_sweep(sweep, self.steps)
-        first = to_sprites(images[:1])
-        self._widths = widths_that_fit(first.nbytes * self.shown, self.steps, _MOST)
         values = self.sweep.values * MSE_SCALE
+        if not np.isfinite(values).all():
+            at = self.sweep.widths[~np.isfinite(values)][0]
+            raise ValueError(
+                f"sweep must hold finite errors, got {self.sweep.at(at)} at {at} units"
+            )
         top = 1.08 * max([values.max(), *(error * MSE_SCALE for error in pca.values())])
         tracks = [
             {"label": label, "source": name}
@@ -98,9 +105,14 @@ class AutoencoderExplorer(Instrument):
                 {"name": "save", "label": "Extract this width and save"},
             ],
         }
-        arrays = self._pictures() | {"curve": array(values)}
+        pad = drawing_pad(model, images, images, self._widths)
+        if pad is not None:
+            parts.append(pad[0])
+            arrays |= pad[1]
         buttons = {"new_images": self.new_images, "save": self.save}
+        arrays["curve"] = array(values)
         super().__init__(description, arrays, buttons, width=self.steps)
+        self.run_drawing = pad and pad[2]
 
     def new_images(self) -> None:
         """Show other images, at the same width."""
@@ -146,15 +158,7 @@ class AutoencoderExplorer(Instrument):
         for width in tqdm(self._widths, desc="pictures", delay=2):
             with at_width(self.model, width):
                 output = evaluate(self.model, originals)
-            if not isinstance(output, Tensor) or output.shape != originals.shape:
-                raise ValueError(
-                    f"model must return images of shape {tuple(originals.shape)}, got "
-                    f"{short_repr(output)}"
-                )
-            if not output.isfinite().all():
-                raise ValueError(
-                    f"model must return finite pixels, got nan or inf at {width} units"
-                )
+            check_rebuilt(output, tuple(originals.shape), f" at {width} units")
             rebuilt.append(to_sprites(output))
         return {
             "originals": array(to_sprites(originals)),

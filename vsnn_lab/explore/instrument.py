@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import anywidget
+import numpy as np
 import plotly.graph_objects as go
 import traitlets
 from IPython.display import display
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.explore import front
+from vsnn_lab.explore.parts import array
 from vsnn_lab.explore.portable import portable_html, revival_html
 from vsnn_lab.figures.instrument import instrument_figure
 
@@ -45,6 +47,7 @@ class Instrument(anywidget.AnyWidget):
 
     description = traitlets.Dict().tag(sync=True)
     arrays = traitlets.Dict().tag(sync=True)
+    drawn = traitlets.Dict().tag(sync=True)
     status = traitlets.Unicode().tag(sync=True)
 
     def __init__(
@@ -52,9 +55,10 @@ class Instrument(anywidget.AnyWidget):
         description: Mapping[str, Any],
         arrays: Mapping[str, Any],
         buttons: Mapping[str, Callable[[], object]] | None = None,
-        **positions: int,
+        **positions: Any,
     ) -> None:
         self._buttons = dict(buttons or {})
+        self.run_drawing: Callable[[Any], np.ndarray] | None = None
         super().__init__(description=dict(description), arrays=dict(arrays), **positions)
         self.on_msg(self._hear)
 
@@ -73,18 +77,25 @@ class Instrument(anywidget.AnyWidget):
     def close(self) -> None:
         """Close the widget and let go of all that it shows, whoever still refers to it."""
         super().close()
-        self._buttons = {}
-        self.description, self.arrays = {}, {}
+        self._buttons, self.run_drawing = {}, None
+        self.description, self.arrays, self.drawn = {}, {}, {}
 
     def _controls(self) -> list[dict[str, Any]]:
         return self.description["controls"]
 
     def _hear(self, widget: object, content: Mapping[str, Any], buffers: list[Any]) -> None:
-        """Answer the front end: whether there is a kernel, and what its buttons ask for."""
-        if content["type"] == "hello":
-            self.send({"type": "hello"})
-        elif content["type"] == "action":
-            self._buttons[content["name"]]()
+        """Answer the front end: there is a kernel, and what it was asked for is done."""
+        answer = {"id": content["id"]}
+        try:
+            if content["type"] == "action":
+                self._buttons[content["name"]]()
+            elif content["type"] == "draw" and self.run_drawing is not None:
+                self.drawn = array(self.run_drawing(buffers[0]), "width")
+        except Exception as error:
+            answer["error"] = f"{error}" or type(error).__name__
+            raise
+        finally:
+            self.send(answer)
 
     def _ipython_display_(self, **options: Any) -> None:
         shown = self._repr_mimebundle_(**options)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vsnn_lab.explore.instrument import Instrument
 
 MIME = "application/vnd.vsnn_lab.instrument+json"
-_MOST = 2_500_000  # bytes of text: with all that is around it, a page stays below 3 MB
+_MOST = 2_500_000  # bytes of text of what differs by width
 
 
 def portable_state(instrument: "Instrument", most: int = _MOST) -> dict[str, Any]:
@@ -37,7 +37,8 @@ def portable_state(instrument: "Instrument", most: int = _MOST) -> dict[str, Any
     sliders = [each for each in controls.values() if each["type"] == "width"]
     if sliders:
         widths, steps = sliders[0]["values"], sliders[0]["of"]
-        size = len(json.dumps(description)) + sum(len(a["data"]) * 4 // 3 for a in arrays.values())
+        bulk = [held for held in arrays.values() if held["by"]]
+        size = len(json.dumps(description)) + sum(len(held["data"]) * 4 // 3 for held in bulk)
         always = [positions[slider["name"]] for slider in sliders]
         kept = widths_that_fit(size // len(widths), steps, most, always)
         near = nearest_places(widths, kept)

@@ -37,7 +37,7 @@ def comparison_curves(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 420 pixels.
+        A figure of 840 by 420 pixels.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -58,7 +58,7 @@ def comparison_curves(
         figure.add_traces(method_traces(method, points, scale), rows=1, cols=1)
     most = max(max(points) for points in methods.values())
     axis = style.log2_axis(most, WIDTH_LABEL)
-    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=420, title=title)
     figure.update_layout(legend=LEGEND_ABOVE, margin_t=76 if title else 44)
     figure.update_xaxes(axis, row=1, col=1)
     # From zero, not logarithmic: heights are then what the errors are, and a small remainder looks

@@ -39,7 +39,7 @@ def sweep_figure(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 420 pixels on a transparent ground.
+        A figure of 840 by 420 pixels on a transparent ground.
     """
     check_sweep(sweep)
     over = sweep.steps if check_flag("fraction", fraction) else 1
@@ -58,7 +58,7 @@ def sweep_figure(
     if components:
         x, y = np.array(list(components)) / over, np.array(list(components.values())) * scale
         figure.add_trace(style.curve_trace(style.PCA, x, y))
-    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=420, title=title)
     figure.update_xaxes(width_axis(sweep, fraction))
     figure.update_yaxes(rangemode="tozero", title=label or sweep.metric)
     return figure

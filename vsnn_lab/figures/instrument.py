@@ -11,9 +11,12 @@ from plotly.subplots import make_subplots
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
+from vsnn_lab.figures.masks import mask_heatmap
 
-_WIDTH, _HEIGHT = 840, 380  # pixels of the screen; JupyterLab has 848 beside its side bar
-_SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35}
+_HEIGHT = 380  # pixels of the screen
+_SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35, "mask": 0.5}
+_INDEXED = ("width", "menu", "picker")  # controls whose value is a place, or has one
+_NAME = 28  # letters of a curve's name; longer ones would cover the curves
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
     [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
@@ -22,7 +25,7 @@ _COLORSCALE = [
 
 
 def instrument_figure(
-    description: Mapping[str, Any], arrays: Mapping[str, Any], positions: Mapping[str, int]
+    description: Mapping[str, Any], arrays: Mapping[str, Any], positions: Mapping[str, Any]
 ) -> go.Figure:
     """Draw what an instrument shows where its controls stand.
 
@@ -39,13 +42,28 @@ def instrument_figure(
     shown = [part for part in description["parts"] if part["type"] in _SHARES]
     shares = [_SHARES[part["type"]] for part in shown]
     figure = make_subplots(1, len(shown), column_widths=shares, horizontal_spacing=0.1)
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin_t=64)
-    draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=_HEIGHT, margin_t=64)
+    draw = {
+        "pictures": _draw_pictures,
+        "curve": _draw_curve,
+        "matrix": _draw_matrix,
+        "mask": _draw_mask,
+    }
     for column, part in enumerate(shown, 1):
         draw[part["type"]](figure, part, reader, column)
-    tiles = [item for part in description["parts"] for item in part.get("items", ())]
-    line = "   ".join(f"{item['name']} <b>{reader.text(item)}</b>" for item in tiles[:4])
-    return figure.update_layout(title={"text": line, "font_size": 13})
+    said = [
+        f"{item['name']} <b>{reader.text(item, part['by'])}</b>"
+        for part in description["parts"]
+        for item in part.get("items", ())
+    ]
+    line = "   ".join(said[:4])
+    # Above the curves, but for those of runs, which may be many.
+    if not any("picked" in part for part in shown):
+        above = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
+        figure.update_layout(legend=above)
+    figure.update_layout(title={"text": line, "font_size": 13})
+    figure.update_annotations(font_size=12)
+    return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
 
 
 class _Reader:
@@ -55,11 +73,12 @@ class _Reader:
         self,
         description: Mapping[str, Any],
         arrays: Mapping[str, Any],
-        positions: Mapping[str, int],
+        positions: Mapping[str, Any],
     ) -> None:
         self.arrays, self.positions = arrays, positions
         self.index = {}
-        for control in description["controls"]:
+        # Of others the value is what there is to know.
+        for control in (each for each in description["controls"] if each["type"] in _INDEXED):
             name, value = control["name"], positions[control["name"]]
             stops = np.array(control.get("values", range(value + 1)))
             self.index[name] = int(np.abs(stops - value).argmin())
@@ -73,10 +92,13 @@ class _Reader:
             values = values[self.index[axis]]
         return values
 
-    def text(self, item: Mapping[str, Any], by: str = "width") -> str:
+    def text(self, item: Mapping[str, Any], by: str) -> str:
         """Return what a read-out says."""
         if "values" not in item:
-            return f"{float(self.at(item['source'])):,.{item.get('digits', 0)}f}"
+            value = float(self.at(item["source"]))
+            over = float(self.at(item["over"])) if "over" in item else 1.0
+            number = f"{value / over:,.{item.get('digits', 0)}f}" if over else "–"  # noqa: RUF001
+            return number + item.get("suffix", "")
         values = item["values"]
         return escape(values if isinstance(values, str) else values[self.index[item.get("by", by)]])
 
@@ -89,7 +111,10 @@ def _draw_pictures(
     across, count = part.get("layout") == "columns", part["count"]
     rows = [_pixels(track, reader) for track in part["tracks"]]
     if across:
-        grid = np.concatenate(rows)[None]
+        # Grey ones beside a difference, which has colours.
+        most = max(row.shape[-1] for row in rows)
+        alike = [row[..., [0, 0, 0, 1]] if row.shape[-1] < most else row for row in rows]
+        grid = np.concatenate(alike)[None]
         labels, columns = [""], len(rows)
     else:
         columns = min(part["columns"], count)
@@ -110,7 +135,7 @@ def _draw_pictures(
     figure.update_xaxes(axes["xaxis"], row=1, col=column)
     if across:
         named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
-        titles = [track["label"] for track in part["tracks"]]
+        titles = [track["label"] + _ends(track) for track in part["tracks"]]
         figure.update_xaxes(named, ticktext=titles, row=1, col=column)
     if captions:
         places = [divmod(index, columns) for index in range(count)]
@@ -119,6 +144,11 @@ def _draw_pictures(
         text = {"mode": "text", "textfont_size": 9, "showlegend": False, "hoverinfo": "skip"}
         said = _captions(captions, reader)
         figure.add_trace(go.Scatter(x=x, y=y, text=said, **text, cliponaxis=False), 1, column)
+
+
+def _ends(track: Mapping[str, Any]) -> str:
+    """Return the ends of the scale of a difference, which is drawn in colours."""
+    return f" (±{track['limit'] / 255:.2g})" if "minus" in track else ""
 
 
 def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
@@ -142,13 +172,15 @@ def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
 
 
 def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
-    for series in part["series"]:
+    shown = part["series"]
+    if "picked" in part:
+        shown = [shown[place] for place in reader.positions[part["picked"]]]
+    for series in shown:
         figure.add_trace(_series(series, part["x"]["range"], reader), 1, column)
-    by: str = part["by"] or ""
-    for series in (each for each in part["series"] if by and each.get("follow")):
-        width, y = reader.positions[by], _heights(series, reader)
-        if width in series["x"]:
-            level = y[series["x"].index(width)]
+    width = reader.positions.get(part.get("by", ""))
+    for series in shown:
+        if series.get("follow") and width in series["x"]:
+            level = _heights(series, reader)[series["x"].index(width)]
             marker = style.slider_marker().update(x=[width] * 2, y=[part["y"]["range"][0], level])
             figure.add_trace(marker, 1, column)
     figure.update_xaxes(
@@ -174,7 +206,19 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
         below = np.subtract(y, series["low"])
         whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
         trace.update(mode="markers", error_y=whiskers, marker_size=10)
-    return trace.update(name=escape(look.name, quote=False))
+    name = look.name if len(look.name) <= _NAME else look.name[: _NAME - 1] + "…"
+    return trace.update(name=escape(name, quote=False))
+
+
+def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+    """Draw which units each sample keeps, first sample on top."""
+    rows, units = (reader.positions[part[name]] for name in ("rows", "columns"))
+    kept = np.arange(units) < reader.at(part["source"])[:rows, None]
+    figure.add_trace(mask_heatmap(kept), 1, column)
+    ends = [0.5, part["most"] + 0.5]
+    figure.update_xaxes(range=ends, title="unit", constrain="domain", row=1, col=column)
+    square = {"scaleanchor": "x", "constrain": "domain", "title": "sample"}
+    figure.update_yaxes(square | {"range": ends[::-1]}, row=1, col=column)
 
 
 def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:

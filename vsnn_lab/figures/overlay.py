@@ -52,13 +52,7 @@ def overlay_curves(
         >>> [trace.name for trace in figure.data]
         ['SEED=0', 'SEED=1']
     """
-    if not isinstance(curves, Mapping):
-        raise TypeError(f"curves must map names of runs to curves, got {short_repr(curves)}")
-    checked = {name: check_curve(f"curves[{name!r}]", curve) for name, curve in curves.items()}
-    if not checked or not all(checked.values()):
-        raise ValueError(
-            f"curves must hold at least one run, each with a width, got {short_repr(curves)}"
-        )
+    checked = check_curves(curves)
     scale, label = check_shown_as(metric, scale, label)
     title = check_text("title", title)
     figure = go.Figure()
@@ -73,6 +67,18 @@ def overlay_curves(
     figure.update_xaxes(style.log2_axis(most, "width (units kept)"))
     figure.update_yaxes(rangemode="tozero", title=label)
     return figure
+
+
+def check_curves(curves: Any) -> dict[str, dict[int, float]]:
+    """Return the curves of runs, widths ascending, or say what is wrong with them."""
+    if not isinstance(curves, Mapping):
+        raise TypeError(f"curves must map names of runs to curves, got {short_repr(curves)}")
+    checked = {name: check_curve(f"curves[{name!r}]", curve) for name, curve in curves.items()}
+    if not checked or not all(checked.values()):
+        raise ValueError(
+            f"curves must hold at least one run, each with a width, got {short_repr(curves)}"
+        )
+    return checked
 
 
 def check_shown_as(

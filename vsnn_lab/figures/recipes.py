@@ -39,7 +39,7 @@ def recipe_curves(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 440 pixels.
+        A figure of 840 by 440 pixels.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -77,7 +77,7 @@ def recipe_curves(
         figure.add_trace(_recipe_trace(look, gaps, scale), 1, 2)
     figure.update_traces(showlegend=False, col=2)
     most = max(max(points) for points in [alone, *checked.values()])
-    figure.update_layout(template=style.TEMPLATE, width=900, height=440)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=440)
     figure.update_layout(title=title, legend=LEGEND_ABOVE, margin_t=84 if title else 44)
     figure.update_xaxes(style.log2_axis(most, "width (units kept)"))
     figure.update_yaxes(title="test accuracy, %", row=1, col=1)

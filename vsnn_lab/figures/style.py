@@ -42,6 +42,7 @@ PCA = Style("PCA", "#16936d", "square", "dashdot")
 PCAAE = Style("PCAAE", "#b8609c", "triangle-up", "longdash")
 REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
 
+PAGE = 840  # pixels of the screen: JupyterLab has 848 beside its side bar
 TEXT_COLOR = "#7d8187"
 POINTER = "#d03a4b"  # the marker that follows the slider
 TRANSPARENT = "rgba(0,0,0,0)"

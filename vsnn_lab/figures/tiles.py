@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from vsnn_lab.figures import style
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 
-_WIDEST = 900  # pixels of the screen, the width of the README's text
 _LARGEST = 96  # pixels of the screen that a picture's longer side takes at most
 _LEFT, RIGHT, _TOP, _BOTTOM = 84, 16, 12, 12
 _LABELS = 44  # pixels of the screen for a line of labels and its title
@@ -24,7 +23,7 @@ def tiles_figure(
     right: int = RIGHT,
     header: bool = False,
 ) -> go.Figure:
-    """Draw a grid of pictures with labels, as large as fits into 900 pixels.
+    """Draw a grid of pictures with labels, as large as fits into 840 pixels.
 
     Args:
         grid: uint8, shape (rows, columns, height, width, channels).
@@ -41,7 +40,7 @@ def tiles_figure(
     _, count, height, width, _ = grid.shape
     pixels = tile(add_opacity(grid))
     tall, wide = pixels.shape[:2]
-    scale = min((_WIDEST - _LEFT - right) / wide, _LARGEST / max(height, width))
+    scale = min((style.PAGE - _LEFT - right) / wide, _LARGEST / max(height, width))
     above = (36 if title else 0) + (_LABELS if columns else 24 if header else _TOP)
     figure = go.Figure(go.Image(source=png(pixels), hoverinfo="skip"))
     figure.update_layout(

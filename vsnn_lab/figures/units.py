@@ -43,7 +43,7 @@ def unit_differences(
         title: Above the figure.
 
     Returns:
-        A figure of at most 900 pixels width, its height according to the pictures.
+        A figure of at most 840 pixels width, its height according to the pictures.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -79,7 +79,7 @@ def traversal(
         title: Above the figure.
 
     Returns:
-        A figure of at most 900 pixels width, its height according to the pictures.
+        A figure of at most 840 pixels width, its height according to the pictures.
 
     Raises:
         TypeError: If an argument is of another kind.

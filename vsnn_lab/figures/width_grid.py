@@ -32,7 +32,7 @@ def width_grid(
         title: Above the figure.
 
     Returns:
-        A figure of at most 900 pixels width, its height according to the pictures.
+        A figure of at most 840 pixels width, its height according to the pictures.
 
     Raises:
         TypeError: If an argument is of another kind.

@@ -50,7 +50,7 @@ def width_needed(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 420 pixels.
+        A figure of 840 by 420 pixels.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -82,7 +82,7 @@ def width_needed(
             hovertemplate="%{x:.3~g} or less: %{y} units",
         )
     most = max(max(curve) for curve in errors.values())
-    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=420, title=title)
     figure.update_layout(legend=LEGEND_ABOVE, margin_t=76 if title else 44)
     figure.update_xaxes(range=[0, edge], title=f"{label or ''}, at most")
     figure.update_yaxes(style.log2_axis(most, "fewest code units that reach it"))

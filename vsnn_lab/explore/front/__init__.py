@@ -5,7 +5,10 @@ from functools import cache
 from importlib import resources
 
 # Each file after those that it imports from.
-_FILES = ("dom", "controls", "curve", "matrix", "pictures", "tiles", "instrument", "mount")
+_FILES = (
+    *("dom", "controls", "picker", "ranges", "curve", "choices", "masks", "matrix", "pictures"),
+    *("ranking", "tiles", "dense", "sheet", "pad", "instrument", "mount"),
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default .*\n", re.MULTILINE)

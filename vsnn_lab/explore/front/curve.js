@@ -38,37 +38,42 @@ function withRoom(ticks, place) {
   return kept;
 }
 
-/** Curves, levels, and points with whiskers; `spec.by` names the control that the marker follows. */
+function stroke({ color, dash }) {
+  return { stroke: color, fill: "none", "stroke-width": 2, "stroke-dasharray": DASHES[dash] };
+}
+
+function mark({ symbol, color }, x, y, large = 1) {
+  const transform = `translate(${x} ${y}) scale(${large})`;
+  return svg("path", { d: SYMBOLS[symbol] ?? SYMBOLS.circle, transform, fill: color });
+}
+
+/** Return a curve's look as it stands in a legend. */
+export function swatch(each) {
+  const line = each.points ? [] : [svg("path", { d: "M0 6h28", ...stroke(each) })];
+  return svg("svg", { width: 28, height: 12, "aria-hidden": "true" }, ...line, mark(each, 14, 6));
+}
+
+/**
+ * Curves, levels, and points with whiskers; `spec.by` names the control that the marker follows,
+ * `spec.picked` the choices that say which are shown, and tell what they are called.
+ */
 export function curve(spec, instrument) {
-  const { x: across, y: up, series, by } = spec;
+  const { x: across, y: up, series, by, picked } = spec;
   const hidden = new Set();
   const frame = svg("svg", { height: HEIGHT, role: "img", "aria-label": `${up.label} against ${across.label}` });
   const tip = html("div", { class: "vsnn-tip", hidden: "" });
   const holder = html("div", { class: "vsnn-plot" }, frame, tip);
-  const element = html("div", { class: "vsnn-curve" }, legend(), holder);
+  const element = html("div", { class: "vsnn-curve" }, ...(picked ? [] : [legend()]), holder);
   let marker = null;
+  let chosen = null;
   let scale = null;
 
   const measure = across.scale === "log2" ? Math.log2 : Number;
   const values = (each) => (typeof each.y === "string" ? instrument.array(each.y) : each.y);
 
   function legend() {
-    const keys = series.map((each) => {
-      const line = each.points ? [] : [svg("path", { d: "M0 6h28", ...stroke(each) })];
-      const symbol = mark(each, 14, 6);
-      const drawn = svg("svg", { width: 28, height: 12, "aria-hidden": "true" }, ...line, symbol);
-      return html("li", { title: each.name }, drawn, each.name);
-    });
+    const keys = series.map((each) => html("li", { title: each.name }, swatch(each), each.name));
     return html("ul", { class: "vsnn-legend" }, ...keys);
-  }
-
-  function stroke({ color, dash }) {
-    return { stroke: color, fill: "none", "stroke-width": 2, "stroke-dasharray": DASHES[dash] };
-  }
-
-  function mark({ symbol, color }, x, y, large = 1) {
-    const transform = `translate(${x} ${y}) scale(${large})`;
-    return svg("path", { d: SYMBOLS[symbol] ?? SYMBOLS.circle, transform, fill: color });
   }
 
   function draw(width) {
@@ -124,6 +129,10 @@ export function curve(spec, instrument) {
   }
 
   function show(positions) {
+    if (picked && positions[picked] !== chosen) {
+      chosen = positions[picked];
+      hide(series.filter((_, index) => !chosen.includes(index)).map((each) => each.name));
+    }
     if (!marker || by === undefined) return;
     const width = instrument.value(by, positions);
     const { along, above, bottom } = scale;

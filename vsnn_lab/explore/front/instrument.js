@@ -1,13 +1,20 @@
 /** An instrument: controls move positions, parts show what its arrays hold there. */
 
+import { choices } from "./choices.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
 import { html, onDarkGround } from "./dom.js";
+import { mask } from "./masks.js";
 import { matrix } from "./matrix.js";
+import { pad } from "./pad.js";
+import { picker } from "./picker.js";
 import { pictures } from "./pictures.js";
+import { ranges } from "./ranges.js";
+import { ranking } from "./ranking.js";
 import { tiles } from "./tiles.js";
 
-const PARTS = { curve, matrix, pictures, tiles };
+const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, ranges };
+const PARTS = { curve, mask, matrix, pad, pictures, ranking, tiles };
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {
@@ -19,6 +26,7 @@ export function render({ model, el }) {
   const typed = new Map(); // bytes of an array by name, and the numbers in them
   const positions = {};
   const hearing = new Set(); // whoever asked to be told that a kernel answers
+  const waiting = new Map(); // what the kernel was asked for and has not answered yet
   let [parts, controls, before] = [[], [], null];
   let [heard, resting, last] = [null, null, 0];
 
@@ -27,16 +35,21 @@ export function render({ model, el }) {
   const middle = html("div", { class: "vsnn-parts" });
   const buttons = html("div", { class: "vsnn-actions" });
   const status = html("p", { class: "vsnn-status", role: "status" });
+  const working = html("p", { class: "vsnn-working", "aria-hidden": "true" }, "computing …");
   const announced = html("p", { class: "vsnn-hidden", "aria-live": "polite" });
 
-  const control = (name) => model.get("description").controls.find((each) => each.name === name);
+  /** Return an array as it travelled; what is drawn comes often, and so by itself. */
+  const held = (name) => (name === "drawn" ? model.get("drawn") : model.get("arrays")[name]);
 
   const instrument = {
     live: false,
     positions,
+    control: (name) => model.get("description").controls.find((each) => each.name === name),
+    /** Return whether there is an array of this name. */
+    has: (name) => Boolean(held(name)?.data),
     /** Return all numbers of an array. */
     array(name) {
-      const { dtype, data } = model.get("arrays")[name];
+      const { dtype, data } = held(name);
       if (typed.get(name)?.data !== data) {
         const Kind = KINDS[dtype];
         // A copy where the bytes do not begin at a multiple of a number's size.
@@ -53,7 +66,7 @@ export function render({ model, el }) {
     slice(source, at = positions) {
       const { array: name, by } = typeof source === "string" ? { array: source } : source;
       const numbers = instrument.array(name);
-      const { shape, by: axes } = model.get("arrays")[name];
+      const { shape, by: axes } = held(name);
       const size = shape.slice(axes.length).reduce((all, each) => all * each, 1);
       const place = (by ?? axes).reduce((sum, axis, i) => sum * shape[i] + at[axis], 0);
       const { slices } = typed.get(name);
@@ -62,10 +75,10 @@ export function render({ model, el }) {
       return slices.get(place);
     },
     /** Return what a control stands at, as Python has it. */
-    value: (name, at = positions) => control(name).values?.[at[name]] ?? at[name],
+    value: (name, at = positions) => instrument.control(name).values?.[at[name]] ?? at[name],
     /** Return the position of a control that is nearest to a value. */
     nearest(name, value) {
-      const { values } = control(name);
+      const { values } = instrument.control(name);
       if (!values) return value;
       return values.reduce((best, each, i) =>
         Math.abs(each - value) < Math.abs(values[best] - value) ? i : best, 0);
@@ -79,9 +92,11 @@ export function render({ model, el }) {
       clearTimeout(heard);
       heard = setTimeout(tell, Math.max(0, last + PACE - performance.now()));
     },
-    /** Ask the kernel for something; the answer comes as arrays, a description, or a status. */
+    /** Ask the kernel for something; promises to be done when what it changed has arrived. */
     ask(kind, content = {}, bytes = []) {
-      model.send({ type: kind, ...content }, undefined, bytes);
+      const id = crypto.getRandomValues(new Uint32Array(1))[0];
+      model.send({ type: kind, id, ...content }, undefined, bytes);
+      return new Promise((resolve, reject) => { waiting.set(id, { resolve, reject }); });
     },
     /** Say something in the status line. */
     say(text) { status.textContent = text; },
@@ -98,8 +113,16 @@ export function render({ model, el }) {
     model.save_changes();
   }
 
+  /** Return whether the kernel still works on what the controls ask of it. */
+  function waits() {
+    return Object.values(model.get("arrays")).some(({ answers }) =>
+      Object.entries(answers ?? {}).some(([name, value]) =>
+        JSON.stringify(value) !== JSON.stringify(instrument.value(name))));
+  }
+
   function show() {
     for (const each of [...controls, ...parts]) each.show(positions);
+    root.setAttribute("aria-busy", waits());
     clearTimeout(resting);
     resting = setTimeout(announce, REST);
   }
@@ -128,20 +151,25 @@ export function render({ model, el }) {
     if (JSON.stringify(asked) !== before) {
       before = JSON.stringify(asked);
       dispose(controls);
-      controls = asked.map((spec) => CONTROLS[spec.type](spec, instrument));
+      controls = asked.map((spec) => KINDS_OF_CONTROL[spec.type](spec, instrument));
       top.replaceChildren(...controls.map((each) => each.element));
     }
     dispose(parts);
     parts = drawn.map((spec) => PARTS[spec.type](spec, instrument));
     middle.replaceChildren(...parts.map((each) => each.element));
-    buttons.replaceChildren(...actions.map(action), status);
+    buttons.replaceChildren(...actions.map(action), working, status);
     show();
   }
 
   /** A button for what only a kernel can do: hidden until one answers. */
   function action({ name, label }) {
     const button = html("button", { hidden: "" }, label);
-    button.addEventListener("click", () => instrument.ask("action", { name }));
+    button.addEventListener("click", () => {
+      const asked = `${label} …`;
+      instrument.say(asked);
+      const done = () => { if (status.textContent === asked) instrument.say(""); };
+      instrument.ask("action", { name }).then(done, (error) => instrument.say(error.message));
+    });
     instrument.onLive(() => { button.hidden = false; });
     return button;
   }
@@ -151,7 +179,11 @@ export function render({ model, el }) {
   }
 
   function hear(message) {
-    if (message.type !== "hello" || instrument.live) return;
+    const asked = waiting.get(message.id);
+    waiting.delete(message.id);
+    if (message.error) asked?.reject(new Error(message.error));
+    else asked?.resolve();
+    if (instrument.live) return;
     instrument.live = true;
     hearing.forEach((callback) => callback());
   }
@@ -175,7 +207,7 @@ export function render({ model, el }) {
   const paint = () => { root.dataset.theme = onDarkGround(root) ? "dark" : "light"; };
   const sayStatus = () => instrument.say(model.get("status"));
   const names = model.get("description").controls.map(({ name }) => `change:${name}`);
-  const listeners = { "change:description": build, "change:arrays": () => show(), "change:status": sayStatus };
+  const listeners = { "change:description": build, "change:arrays": show, "change:drawn": show, "change:status": sayStatus };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const themed = new MutationObserver(paint);
 

@@ -37,6 +37,16 @@ function paintDifference(canvas, one, other, channels, limit) {
   paint(canvas, colours, 3);
 }
 
+/** Return what the colours of a difference of bytes mean: the scale with its ends and its middle. */
+function colourScale(limit) {
+  const end = Number((limit / 255).toPrecision(2));
+  const bar = html("span");
+  bar.style.background = `linear-gradient(90deg, ${STOPS.map((stop) => `rgb(${stop})`)})`;
+  const ends = [`−${end}`, "0", `+${end}`].map((text) => html("span", {}, text));
+  const title = "scale of the difference, in units of a pixel from 0 to 1";
+  return html("div", { class: "vsnn-scale", title }, bar, ...ends);
+}
+
 /** A line or a column of pictures for each track; a caption below each where a track has them. */
 export function pictures(spec, instrument) {
   const [height, width, channels] = spec.size;
@@ -52,7 +62,8 @@ export function pictures(spec, instrument) {
     const canvas = html("canvas", { width, height, role: "img" });
     canvas.setAttribute("aria-label", count > 1 ? `${track.label}, image ${index + 1}` : track.label);
     const caption = track.captions ? html("figcaption") : null;
-    const holder = html("figure", {}, canvas, ...(caption ? [caption] : []));
+    const below = track.minus ? [colourScale(track.limit)] : [];
+    const holder = html("figure", {}, canvas, ...(caption ? [caption] : []), ...below);
     return { canvas, caption, holder };
   }
 
@@ -66,7 +77,7 @@ export function pictures(spec, instrument) {
           if (across) holder.prepend(html("span", { class: "vsnn-track" }, track.label));
           element.append(holder);
         }
-        for (let i = count; i < first + columns; i += 1) element.append(html("span"));
+        for (let i = count; !across && i < first + columns; i += 1) element.append(html("span"));
       });
     }
   }

@@ -13,10 +13,10 @@ function shownNumber(value, { digits = 0, sign = false, suffix = "" }) {
     minimumFractionDigits: digits, maximumFractionDigits: digits,
     signDisplay: sign ? "exceptZero" : "auto",
   });
-  return Number.isNaN(value) ? "–" : `${text}${suffix}`;
+  return Number.isFinite(value) ? `${text}${suffix}` : "–";
 }
 
-/** A line of tiles: texts by the position of a control, or numbers of an array. */
+/** A line of tiles: texts by the position of a control, numbers of an array, or a ratio of two. */
 export function tiles(spec, instrument) {
   const shown = spec.items.map((item) => {
     const number = html("dd", { "data-readout": item.name });
@@ -28,9 +28,9 @@ export function tiles(spec, instrument) {
   function show(positions) {
     for (const { item, number, note } of shown) {
       const index = positions[item.by ?? spec.by];
-      const text = item.values
-        ? at(item.values, index)
-        : shownNumber(instrument.slice(item.source, positions)[0], item);
+      const [value, over] = [item.source, item.over].map((source) =>
+        (source ? instrument.slice(source, positions)[0] : 1));
+      const text = item.values ? at(item.values, index) : shownNumber(value / over, item);
       if (number.textContent !== text) number.textContent = text;
       const remark = at(item.notes, positions[item.notesBy ?? item.by ?? spec.by]);
       if (note.textContent !== remark) note.textContent = remark;

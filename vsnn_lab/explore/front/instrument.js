@@ -196,7 +196,15 @@ export function render({ model, el }) {
     else target.setAttribute("data-lm-suppress-shortcuts", "true");
   }
 
-  const follow = () => { if (read()) show(); };
+  function follow() {
+    if (!heard) return void (read() && show());
+    // The echo of an earlier move: what the kernel has not heard of yet is what counts.
+    for (const name of Object.keys(positions)) {
+      const behind = instrument.nearest(name, model.get(name)) !== positions[name];
+      if (behind) model.set(name, instrument.value(name));
+    }
+  }
+
   const paint = () => { root.dataset.theme = onDarkGround(root) ? "dark" : "light"; };
   const sayStatus = () => instrument.say(model.get("status"));
   const names = model.get("description").controls.map(({ name }) => `change:${name}`);

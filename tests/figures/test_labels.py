@@ -39,7 +39,7 @@ def instrument(text):
     curve = {"type": "curve", "by": "width", "series": series} | axes
     matrix = {"type": "matrix", "source": "counts", "names": [text, "b"], "short": [text, "b"]}
     tiles = {"type": "tiles", "items": [{"name": text, "values": text}]}
-    control = {"name": "width", "values": [1, 2]}
+    control = {"type": "width", "name": "width", "values": [1, 2]}
     parts = {"controls": [control], "parts": [pictures, curve, matrix, tiles]}
     arrays = {"pictures": ARRAY, "said": SAID, "counts": COUNTS}
     return instrument_figure(parts, arrays, {"width": 1})

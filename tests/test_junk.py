@@ -278,7 +278,6 @@ METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
 EXPLORER = explore.AutoencoderExplorer(autoencoder(), images())
 CODES = explore.CodeExplorer(autoencoder(), images())
-CLASSIFIER = explore.ClassifierExplorer(net(), images(), torch.arange(6) % 2, inputs=rows())
 SIX = Width(6)
 COMPARISON = explore.WidthComparison(autoencoder(), images())
 CALLS: dict[str, Call] = {
@@ -544,8 +543,6 @@ CALLS: dict[str, Call] = {
         seed=0,
         folder="a",
     ),
-    "explore.ClassifierExplorer.show": call(CLASSIFIER.show, width=2),
-    "explore.ClassifierExplorer.read_out": call(CLASSIFIER.read_out, width=2),
     "explore.CodeExplorer": call(
         explore.CodeExplorer,
         model=autoencoder(),
@@ -572,19 +569,6 @@ CALLS: dict[str, Call] = {
     "figures.Metric": call(figures.Metric, name="a", better="lower", unit="b", scale=2.0),
     "figures.Metric.rank": call(figures.Metric("a", "lower").rank, value=0.5),
     "figures.Metric.text": call(figures.Metric("a", "lower").text, value=0.5),
-    "figures.classifier_figure": call(
-        figures.classifier_figure,
-        pictures=pictures(),
-        labels=torch.tensor([0, 1, 1]),
-        predicted=torch.tensor([0, 1, 0]),
-        at_full=torch.tensor([0, 0, 0]),
-        confusion=torch.tensor([[3, 1], [0, 2]]),
-        sweep=sweep(),
-        width=3,
-        class_names=("a", "b"),
-        dedicated={2: [0.1, 0.2]},
-        plain=0.1,
-    ),
     "figures.code_scatter": call(
         figures.code_scatter,
         codes=x(),

@@ -5,7 +5,7 @@ import torch
 from plotly.colors import unlabel_rgb
 
 from vsnn_lab import Triangular, figures, prefix_mask
-from vsnn_lab.figures import classifier, style
+from vsnn_lab.figures import instrument, style
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.figures.masks import show_mask
 from vsnn_lab.figures.overlay import run_style
@@ -50,7 +50,7 @@ def test_every_line_stands_out_by_three_to_one_on_light_and_on_dark_pages(color)
     assert contrast(color, "#111111") >= 3
 
 
-@pytest.mark.parametrize("color", [style.TEXT_COLOR, classifier.WRONG, classifier.FLIP])
+@pytest.mark.parametrize("color", [style.TEXT_COLOR, instrument.WRONG, instrument.FLIP])
 def test_every_text_stands_out_from_a_light_page_and_from_a_dark_one_as_far_as_it_then_can(color):
     assert contrast(color, "#ffffff") >= 4.5
     # What is just 4.5:1 on white has 18.88 / 4.5 on JupyterLab's dark page, and 18.88 is white's.

@@ -29,14 +29,15 @@ def sweep(metric):
 def instrument(text):
     """Draw an instrument of which every text is this one."""
     look = {"name": text, "color": "#000000", "symbol": "circle", "dash": "solid"}
-    captions = {"names": [text, "b"], "said": "said", "truth": "said"}
+    captions = {"names": [text, "b"], "short": [text, "b"], "full": "said"}
+    captions |= {"said": "said", "truth": "said"}
     pictures = {"type": "pictures", "size": [4, 4, 1], "count": 2, "columns": 2}
     pictures["tracks"] = [{"source": "pictures", "label": text, "captions": captions}]
     axes = {"x": {"range": [1, 2], "ticks": [1, 2], "label": "w"}}
     axes["y"] = {"range": [0, 1], "label": text}
     series = [look | {"x": [1, 2], "y": [0.5, 0.4]}, look | {"level": 0.3}]
     curve = {"type": "curve", "by": "width", "series": series} | axes
-    matrix = {"type": "matrix", "source": "counts", "names": [text, "b"]}
+    matrix = {"type": "matrix", "source": "counts", "names": [text, "b"], "short": [text, "b"]}
     tiles = {"type": "tiles", "items": [{"name": text, "values": text}]}
     control = {"name": "width", "values": [1, 2]}
     parts = {"controls": [control], "parts": [pictures, curve, matrix, tiles]}

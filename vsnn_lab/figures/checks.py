@@ -125,12 +125,10 @@ def check_classes(
     return array.astype(np.int64)
 
 
-def check_integers(
-    name: str, value: Any, shape: tuple[int, ...], of: str = "integers"
-) -> np.ndarray:
+def check_integers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return an array or a tensor of integers as an array, or say what is wrong with it."""
     if not isinstance(value, Tensor | np.ndarray):
-        raise TypeError(f"{name} must be an array or a tensor of {of}, got {short_repr(value)}")
+        raise TypeError(f"{name} must be an array or a tensor of integers, got {short_repr(value)}")
     array = as_array(value)
     if array.dtype.kind not in "ui" or array.shape != shape:
         raise ValueError(

@@ -28,7 +28,7 @@ def check_label(name: str, text: Any) -> str | None:
 
 
 def short_labels(names: Sequence[str], letters: int) -> list[str]:
-    """Return names as labels, at most so many letters long; see `short_names`."""
+    """Return names of at most so many letters as labels, different where the names are."""
     return [as_label(name) for name in short_names(names, letters)]
 
 

@@ -5,19 +5,8 @@ from functools import cache
 from importlib import resources
 
 # Each file after those that it imports from.
-_FILES = (
-    "dom",
-    "controls",
-    "curve",
-    "matrix",
-    "pictures",
-    "tiles",
-    "dense",
-    "sheet",
-    "pad",
-    "instrument",
-    "mount",
-)
+_PARTS = ("budget", "curve", "matrix", "pictures", "tiles", "dense", "sheet", "pad")
+_FILES = ("dom", "controls", *_PARTS, "instrument", "mount")
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default .*\n", re.MULTILINE)

@@ -1,5 +1,6 @@
 /** An instrument: controls move positions, parts show what its arrays hold there. */
 
+import { budget } from "./budget.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
 import { html, onDarkGround } from "./dom.js";
@@ -8,7 +9,7 @@ import { pad } from "./pad.js";
 import { pictures } from "./pictures.js";
 import { tiles } from "./tiles.js";
 
-const PARTS = { curve, matrix, pad, pictures, tiles };
+const PARTS = { budget, curve, matrix, pad, pictures, tiles };
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {

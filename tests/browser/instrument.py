@@ -1,10 +1,11 @@
 """Read and move an instrument in any page: JupyterLab, Voila, a report, a saved notebook."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import numpy as np
 
 from tests.browser import lab
@@ -50,6 +51,7 @@ root => {
         [...root.querySelectorAll('canvas')].map(each => each.toDataURL()).join('|'),
     ];
     const seen = window.vsnnTimes = {frames: [], handlers: [], changed: []};
+    const {signal} = window.vsnnWatch = new AbortController();
     let [before, since] = [look(), 0];
     addEventListener('keydown', event => {
         if (!event.key.startsWith('Arrow')) return;
@@ -59,9 +61,9 @@ root => {
             seen.changed.push(now.every((each, i) => each !== before[i]));
             before = now;
         }));
-    }, true);
-    addEventListener('input', () => { since = performance.now(); }, true);
-    addEventListener('input', () => seen.handlers.push(performance.now() - since));
+    }, {signal, capture: true});
+    addEventListener('input', () => { since = performance.now(); }, {signal, capture: true});
+    addEventListener('input', () => seen.handlers.push(performance.now() - since), {signal});
 }
 """
 
@@ -90,6 +92,11 @@ class Instrument:
         self.root = page.locator(wanted).nth(place)
         self.kind = kind or self.root.get_attribute("data-vsnn-instrument")
         self.slider().wait_for()
+
+    @classmethod
+    def last(cls, page) -> "Instrument":
+        """Return the last instrument of a page."""
+        return cls(page, place=page.locator(ROOT).count() - 1)
 
     def read(self) -> Reading:
         """Read all that is shown, all in one moment."""
@@ -133,7 +140,7 @@ class Instrument:
         field.press("Enter")
         return self.read()
 
-    def time_moves(self, keys: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def time_moves(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Press keys at a hand's pace.
 
         Returns:
@@ -145,7 +152,7 @@ class Instrument:
             self.page.wait_for_timeout(PACE)
             self.page.keyboard.press(key)
         self.page.wait_for_function("most => vsnnTimes.frames.length >= most", arg=len(keys))
-        found = self.page.evaluate("vsnnTimes")
+        found = self.page.evaluate("() => { vsnnWatch.abort(); return vsnnTimes; }")
         changed, handlers = sum(found["changed"]), len(found["handlers"])
         if not changed == handlers == len(keys):
             raise AssertionError(f"{changed} of {len(keys)} presses changed what is shown")
@@ -153,13 +160,18 @@ class Instrument:
 
 
 @contextmanager
-def quickstart(chromium: str, folder: Path, *, full: bool = False, **context) -> Iterator:
+def quickstart(
+    chromium: str, folder: Path, *, full: bool = False, cells: Sequence[str] = (), **context
+) -> Iterator:
     """Yield a page with the quickstart run in it, scrolled to its last instrument.
 
-    Its data folder, with the real downloads and room for results, is ``folder / "data"``.
+    Its data folder, with the real downloads and room for results, is ``folder / "data"``; after it
+    come more cells.
     """
-    (folder / "data").mkdir()
-    quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=full)
+    path = quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=full)
+    notebook = nbformat.read(path, 4)
+    notebook.cells += lab.new_notebook(cells).cells
+    nbformat.write(notebook, path)
     with opened(chromium, folder, "00_quickstart.ipynb", **context) as page:
         page.locator(ROOT).last.wait_for()
         show_whole(page.locator(ROOT).last)

@@ -20,6 +20,10 @@ CELLS = {
     "autoencoder": "explorer = explore.AutoencoderExplorer(model, images)\nexplorer",
     "comparison": "explore.WidthComparison(model, images, **named)",
     "codes": "explore.CodeExplorer(model, images, **named)",
+    "classifier": """
+        rows = {"inputs": images.flatten(1), "class_names": shown.class_names}
+        explore.ClassifierExplorer(classifier, images, labels, **rows)
+        """,
     "masks": f"""
         drawn = {{"triangular": samplers.Triangular(), "uniform": samplers.Uniform()}}
         explore.MaskExplorer(drawn, {WIDTHS})

@@ -1,5 +1,6 @@
 """Pick runs and lay their curves over each other."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import traitlets
 
 from vsnn_lab._basics.checks import check_collection, check_int
 from vsnn_lab.explore.instrument import Instrument, Position
-from vsnn_lab.explore.parts import array, counts, curves, series, width_control
+from vsnn_lab.explore.parts import counts, curves, series, width_control
 from vsnn_lab.figures.metric import Metric
 from vsnn_lab.figures.overlay import check_curves, check_shown_as, run_style
 
@@ -75,21 +76,21 @@ class RunsExplorer(Instrument):
         ]
         # The place of each run at each width among all, and one beyond where it has none there.
         places = np.full((len(widths), len(names)), len(names))
-        values = np.full(places.shape, np.nan)
         for row, width in enumerate(widths):
             there = [name for name in names if width in self.curves[name]]
             there.sort(key=lambda name: (self._rank(self.curves[name][width]), name))
             for place, name in enumerate(there):
                 places[row, names.index(name)] = place
-                values[row, names.index(name)] = self.scale * self.curves[name][width]
         shown = [value for line in lines for value in line["y"]]
+        if not all(math.isfinite(1.08 * value) for value in shown):
+            raise ValueError(f"scale must leave every value finite, got {self.scale}")
         # Zero is in sight, also of values below it; where all are zero there is an axis still.
         ends = [1.08 * min(0.0, *shown), 1.08 * max(0.0, *shown) or float(max(shown) == 0)]
         graph = curves([line | {"follow": True} for line in lines], widths[-1], self.label, ends)
         picker = {"type": "choices", "name": "picked", "label": "runs", "options": names}
         said = "lowest" if self.metric is None else f"best ({self.metric.extreme})"
-        table = {"type": "ranking", "by": "width", "names": names, "nowhere": len(names)}
-        table |= {"values": "values", "places": "places", "picked": "picked", "says": said}
+        table = {"type": "ranking", "by": "width", "series": lines, "nowhere": len(names)}
+        table |= {"places": "places", "picked": "picked", "says": said}
         description = {
             "kind": "runs",
             "label": "Runs by width",
@@ -103,8 +104,7 @@ class RunsExplorer(Instrument):
             ],
             "actions": [],
         }
-        arrays = {"places": counts(places, "width"), "values": array(values, "width")}
-        return description, arrays
+        return description, {"places": counts(places, "width")}
 
     def _rank(self, value: float) -> float:
         return value if self.metric is None else self.metric.rank(value)

@@ -1,5 +1,6 @@
 /** An instrument: controls move positions, parts show what its arrays hold there. */
 
+import { budget } from "./budget.js";
 import { choices } from "./choices.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
@@ -14,7 +15,7 @@ import { ranking } from "./ranking.js";
 import { tiles } from "./tiles.js";
 
 const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, ranges };
-const PARTS = { curve, mask, matrix, pad, pictures, ranking, tiles };
+const PARTS = { budget, curve, mask, matrix, pad, pictures, ranking, tiles };
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {

@@ -9,11 +9,11 @@ function fourDigits(value) {
 }
 
 /**
- * `values` holds a number for each curve, or not a number, and `places` its place among all, by
- * width; the best of those picked is the one of the first place. `picked` names the choices.
+ * `places` holds the place of each of the series among all, by width, or that of nowhere; the best
+ * of those picked is the one of the first place. `picked` names the choices.
  */
 export function ranking(spec, instrument) {
-  const { names, values, places, nowhere, picked, by, unit, says } = spec;
+  const { series, places, nowhere, picked, by, unit, says } = spec;
   const body = html("tbody");
   const heads = ["run", `value${unit ? ` (${unit})` : ""}`, ""].map((each) => html("th", { scope: "col" }, each));
   const head = html("thead", {}, html("tr", {}, ...heads));
@@ -24,11 +24,11 @@ export function ranking(spec, instrument) {
   const none = html("p", {}, "no run picked");
   said.append("at width ", at, ": ", best, ", ", value, unit ? ` ${unit}` : "");
   const element = html("div", { class: "vsnn-ranking" }, said, none, html("div", {}, html("table", {}, head, body)));
-  const rows = names.map((name) => {
+  const rows = series.map(({ name }) => {
     const [number, count] = [html("td"), html("td")];
     return { number, count, row: html("tr", {}, html("th", { scope: "row", title: name }, name), number, count) };
   });
-  const count = names.length;
+  const count = series.length;
   let chosen = null;
 
   /** Return which of those chosen has the first place at an index of a width, or none. */
@@ -43,9 +43,8 @@ export function ranking(spec, instrument) {
     chosen = runs;
     const widths = instrument.array(places).length / count;
     const firsts = Array.from({ length: widths }, (_, index) => first(index)).filter((run) => run >= 0);
-    const wins = names.map((_, run) => firsts.filter((each) => each === run).length);
     body.replaceChildren(...runs.map((run) => rows[run].row));
-    rows.forEach((row, run) => { row.count.textContent = wins[run]; });
+    rows.forEach((row, run) => { row.count.textContent = firsts.filter((each) => each === run).length; });
     heads[2].textContent = `${says} at so many of ${firsts.length} widths`;
     [said.hidden, none.hidden, head.hidden] = [!runs.length, runs.length > 0, !runs.length];
   }
@@ -53,12 +52,13 @@ export function ranking(spec, instrument) {
   function show(positions) {
     if (positions[picked] !== chosen) choose(positions[picked]);
     const winner = first(positions[by]);
-    const here = instrument.slice(values, positions);
-    at.textContent = instrument.value(by, positions);
-    best.textContent = winner < 0 ? "no run picked has this width" : names[winner];
-    value.textContent = winner < 0 ? "–" : fourDigits(here[winner]);
+    const width = instrument.value(by, positions);
+    const here = (run) => series[run].y[series[run].x.indexOf(width)];
+    at.textContent = width;
+    best.textContent = winner < 0 ? "no run picked has this width" : series[winner].name;
+    value.textContent = winner < 0 ? "–" : fourDigits(here(winner));
     for (const run of chosen) {
-      rows[run].number.textContent = Number.isFinite(here[run]) ? fourDigits(here[run]) : "–";
+      rows[run].number.textContent = here(run) === undefined ? "–" : fourDigits(here(run));
       rows[run].row.classList.toggle("vsnn-best", run === winner);
     }
   }

@@ -93,8 +93,8 @@ docs: setup ## Build the documentation in docs/_build/html
 	@$(RUN) sphinx -M html docs docs/_build --fail-on-warning --keep-going --quiet $(ARGS)
 	@echo 'The first page is docs/_build/html/index.html'
 
-picture: data ## Renew the README's picture of the quickstart
-	VSNN_LAB_PICTURE=docs/quickstart.png $(RUN) pytest -q tests/browser $(ARGS)
+picture: data ## Renew the README's animation of the quickstart
+	VSNN_LAB_PICTURE=docs/quickstart.webp $(RUN) pytest -q tests/browser/test_quickstart.py $(ARGS)
 
 quick: data ## Run the tests that take seconds
 	$(RUN) pytest -m "not slow" $(AT_ONCE) $(ARGS)

@@ -166,7 +166,7 @@ export function render({ model, el }) {
   function action({ name, label }) {
     const button = html("button", { hidden: "" }, label);
     button.addEventListener("click", () => {
-      const asked = `${label} …`;
+      const asked = `asked the kernel: ${label} …`;
       instrument.say(asked);
       const done = () => { if (status.textContent === asked) instrument.say(""); };
       instrument.ask("action", { name }).then(done, (error) => instrument.say(error.message));

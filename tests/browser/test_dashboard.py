@@ -97,16 +97,23 @@ def announced(log: Path) -> tuple[str, str]:
     raise TimeoutError(f"no address within {START} s:\n{log.read_text()}")
 
 
+@contextmanager
+def dashboard_of(code: str, folder: Path) -> Iterator[Server]:
+    """Serve a notebook of one cell."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(code)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "small.ipynb")
+    # A port is taken as soon as it is given back: Voila looks for another one itself.
+    with started("dashboard", f"{folder / 'small.ipynb'} --port=8900", folder) as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("dashboard")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(CODE)]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "small.ipynb")
     shutil.copy(ROOT / "docs" / "quickstart.png", folder / "picture.png")
-    # A port is taken as soon as it is given back: Voila looks for another one itself.
-    with started("dashboard", f"{folder / 'small.ipynb'} --port=8900", folder) as server:
+    with dashboard_of(CODE, folder) as server:
         yield server
 
 
@@ -144,6 +151,15 @@ def test_the_dashboard_shows_an_instrument_that_moves_and_no_code(dashboard, chr
                 and now.picture != before.picture
             ),
         )
+
+
+def test_a_cell_that_fails_says_why(chromium, tmp_path):
+    failing = "def weigh(apples):\n    return apples['green']\n\nweigh({})"
+    with dashboard_of(failing, tmp_path) as server, lab.browser_page(chromium) as page:
+        page.set_default_timeout(START * 1000)
+        page.goto(f"{server.address}/?token={server.token}")
+        page.get_by_text("KeyError").first.wait_for()
+        assert "green" in page.locator("body").inner_text()
 
 
 def test_without_a_notebook_the_dashboard_serves_the_folder_of_notebooks():

@@ -66,7 +66,7 @@ def page(chromium):
         css = "canvas { width: 100%; display: block; image-rendering: pixelated; }"
         css += "figure { margin: 0; } [hidden] { display: none !important; }"
         page.set_content("<!doctype html><title>pad</title><body></body>")
-        page.add_style_tag(content=css + (FRONT / "pad.css").read_text())
+        page.add_style_tag(content=css + (FRONT / "instrument.css").read_text())
         page.add_script_tag(content=joined() + STUB)
         yield page
     assert wrong == []

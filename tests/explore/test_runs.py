@@ -1,5 +1,6 @@
 """Runs laid over each other: curves, parameters, and the instrument that picks among them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,18 +28,30 @@ def test_a_run_is_a_line_through_its_parameters_to_its_result():
     table = pd.DataFrame(
         {"EPOCHS": [2, 5, 9], "DATA": ["mnist", "faces", "mnist"], "mse": [0.3, None, 0.1]}
     )
-    (trace,) = figures.parallel_parameters(table, ["EPOCHS", "DATA"], "mse").data
-    epochs, data, mse = trace.dimensions
-    assert list(epochs.values) == [2, 9]
-    assert list(mse.values) == list(trace.line.color) == [0.3, 0.1]
-    assert [data.ticktext[place] for place in data.values] == ["mnist", "mnist"]
+    figure = figures.parallel_parameters(table, ["EPOCHS", "DATA"], "mse")
+    assert figure.layout.xaxis.ticktext == ("EPOCHS", "DATA", "mse")
+    assert [trace.y for trace in figure.data] == [(0, 0.5, 1), (1, 0.5, 0)]
+    assert figure.data[1].text == "EPOCHS: 9<br>DATA: mnist<br>mse: 0.1"
+    ticks = {(note.x, note.y): note.text for note in figure.layout.annotations}
+    assert ticks == {(0, 0): "2", (0, 1): "9", (1, 0.5): "mnist", (2, 0): "0.1", (2, 1): "0.3"}
 
 
-def test_a_parameter_that_all_runs_share_has_room_around_it():
-    table = pd.DataFrame({"SEED": [0, 0], "mse": [0.3, 0.1]})
-    (trace,) = figures.parallel_parameters(table, ["SEED"], "mse").data
-    low, high = trace.dimensions[0].range
-    assert low < 0 < high
+def test_a_run_whose_value_is_no_number_has_a_gap_there():
+    table = pd.DataFrame({"LR": [0.1, None, 0.2], "mse": [float("inf"), 2.0, 3.0]})
+    lines = figures.parallel_parameters(table, ["LR"], "mse").data
+    assert np.isnan([line.y for line in lines]).tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert "mse: inf" in lines[0].text
+
+
+@pytest.mark.parametrize(
+    "values", [[1e-4, 1e-3, 1e-2, 1], range(100), ["c" * n for n in range(60)]]
+)
+def test_ticks_of_a_parameter_do_not_touch(values):
+    table = pd.DataFrame({"P": values, "mse": range(len(values))})
+    notes = figures.parallel_parameters(table, ["P"], "mse").layout.annotations
+    places = [note.y for note in notes if note.x == 0]
+    assert (places[0], len(places) > 1) == (0, True)
+    assert np.diff(places).min() * 380 * 0.7 > 12
 
 
 def test_runs_that_are_not_picked_disappear_and_the_axes_stay():

@@ -2,12 +2,18 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from plotly.colors import unlabel_rgb
 
 from vsnn_lab import Triangular, figures, prefix_mask
-from vsnn_lab.figures import style
+from vsnn_lab.figures import instrument, style
 from vsnn_lab.figures.images import to_bytes
+from vsnn_lab.figures.overlay import run_style
 from vsnn_lab.measure.ablation import WidthSweep
 
+RUN_COLORS = [
+    [round(float(part)) for part in unlabel_rgb(run_style(index, 12, "run").color)]
+    for index in range(12)
+]
 STYLES = [value for value in vars(style).values() if isinstance(value, style.Style)]
 
 
@@ -28,12 +34,31 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.TEXT_COLOR, style.POINTER])
-def test_every_colour_stands_out_by_three_to_one_on_white_and_on_black_pages(color):
-    light = 1.05 / (luminance(color) + 0.05)
-    dark = (luminance(color) + 0.05) / (luminance("#111111") + 0.05)
-    assert light >= 3
-    assert dark >= 3
+def contrast(color: str, page: str) -> float:
+    """Compute the contrast ratio of WCAG 2.1."""
+    dark, light = sorted([luminance(color), luminance(page)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+RUNS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in RUN_COLORS]
+
+
+@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.POINTER, *RUNS])
+def test_every_line_stands_out_by_three_to_one_on_light_and_on_dark_pages(color):
+    assert contrast(color, "#ffffff") >= 3
+    assert contrast(color, "#111111") >= 3
+
+
+@pytest.mark.parametrize("color", [style.TEXT_COLOR, instrument.WRONG, instrument.FLIP])
+def test_every_text_stands_out_from_a_light_page_and_from_a_dark_one_as_far_as_it_then_can(color):
+    assert contrast(color, "#ffffff") >= 4.5
+    # What is just 4.5:1 on white has 18.88 / 4.5 on JupyterLab's dark page, and 18.88 is white's.
+    assert contrast(color, "#111111") >= 0.99 * contrast("#ffffff", "#111111") / 4.5
+
+
+def test_nobody_is_offered_to_upload_a_figure():
+    for modebar in (style.TEMPLATE.layout.modebar.remove, style.FIXED_VIEW["modebar"]["remove"]):
+        assert "sendChartToCloud" in modebar
 
 
 def test_no_two_kinds_share_a_colour_a_marker_or_a_name():

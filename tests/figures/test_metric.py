@@ -3,8 +3,10 @@
 import math
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
+from plotly.colors import unlabel_rgb
 
 from vsnn_lab import explore, figures
 from vsnn_lab.figures import Metric
@@ -79,11 +81,13 @@ def test_figures_show_a_metric_in_its_unit(metric):
     for trace, curve in zip(figure.data, CURVES.values(), strict=True):
         assert list(trace.y) == pytest.approx([metric.scale * value for value in curve.values()])
     table = pd.DataFrame({"SEED": [0, 1], "loss": [0.25, 0.5]})
-    (trace,) = figures.parallel_parameters(table, ["SEED"], "loss", measures=metric).data
-    assert trace.dimensions[-1].label == metric.label
-    assert list(trace.line.color) == pytest.approx([0.25 * metric.scale, 0.5 * metric.scale])
-    assert trace.line.reversescale == (metric.better == "lower")
-    assert trace.line.colorbar.title.text == f"{metric.better} is better"
+    figure = figures.parallel_parameters(table, ["SEED"], "loss", measures=metric)
+    assert figure.layout.xaxis.ticktext[-1] == metric.label
+    notes = [note.text for note in figure.layout.annotations]
+    assert notes[-3:-1] == [f"{loss * metric.scale:.4g}" for loss in (0.25, 0.5)]
+    assert notes[-1] == f"{metric.better} is better"
+    lightness = [np.dot(unlabel_rgb(line.line.color), (0.3, 0.6, 0.1)) for line in figure.data]
+    assert (lightness[0] < lightness[1]) == (metric.better == "higher")
 
 
 def test_values_below_zero_are_in_the_picture():

@@ -67,13 +67,14 @@ def _thin(
         return {**control, "values": [control["values"][i] for i in kept], "log2": log2}
 
     def thin_part(part: Mapping[str, Any]) -> Mapping[str, Any]:
-        if "items" not in part:
-            return part
+        by = part.get("by")
         items = [
-            {k: pick(v, item.get("by", part["by"])) for k, v in item.items()}
-            for item in part["items"]
+            {k: pick(v, item.get("by", by)) for k, v in item.items()}
+            for item in part.get("items", ())
         ]
-        return {**part, "items": items}
+        lists = {name: pick(texts, by) for name, texts in part.get("by_width", {}).items()}
+        found = {"items": items, "by_width": lists}
+        return {**part, **{name: found[name] for name in found if name in part}}
 
     def thin_array(held: Mapping[str, Any]) -> Mapping[str, Any]:
         values = np.frombuffer(held["data"], held["dtype"]).reshape(held["shape"])

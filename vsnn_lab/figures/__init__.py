@@ -3,7 +3,6 @@
 May import ``_basics``, ``widths``, ``measure``.
 """
 
-from vsnn_lab.figures.classifier import classifier_figure
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_gallery
@@ -19,7 +18,6 @@ from vsnn_lab.figures.width_needed import fewest_units, width_needed
 __all__ = [
     "TEMPLATE",
     "Metric",
-    "classifier_figure",
     "code_scatter",
     "comparison_curves",
     "fewest_units",

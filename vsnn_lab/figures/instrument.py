@@ -1,7 +1,6 @@
 """An instrument at one position as a figure: for headless runs and print."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,20 @@ from plotly.subplots import make_subplots
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
+from vsnn_lab.figures.labels import LINE, as_label, short_labels
 from vsnn_lab.figures.masks import mask_heatmap
+from vsnn_lab.figures.tiles import label_ticks
 
-_HEIGHT = 380  # pixels of the screen
-_SHARES = {"pictures": 0.4, "curve": 0.6, "matrix": 0.35, "mask": 0.5}
+_WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
+_TOP, _RIGHT, _BOTTOM = 92, 16, 64
+# Pixels of the screen to the left of a part, for its labels, and its share of what is left.
+_ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27), "mask": (64, 0.5)}
 _INDEXED = ("width", "menu", "picker")  # controls whose value is a place, or has one
-_NAME = 28  # letters of a curve's name; longer ones would cover the curves
+_LETTERS = 28  # of a curve's name; longer ones would cover the curves
+_PICTURES = (240, 270)  # pixels of the screen, down and across, that pictures have
+_NAMES = 12  # that have room along a side of a matrix
+# Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
+WRONG, FLIP = "#9c6e00", "#188293"
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
     [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
@@ -39,31 +46,32 @@ def instrument_figure(
         A figure 840 pixels wide.
     """
     reader = _Reader(description, arrays, positions)
-    shown = [part for part in description["parts"] if part["type"] in _SHARES]
-    shares = [_SHARES[part["type"]] for part in shown]
-    figure = make_subplots(1, len(shown), column_widths=shares, horizontal_spacing=0.1)
-    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=_HEIGHT, margin_t=64)
-    draw = {
-        "pictures": _draw_pictures,
-        "curve": _draw_curve,
-        "matrix": _draw_matrix,
-        "mask": _draw_mask,
-    }
-    for column, part in enumerate(shown, 1):
+    shown = [part for part in description["parts"] if part["type"] in _ROOM]
+    room = [_ROOM[part["type"]] for part in shown]
+    figure = make_subplots(1, len(shown))
+    margin = {"l": 0, "r": 0, "t": _TOP, "b": _BOTTOM}
+    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin=margin)
+    small = {"tickfont_size": 11, "title_font_size": 12}
+    draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
+    draw["mask"] = _draw_mask
+    left, rest = 0.0, _WIDTH - _RIGHT - sum(labels for labels, _ in room)
+    for column, (part, (labels, share)) in enumerate(zip(shown, room, strict=True), 1):
+        start = left + labels
+        left = start + rest * share / sum(share for _, share in room)
+        figure.update_xaxes(small, domain=[start / _WIDTH, left / _WIDTH], col=column)
+        figure.update_yaxes(small, col=column)
         draw[part["type"]](figure, part, reader, column)
+        if part["type"] == "curve":
+            above = {"x": start / _WIDTH, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+            figure.update_layout(legend=above | {"font_size": 11})
     said = [
-        f"{item['name']} <b>{reader.text(item, part['by'])}</b>"
+        f"{as_label(item['name'])} <b>{reader.text(item, part['by'])}</b>"
         for part in description["parts"]
         for item in part.get("items", ())
     ]
     line = "   ".join(said[:4])
-    # Above the curves, but for those of runs, which may be many.
-    if not any("picked" in part for part in shown):
-        above = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
-        figure.update_layout(legend=above)
-    figure.update_layout(title={"text": line, "font_size": 13})
-    figure.update_annotations(font_size=12)
-    return figure.update_xaxes(title_font_size=13).update_yaxes(title_font_size=13)
+    title = {"text": line, "font_size": 13, "x": room[0][0] / _WIDTH}
+    return figure.update_layout(title=title | {"y": 1 - 20 / _HEIGHT})
 
 
 class _Reader:
@@ -100,7 +108,9 @@ class _Reader:
             number = f"{value / over:,.{item.get('digits', 0)}f}" if over else "–"  # noqa: RUF001
             return number + item.get("suffix", "")
         values = item["values"]
-        return escape(values if isinstance(values, str) else values[self.index[item.get("by", by)]])
+        return as_label(
+            values if isinstance(values, str) else values[self.index[item.get("by", by)]]
+        )
 
 
 def _draw_pictures(
@@ -122,28 +132,30 @@ def _draw_pictures(
         room = ((0, bands * columns - count), (0, 0), (0, 0), (0, 0))
         filled = [np.pad(row, room).reshape(bands, columns, *row.shape[1:]) for row in rows]
         grid = np.stack(filled, 1).reshape(-1, columns, *rows[0].shape[1:])
-        labels = [track.get("label", "") for track in part["tracks"]] * bands
+        labels = [as_label(track.get("label", "")) for track in part["tracks"]] * bands
     # Captions stand in a margin below each picture.
     captions = part["tracks"][0].get("captions")
-    below = round(0.45 * height) if captions else 0
+    below = round(0.5 * height) if captions else 0
     pixels = tile(np.pad(grid, ((0, 0), (0, 0), (0, below), (0, 0), (0, 0))))
     figure.add_trace(go.Image(source=png(pixels), hoverinfo="skip"), 1, column)
     axes = style.pixel_axes()
     centers = tile_centers(len(labels), height + below)
-    ticks = {"tickvals": centers, "ticktext": labels, "tickangle": -90}
-    figure.update_yaxes(axes["yaxis"] | ticks, row=1, col=column)
+    scale = min(room / size for room, size in zip(_PICTURES, pixels.shape[:2], strict=True))
+    ticks = label_ticks(labels, height + below, LINE / scale)
+    figure.update_yaxes(
+        axes["yaxis"] | ticks, tickangle=-90, ticklabelstandoff=2, row=1, col=column
+    )
     figure.update_xaxes(axes["xaxis"], row=1, col=column)
     if across:
         named = {"tickvals": tile_centers(columns, width), "showticklabels": True, "side": "top"}
-        titles = [track["label"] + _ends(track) for track in part["tracks"]]
+        titles = [as_label(track["label"]) + _ends(track) for track in part["tracks"]]
         figure.update_xaxes(named, ticktext=titles, row=1, col=column)
     if captions:
         places = [divmod(index, columns) for index in range(count)]
-        x = [tile_centers(columns, width)[place] for _, place in places]
-        y = [tile_centers(len(labels), height + below)[row] + height / 2 for row, _ in places]
-        text = {"mode": "text", "textfont_size": 9, "showlegend": False, "hoverinfo": "skip"}
-        said = _captions(captions, reader)
-        figure.add_trace(go.Scatter(x=x, y=y, text=said, **text, cliponaxis=False), 1, column)
+        x = np.array([tile_centers(columns, width)[place] for _, place in places])
+        y = np.array([centers[row] - below / 2 for row, _ in places])
+        for trace in _captions(captions, reader, x, y, (width, height, below)):
+            figure.add_trace(trace, 1, column)
 
 
 def _ends(track: Mapping[str, Any]) -> str:
@@ -161,13 +173,39 @@ def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
     return add_opacity(pixels)
 
 
-def _captions(captions: Mapping[str, Any], reader: _Reader) -> list[str]:
-    """Return what each picture is taken for; wrong ones by mark and with the true class."""
-    names = [escape(name, quote=False) for name in captions["names"]]
-    said, truth = reader.at(captions["said"]), reader.at(captions["truth"])
-    return [
+def _captions(
+    captions: Mapping[str, Any],
+    reader: _Reader,
+    x: np.ndarray,
+    y: np.ndarray,
+    size: tuple[int, int, int],
+) -> list[go.Scatter]:
+    """Return what pictures around x and y are taken for, frames of wrong ones, discs of flips.
+
+    Wrong ones have a cross and the true class, too; ``size`` is width, height, and room below.
+    """
+    width, height, below = size
+    names = [as_label(name) for name in captions["short"]]
+    said, truth, full = (reader.at(captions[kind]) for kind in ("said", "truth", "full"))
+    wrong, flipped = said != truth, said != full
+    texts = [
         names[i] if i == j else f"✗ {names[i]}<br>({names[j]})"
         for i, j in zip(said, truth, strict=True)
+    ]
+    silent = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
+    colors = np.where(wrong, WRONG, style.TEXT_COLOR)
+    frame = {"mode": "lines", "line": {"color": WRONG, "width": 2}}
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1], [np.nan, np.nan]]) / 2
+    centers = np.stack([x, y], 1)[wrong]
+    paths = (centers[:, None] + corners * (width, height)).reshape(-1, 2)
+    disc = {"mode": "markers+text", "marker": {"color": FLIP, "size": 13}}
+    arrows = {"text": ["⇄"] * int(flipped.sum()), "textfont": {"color": "#ffffff", "size": 10}}
+    corner = {"x": (x + width / 2)[flipped], "y": (y - height / 2)[flipped]}
+    text = {"x": x, "y": y + (height + below) / 2, "text": texts, "mode": "text"}
+    return [
+        go.Scatter(text | silent, textfont={"size": 8, "color": colors}),
+        go.Scatter(frame | silent, x=paths[:, 0], y=paths[:, 1]),
+        go.Scatter(disc | arrows | corner | silent),
     ]
 
 
@@ -181,13 +219,14 @@ def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, col
     for series in shown:
         if series.get("follow") and width in series["x"]:
             level = _heights(series, reader)[series["x"].index(width)]
-            marker = style.slider_marker().update(x=[width] * 2, y=[part["y"]["range"][0], level])
+            marker = style.slider_marker().update(cliponaxis=False)
+            marker.update(x=[width] * 2, y=[part["y"]["range"][0], level])
             figure.add_trace(marker, 1, column)
     figure.update_xaxes(
         style.log2_axis(part["x"]["ticks"][-1], part["x"]["label"]), row=1, col=column
     )
-    label = escape(part["y"]["label"], quote=False)
-    figure.update_yaxes(range=part["y"]["range"], title=label, row=1, col=column)
+    label = as_label(part["y"]["label"])
+    figure.update_yaxes(range=part["y"]["range"], title_text=label, row=1, col=column)
 
 
 def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
@@ -196,7 +235,8 @@ def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
 
 
 def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -> go.Scatter:
-    look = style.Style(*(series[part] for part in ("name", "color", "symbol", "dash")))
+    looks = (series[part] for part in ("color", "symbol", "dash"))
+    look = style.Style(short_labels([series["name"]], _LETTERS)[0], *looks)
     if "level" in series:
         return style.curve_trace(look, ends, [series["level"]] * 2).update(mode="lines")
     y = _heights(series, reader)
@@ -206,8 +246,7 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
         below = np.subtract(y, series["low"])
         whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
         trace.update(mode="markers", error_y=whiskers, marker_size=10)
-    name = look.name if len(look.name) <= _NAME else look.name[: _NAME - 1] + "…"
-    return trace.update(name=escape(name, quote=False))
+    return trace
 
 
 def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
@@ -223,8 +262,8 @@ def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, colu
 
 def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
     counts = reader.at(part["source"]).astype(float)
-    names = [escape(name, quote=False) for name in part["names"]]
-    step = -(-len(names) // 20)  # beyond some classes not every name has room
+    names = [as_label(name) for name in part["short"]]
+    step = -(-len(names) // _NAMES)  # beyond some classes not every name has room
     ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": names[::step], "ticks": ""}
     shares = counts / counts.sum(1, keepdims=True).clip(1)
     heat = go.Heatmap(z=shares, colorscale=_COLORSCALE, zmin=0, zmax=1, showscale=False)

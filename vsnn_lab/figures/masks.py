@@ -10,6 +10,7 @@ from torch import Tensor
 from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_mask, check_text
+from vsnn_lab.figures.labels import LETTER, short_labels
 
 _SPACING = 0.06  # between pictures, as a share of the figure's width
 # Left out, kept. Left out is a tint rather than nothing, so that the batch shows its size.
@@ -51,15 +52,16 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
     if not checked:
         raise ValueError("masks must hold at least one mask, got none")
     columns = check_int("columns", columns, 1, int(1 / _SPACING))
-    rows = -(-len(checked) // columns)
+    rows, letters = -(-len(checked) // columns), int(style.PAGE / columns / LETTER)
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=list(masks),
+        subplot_titles=short_labels([title or "" for title in masks], letters),
         horizontal_spacing=_SPACING,
         vertical_spacing=0.5 / (rows + 1),
     )
     figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=90 + 290 * rows)
+    figure.update_annotations(font_size=13)
     for index, mask in enumerate(checked):
         where = {"row": index // columns + 1, "col": index % columns + 1}
         batch, units = mask.shape

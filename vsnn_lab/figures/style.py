@@ -43,7 +43,8 @@ PCAAE = Style("PCAAE", "#b8609c", "triangle-up", "longdash")
 REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
 
 PAGE = 840  # pixels of the screen: JupyterLab has 848 beside its side bar
-TEXT_COLOR = "#7d8187"
+# 4.5:1 on a white page, and no grey that has it comes closer to that on JupyterLab's dark one: 4.2.
+TEXT_COLOR = "#73777c"
 POINTER = "#d03a4b"  # the marker that follows the slider
 TRANSPARENT = "rgba(0,0,0,0)"
 _GRID = "rgba(128, 132, 138, 0.22)"
@@ -57,6 +58,7 @@ _AXIS = {
     "title": {"standoff": 8},
 }
 
+_UPLOAD = "sendChartToCloud"
 # Transparent, in greys that show on a light page and on a dark one.
 TEMPLATE = go.layout.Template(
     layout={
@@ -68,8 +70,14 @@ TEMPLATE = go.layout.Template(
         "legend": {"x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": TRANSPARENT},
         "margin": {"l": 64, "r": 16, "t": 40, "b": 56},
         "title": {"x": 0, "xref": "paper", "font": {"size": 15}},
-        # Plotly's own would be a dark box, since it takes the transparent ground for black.
-        "modebar": {"bgcolor": TRANSPARENT, "color": TEXT_COLOR, "activecolor": POINTER},
+        # Plotly's own would be a dark box, since it takes the transparent ground for black. What it
+        # shows is not for a button that uploads it.
+        "modebar": {
+            "bgcolor": TRANSPARENT,
+            "color": TEXT_COLOR,
+            "activecolor": POINTER,
+            "remove": [_UPLOAD],
+        },
     }
 )
 
@@ -78,7 +86,10 @@ TEMPLATE = go.layout.Template(
 FIXED_VIEW = {
     "dragmode": False,
     "modebar": {
-        "remove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
+        "remove": [
+            *(_UPLOAD, "zoom", "pan", "select", "lasso"),
+            *("zoomIn", "zoomOut", "autoScale", "resetScale"),
+        ]
     },
 }
 

@@ -58,14 +58,18 @@ function widthControl(spec, instrument) {
     run(false);
     instrument.move(name, stops[Number(slider.value)]);
   });
-  typed.addEventListener("change", () => {
+  function type() {
     run(false);
     const wanted = Number(typed.value);
     const fits = typed.value !== "" && wanted >= values[0] && wanted <= most;
+    instrument.say(fits ? "" : `${label} must lie in ${values[0]}..${most}, got ${typed.value}`);
     if (fits) instrument.move(name, instrument.nearest(name, wanted));
-    else instrument.say(`${label} must lie in ${values[0]}..${most}, got ${typed.value}`);
     show(instrument.positions);
-  });
+  }
+
+  typed.addEventListener("change", type);
+  // Enter in JupyterLab changes nothing by itself.
+  typed.addEventListener("keydown", ({ key }) => { if (key === "Enter") type(); });
 
   function show(positions) {
     const index = positions[name];

@@ -2,7 +2,7 @@
 
 import { html, onResize, svg } from "./dom.js";
 
-const HEIGHT = 300;
+const HEIGHT = 280;
 const MARGIN = { left: 52, right: 12, top: 8, bottom: 42 };
 const LETTER = 7; // pixels of a digit of a tick's label
 const DASHES = { dash: "7 4", dot: "2 4", dashdot: "7 4 2 4", longdash: "12 5" };
@@ -78,7 +78,8 @@ export function curve(spec, instrument) {
 
   function draw(width) {
     const [left, right] = [MARGIN.left, width - MARGIN.right];
-    const [top, bottom] = [MARGIN.top, HEIGHT - MARGIN.bottom];
+    const height = spec.height ?? HEIGHT;
+    const [top, bottom] = [MARGIN.top, height - MARGIN.bottom];
     const along = (value) => {
       const [low, high] = across.range.map(measure);
       return left + ((measure(value) - low) / (high - low)) * (right - left);
@@ -95,7 +96,7 @@ export function curve(spec, instrument) {
         svg("path", { class: "vsnn-grid", d: `M${along(tick)} ${top}V${bottom + 4}` }),
         svg("text", { x: along(tick), y: bottom + 18, "text-anchor": "middle" }, tick),
       ]),
-      svg("text", { x: (left + right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, across.label),
+      svg("text", { x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, across.label),
       svg("text", { transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, up.label),
     ];
     const lines = series.filter((each) => !hidden.has(each.name)).flatMap(drawSeries);
@@ -103,7 +104,8 @@ export function curve(spec, instrument) {
     const rings = followed().map(() => svg("circle", { class: "vsnn-ring", r: 8 }));
     marker = { stem, rings };
     frame.setAttribute("width", width);
-    frame.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    frame.setAttribute("height", height);
+    frame.setAttribute("viewBox", `0 0 ${width} ${height}`);
     frame.replaceChildren(...axes, ...lines, stem, ...rings);
     show(instrument.positions);
   }

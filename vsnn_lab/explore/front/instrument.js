@@ -1,5 +1,6 @@
 /** An instrument: controls move positions, parts show what its arrays hold there. */
 
+import { budget } from "./budget.js";
 import { choices } from "./choices.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
@@ -14,7 +15,7 @@ import { ranking } from "./ranking.js";
 import { tiles } from "./tiles.js";
 
 const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, ranges };
-const PARTS = { curve, mask, matrix, pad, pictures, ranking, tiles };
+const PARTS = { budget, curve, mask, matrix, pad, pictures, ranking, tiles };
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {
@@ -165,7 +166,7 @@ export function render({ model, el }) {
   function action({ name, label }) {
     const button = html("button", { hidden: "" }, label);
     button.addEventListener("click", () => {
-      const asked = `${label} …`;
+      const asked = `asked the kernel: ${label} …`;
       instrument.say(asked);
       const done = () => { if (status.textContent === asked) instrument.say(""); };
       instrument.ask("action", { name }).then(done, (error) => instrument.say(error.message));
@@ -195,7 +196,15 @@ export function render({ model, el }) {
     else target.setAttribute("data-lm-suppress-shortcuts", "true");
   }
 
-  const follow = () => { if (read()) show(); };
+  function follow() {
+    if (!heard) return void (read() && show());
+    // The echo of an earlier move: what the kernel has not heard of yet is what counts.
+    for (const name of Object.keys(positions)) {
+      const behind = instrument.nearest(name, model.get(name)) !== positions[name];
+      if (behind) model.set(name, instrument.value(name));
+    }
+  }
+
   const paint = () => { root.dataset.theme = onDarkGround(root) ? "dark" : "light"; };
   const sayStatus = () => instrument.say(model.get("status"));
   const names = model.get("description").controls.map(({ name }) => `change:${name}`);

@@ -16,6 +16,7 @@ export function mount(host, { arrays, ...values }) {
   const model = {
     get: (name) => state[name],
     set(name, value) {
+      if (state[name] === value) return;
       state[name] = value;
       (listeners[`change:${name}`] ?? []).forEach((callback) => callback());
     },

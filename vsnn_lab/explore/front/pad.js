@@ -37,11 +37,11 @@ export function pad(spec, instrument) {
     ? [html("p", {}, "taken for ", said), bars]
     : [titled(output, "at this width"), html("p", {}, "MSE × 1000: ", said)]));
   const file = html("input", { type: "file", accept: "image/*", hidden: "" });
-  const [clearing, opening] = [html("button", {}, "Clear"), html("button", {}, "Open an image…")];
+  const [clearing, opening] = [html("button", {}, "Clear"), html("button", { "aria-label": "Open an image" }, "Open…")];
   const note = html("p", { class: "vsnn-note", role: "status" });
+  const seen = html("div", {}, titled(input, "what the model sees"), clearing, opening, file);
   const element = html("div", { class: "vsnn-pad", role: "group", "aria-label": "Draw your own" },
-    titled(sheet.canvas, "draw here, or drop an image"), titled(input, "what the model sees"),
-    result, html("div", { class: "vsnn-actions" }, clearing, opening, file, note));
+    titled(sheet.canvas, "draw here"), seen, result, note);
 
   let drawn = null; // what the model sees, colours last; nothing before the first stroke
   let [network, local, at] = [null, null, null]; // local: what the network gave, by position

@@ -54,24 +54,25 @@ export function pictures(spec, instrument) {
   const count = spec.count;
   const columns = across ? spec.tracks.length : Math.min(spec.columns, count);
   const element = html("div", { class: `vsnn-pictures vsnn-${across ? "across" : "rows"}` });
+  element.classList.toggle("vsnn-captioned", spec.tracks.some((track) => track.captions));
   element.style.setProperty("--columns", columns);
   element.style.setProperty("--share", columns * width / height);
   const cells = spec.tracks.map((track) => Array.from({ length: count }, (_, i) => cell(track, i)));
 
   function cell(track, index) {
     const canvas = html("canvas", { width, height, role: "img" });
-    canvas.setAttribute("aria-label", count > 1 ? `${track.label}, image ${index + 1}` : track.label);
-    const caption = track.captions ? html("figcaption") : null;
-    const below = track.minus ? [colourScale(track.limit)] : [];
-    const holder = html("figure", {}, canvas, ...(caption ? [caption] : []), ...below);
-    return { canvas, caption, holder };
+    const words = [track.label, ...(count > 1 ? [`image ${index + 1}`] : [])].filter(Boolean);
+    canvas.setAttribute("aria-label", words.join(", "));
+    const lines = track.captions ? [html("span"), html("span")] : [];
+    const below = track.captions ? [html("figcaption", {}, ...lines)] : [];
+    if (track.minus) below.push(colourScale(track.limit));
+    return { canvas, lines, holder: html("figure", {}, canvas, ...below) };
   }
 
   function place() {
     for (let first = 0; first < count; first += columns) {
       spec.tracks.forEach((track, row) => {
-        if (track.label && !across) element.append(html("span", { class: "vsnn-track" }, track.label));
-        else if (!across) element.append(html("span"));
+        if (!across) element.append(html("span", { class: "vsnn-track" }, track.label));
         for (let i = first; i < Math.min(first + columns, count); i += 1) {
           const { holder } = cells[row][i];
           if (across) holder.prepend(html("span", { class: "vsnn-track" }, track.label));
@@ -107,13 +108,16 @@ export function pictures(spec, instrument) {
     if (!captions) return;
     const [said, truth, full] = ["said", "truth", "full"].map(
       (name) => instrument.slice(captions[name], positions));
-    cells[row].forEach(({ caption: text, holder }, i) => {
+    const { names, short } = captions;
+    cells[row].forEach(({ lines, holder }, i) => {
       const wrong = said[i] !== truth[i];
-      const name = captions.names[said[i]];
-      text.textContent = wrong ? `✗ ${name} (${captions.names[truth[i]]})` : name;
+      const text = wrong ? [`✗ ${short[said[i]]}`, `(${short[truth[i]]})`] : [short[said[i]], ""];
+      if (lines.every((line, place) => line.textContent === text[place])) return;
+      lines.forEach((line, place) => { line.textContent = text[place]; });
+      holder.title = wrong ? `${names[said[i]]} (${names[truth[i]]})` : names[said[i]];
       holder.classList.toggle("vsnn-wrong", wrong);
-      holder.classList.toggle("vsnn-flip", said[i] !== full[i]);
     });
+    cells[row].forEach(({ holder }, i) => holder.classList.toggle("vsnn-flip", said[i] !== full[i]));
   }
 
   place();

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.explore.shown import control, numbers, tiles
-from vsnn_lab import Autoencoder, Stratified, Triangular, Width
+from vsnn_lab import Autoencoder, Stratified, Triangular, Width, at_width
 from vsnn_lab.explore import (
     AutoencoderExplorer,
     CodeExplorer,
@@ -158,3 +158,42 @@ def test_a_position_that_there_is_not_is_refused():
         explorer.sampler = 2
     with pytest.raises(ValueError, match=r"batch must lie in 1\.\.5, got 6"):
         explorer.batch = 6
+
+
+def heard(explorer, monkeypatch, content: dict, buffers=()) -> list[dict]:
+    """Return what an instrument answers to a message of the front end."""
+    answers = []
+    monkeypatch.setattr(explorer, "send", lambda content, buffers=None: answers.append(content))
+    explorer._hear(explorer, {"id": 7, **content}, list(buffers))
+    return answers
+
+
+def test_a_drawing_is_run_at_every_width_and_answered(monkeypatch):
+    explorer = EVERY["autoencoder"]()
+    drawing = torch.randint(0, 256, (30,), dtype=torch.uint8)
+    bytes_drawn = drawing.numpy().tobytes()
+    assert heard(explorer, monkeypatch, {"type": "draw"}, [bytes_drawn]) == [{"id": 7}]
+    found = np.frombuffer(explorer.drawn["data"], np.uint8).reshape(explorer.drawn["shape"])
+    assert found.shape == (12, 6, 5, 1)
+    for width in range(1, 13):
+        with at_width(explorer.model, width), torch.no_grad():
+            one = explorer.model(drawing.view(1, 1, 6, 5) / 255)
+        expected = (one.clamp(0, 1) * 255).round().view(6, 5)
+        assert np.abs(found[width - 1, ..., 0] - expected.numpy()).max() <= 1
+
+
+def test_what_fails_in_the_kernel_is_answered_and_raised(monkeypatch):
+    explorer = EVERY["autoencoder"]()
+    answers = []
+    monkeypatch.setattr(explorer, "send", lambda content, buffers=None: answers.append(content))
+    with pytest.raises(ValueError, match="30 bytes"):
+        explorer._hear(explorer, {"id": 3, "type": "draw"}, [b"\0" * 5])
+    assert answers == [{"id": 3, "error": answers[0]["error"]}]
+    assert "30 bytes" in answers[0]["error"]
+
+
+def test_an_error_of_what_the_browser_moved_stands_in_the_status_line():
+    explorer = EVERY["comparison"]()
+    with pytest.raises(ValueError, match="image must lie in"):
+        explorer.set_state({"image": 99})
+    assert explorer.status.startswith("image must lie in 0..5, got 99")

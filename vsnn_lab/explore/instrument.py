@@ -105,6 +105,14 @@ class Instrument(anywidget.AnyWidget):
         self._buttons, self.run_drawing = {}, None
         self.description, self.arrays, self.drawn = {}, {}, {}
 
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the front end moved; say what goes wrong in the status line, and raise it."""
+        try:
+            super().set_state(sync_data)
+        except Exception as error:
+            self.status = f"{error}" or type(error).__name__
+            raise
+
     def _controls(self) -> list[dict[str, Any]]:
         return self.description["controls"]
 

@@ -16,7 +16,7 @@ from torch import nn
 import vsnn_lab.explore
 from tests.browser import lab
 from vsnn_lab import MLP, Autoencoder, Width, at_width, data
-from vsnn_lab.explore.dense import pack_dense
+from vsnn_lab.export.dense import pack_dense
 
 pytestmark = pytest.mark.slow
 

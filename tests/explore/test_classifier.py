@@ -589,3 +589,22 @@ def test_one_bar_covers_predictions_and_timing(model, images, labels, monkeypatc
     explorer = ClassifierExplorer(model, images, labels, inputs=images.flatten(1))
     (bar,) = bars
     assert bar.n == bar.total == STEPS + len(explorer.latency)
+
+
+def test_small_networks_are_run_by_one_thread_which_is_put_back(model, images, labels, monkeypatch):
+    seen, predict, threads = [], predictions.predict, torch.get_num_threads()
+
+    def watched(*arguments):
+        seen.append(torch.get_num_threads())
+        return predict(*arguments)
+
+    monkeypatch.setattr(predictions, "predict", watched)
+    try:
+        torch.set_num_threads(2)
+        for most in (predictions._ONE_THREAD, 0):
+            monkeypatch.setattr(predictions, "_ONE_THREAD", most)
+            ClassifierExplorer(model, images, labels, inputs=images.flatten(1))
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [1, 2]

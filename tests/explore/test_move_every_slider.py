@@ -6,6 +6,7 @@ import sys
 import ipywidgets as widgets
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances
 from traitlets import All
 
 from vsnn_lab import Autoencoder, Triangular, Width, explore
@@ -36,9 +37,11 @@ except RuntimeError as error:
 
 @pytest.fixture(autouse=True)
 def no_other_widgets():
-    widgets.Widget.close_all()
+    others = dict(_instances)
+    _instances.clear()
     yield
     widgets.Widget.close_all()
+    _instances.update(others)
 
 
 @pytest.mark.parametrize(

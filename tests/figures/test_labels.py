@@ -38,8 +38,8 @@ def instrument(text):
     series = [look | {"x": [1, 2], "y": [0.5, 0.4]}, look | {"level": 0.3}]
     curve = {"type": "curve", "by": "width", "series": series} | axes
     matrix = {"type": "matrix", "source": "counts", "names": [text, "b"], "short": [text, "b"]}
-    tiles = {"type": "tiles", "items": [{"name": text, "values": text}]}
-    control = {"name": "width", "values": [1, 2]}
+    tiles = {"type": "tiles", "by": "width", "items": [{"name": text, "values": text}]}
+    control = {"type": "width", "name": "width", "values": [1, 2]}
     parts = {"controls": [control], "parts": [pictures, curve, matrix, tiles]}
     arrays = {"pictures": ARRAY, "said": SAID, "counts": COUNTS}
     return instrument_figure(parts, arrays, {"width": 1})

@@ -17,6 +17,7 @@ from vsnn_lab.explore.drawing import drawing_pad
 from vsnn_lab.explore.image_batch import check_image_batch, check_rebuilt, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import array, curve, tile, tiles, width_control, widths_that_fit
+from vsnn_lab.export.submodel import free_stem
 from vsnn_lab.export.weights import save_weights
 from vsnn_lab.figures.checks import check_curve, check_sweep
 from vsnn_lab.figures.images import MSE_SCALE
@@ -120,16 +121,23 @@ class AutoencoderExplorer(Instrument):
         self.status = ""
 
     def save(self) -> Path:
-        """Cut the width shown out and save its weights; return the file."""
+        """Cut the width shown out and save its weights; return the file.
+
+        Files of other networks stay: then its name gets a number.
+        """
         width = self.width
-        path = self.folder / f"autoencoder-width-{width}.safetensors"
+        wanted = self.folder / f"autoencoder-width-{width}"
+        stem = free_stem(self.model, width, wanted)
+        path = stem.with_name(f"{stem.name}.safetensors")
         try:
             save_weights(self.model, path, width=width)
         except OSError as error:
             self.status = f"not saved: {error}"
             raise
-        size = path.stat().st_size / 1e6
-        self.status = f"saved {path.name} ({size:.1f} MB) in {path.parent}"
+        kept = "" if stem == wanted else f"; {wanted.name} holds another network and was kept"
+        self.status = (
+            f"saved {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {path.parent}{kept}"
+        )
         return path
 
     def _tiles(self) -> list[dict[str, Any]]:

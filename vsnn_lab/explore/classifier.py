@@ -32,7 +32,7 @@ from vsnn_lab.explore.predictions import (
     name_classes,
     settling_widths,
 )
-from vsnn_lab.explore.save_submodel import SavedSubmodel, save_submodel
+from vsnn_lab.export.submodel import SavedSubmodel, save_submodel
 from vsnn_lab.figures.checks import (
     check_accuracies,
     check_class_names,

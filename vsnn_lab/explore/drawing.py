@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.explore.dense import pack_dense
 from vsnn_lab.explore.parts import array
+from vsnn_lab.export.dense import pack_dense
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.forward import forward_at_widths

@@ -19,6 +19,9 @@ from vsnn_lab.figures.instrument import instrument_figure
 class Position(traitlets.Int[int, int]):
     """Where a control stands; what lies outside its range is refused."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def validate(self, obj: "Instrument", value: Any) -> int:
         """Return the position, or say what is wrong with it."""
         return check_int(f"{self.name}", value, *obj.range_of(f"{self.name}"))
@@ -40,6 +43,28 @@ class Instrument(anywidget.AnyWidget):
 
     Attributes:
         status: The line beside the buttons.
+
+    Example:
+        >>> from vsnn_lab.explore import parts
+        >>> class Squares(Instrument):
+        ...     width = Position().tag(sync=True)
+        ...
+        ...     def __init__(self, steps):
+        ...         widths = range(1, steps + 1)
+        ...         numbers = parts.tile("square", [f"{w * w}" for w in widths])
+        ...         super().__init__(
+        ...             {
+        ...                 "kind": "squares",
+        ...                 "label": "Squares of widths",
+        ...                 "controls": [parts.width_control("width", "side", widths, steps)],
+        ...                 "parts": [parts.tiles([numbers])],
+        ...                 "actions": [],
+        ...             },
+        ...             arrays={},
+        ...             width=steps,
+        ...         )
+        >>> squares = Squares(8)
+        >>> squares.width = 3
     """
 
     _esm = front.module()

@@ -1,6 +1,7 @@
 """What a classifier says of every sample at every width, and which samples are worth a look."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -18,11 +19,15 @@ from vsnn_lab.measure.costs import (
     measure_latency,
 )
 from vsnn_lab.measure.evaluation import evaluate, evaluation_mode, to_device_of
+from vsnn_lab.networks.gate import proven_chain
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import at_width, single_control
 
 # Samples a forward; as in `width_sweep`, so that activations stay in the cache.
 _CHUNK = 1024
+# Multiplications of a forward below which threads would save a second at most, and in thousands of
+# short operations wait minutes for each other where another process wants a core.
+_ONE_THREAD = 5e8
 _REPEATS = 20  # forwards timed at a width
 _TIMING = 2.0  # seconds for all widths that are timed; of slow networks fewer forwards are
 # Of those shown, the share whose prediction changes on the way to full width.
@@ -128,14 +133,26 @@ def measure_widths(
     total = chunks * (len(widths) + len(timed_widths))
     latency = {}
     with tqdm(total=total, desc="all widths", delay=1, disable=not progress) as bar:
-        predictions = predict(model, inputs, classes, bar)
         parameters = np.array([count_parameters(model, width) for width in widths])
         macs = np.array(count_macs_by_width(model, widths, some[:1], progress=False))
+        small = proven_chain(model) is not None and macs[-1] * _CHUNK < _ONE_THREAD
+        with _single_thread() if small else nullcontext():
+            predictions = predict(model, inputs, classes, bar)
         seconds = _TIMING / len(timed_widths)
         for width in timed_widths:
             latency[width] = measure_latency(model, width, some, repeats=_REPEATS, seconds=seconds)
             bar.update(chunks)
     return Measured(predictions, parameters, macs, latency)
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def predict(

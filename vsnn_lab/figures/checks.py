@@ -150,19 +150,6 @@ def check_mask(name: str, mask: Any) -> np.ndarray:
     return kept.astype(np.uint8)
 
 
-def check_pictures(name: str, pictures: Any) -> np.ndarray:
-    """Return pictures as bytes, or say what is wrong with them."""
-    if not isinstance(pictures, np.ndarray):
-        raise TypeError(f"{name} must be an array of pictures, got {short_repr(pictures)}")
-    fits = pictures.ndim == 4 and pictures.shape[-1] in (1, 3) and 0 not in pictures.shape
-    if not fits or pictures.dtype != np.uint8:
-        raise ValueError(
-            f"{name} must be uint8 of shape (n, height, width, 1 or 3), got {pictures.dtype} of "
-            f"shape {pictures.shape}"
-        )
-    return pictures
-
-
 def check_floats(name: str, value: Any, shape: str, dimensions: int) -> np.ndarray:
     """Return an array or a tensor of finite floats as float64, or say what is wrong with it.
 

@@ -61,11 +61,13 @@ def instrument_figure(
         figure.update_xaxes(small, domain=[start / _WIDTH, left / _WIDTH], col=column)
         figure.update_yaxes(small, col=column)
         draw[part["type"]](figure, part, reader, column)
-        if part["type"] == "curve":
+        # Names of runs are long and many: they stay in the corner, where the template has them.
+        if part["type"] == "curve" and "picked" not in part:
             above = {"x": start / _WIDTH, "xanchor": "left", "y": 1, "yanchor": "bottom"}
-            figure.update_layout(legend=above | {"font_size": 11})
+            figure.update_layout(legend=above)
+    figure.update_layout(legend_font_size=11)
     said = [
-        f"{as_label(item['name'])} <b>{reader.text(item, part['by'])}</b>"
+        f"{as_label(item['name'])} <b>{reader.text(item, part.get('by', ''))}</b>"
         for part in description["parts"]
         for item in part.get("items", ())
     ]

@@ -82,18 +82,6 @@ TEMPLATE = go.layout.Template(
 )
 
 
-# For instruments, whose axes stay still: no dragging, no tools over the picture.
-FIXED_VIEW = {
-    "dragmode": False,
-    "modebar": {
-        "remove": [
-            *(_UPLOAD, "zoom", "pan", "select", "lasso"),
-            *("zoomIn", "zoomOut", "autoScale", "resetScale"),
-        ]
-    },
-}
-
-
 def curve_trace(look: Style, x: Numbers, y: Numbers) -> go.Scatter:
     """Return a curve in a network's look."""
     # Markers tell curves apart in grey, but 256 of them would be a smear.

@@ -1,4 +1,4 @@
-/** A dense network at any width, run in the page: what `explore/dense.py` packs. */
+/** A dense network at any width, run in the page: what `export/dense.py` packs. */
 
 const SLICE = 8; // milliseconds of work after which the page may do something else
 

@@ -48,7 +48,8 @@ async function draw(holder, figure) {
   }
   const fit = () => (last = last.then(adjust));
   await fit();
-  new ResizeObserver(fit).observe(holder);
+  // In the next frame: what a figure does to its holder's height is no news to the observer then.
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(holder);
   dark.addEventListener("change", fit);
 }
 

@@ -18,8 +18,8 @@ from vsnn_lab import (
     at_width,
     extract,
 )
-from vsnn_lab.explore.dense import pack_dense, run_dense
 from vsnn_lab.explore.drawing import input_of, paper_of, run_drawing
+from vsnn_lab.export.dense import pack_dense, run_dense
 
 ACTIVATIONS = [
     *(nn.ReLU, nn.Sigmoid, nn.Tanh, nn.SiLU, nn.GELU, nn.Identity, nn.Dropout),
@@ -153,7 +153,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("build", "reason"), REFUSED)
 def test_what_is_not_surely_right_is_not_packed(build, reason, caplog):
-    with caplog.at_level(logging.DEBUG, "vsnn_lab.explore.dense"):
+    with caplog.at_level(logging.DEBUG, "vsnn_lab.export.dense"):
         assert pack_dense(build(), torch.rand(40, 6)) is None
     assert reason in caplog.text
 

@@ -6,7 +6,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from tests.browser import lab, look
-from tests.browser.explorers import CELLS, SETUP, WITHOUT_PICTURES
+from tests.browser.explorers import CELLS, HOSTILE, SETUP, WITHOUT_PICTURES
 from tests.browser.instrument import Instrument
 from vsnn_lab import data
 from vsnn_lab.headless.report import build_report
@@ -14,10 +14,6 @@ from vsnn_lab.headless.report import build_report
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 FORMS = ("state", "bare", "report")
-HOSTILE = """
-evil = "<img src=x onerror='window.ran = 1'></script><script>window.ran = 1</script>"
-explore.RunsExplorer({evil: {1: 2.0, 2: 1.0}, evil * 2: {1: 3.0, 2: 1.5}})
-"""
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,6 @@ def size(width: int) -> int:
 
 
 def test_the_whole_instrument_is_in_sight_beside_the_side_bar(explorer):
-    explorer.page.keyboard.press("Control+b")
     explorer.page.locator("#jp-left-stack").wait_for()
     explorer.root.evaluate("root => root.scrollIntoView()")
     window = explorer.page.locator(".jp-WindowedPanel-outer").bounding_box()
@@ -147,7 +146,6 @@ def test_the_whole_instrument_is_in_sight_beside_the_side_bar(explorer):
         }"""
     )
     assert inside
-    explorer.page.keyboard.press("Control+b")
 
 
 def test_arrow_keys_change_accuracy_parameters_predictions_and_matrix_together(explorer):

@@ -376,9 +376,9 @@ def test_a_progress_bar_and_an_instrument_that_is_shown_need_no_such_note(tmp_pa
 
 
 def test_a_page_above_3_mb_is_told_by_name_and_size_once_all_are_written(tmp_path):
-    heavy = write(tmp_path / "heavy.ipynb", "# A", ("x", [printed("x" * 3_000_000)]))
+    heavy = write(tmp_path / "heavy.ipynb", "# A", ("x", [printed("x" * 6_000_000)]))
     light = write(tmp_path / "light.ipynb", "# A", ("x", [printed("x" * 2_900_000)]))
-    with pytest.warns(UserWarning, match=r"heavy\.html takes 3\.0 MB, more than 3 MB") as told:
+    with pytest.warns(UserWarning, match=r"heavy\.html takes 6\.0 MB, more than 6 MB") as told:
         build_report([heavy, light], tmp_path / "site")
     assert len(told) == 1
     assert (tmp_path / "site" / "index.html").exists()

@@ -103,6 +103,7 @@ export function pad(spec, instrument) {
     [drawn, local] = [null, null];
     for (const each of [input, output]) each.getContext("2d").clearRect(0, 0, width, height);
     for (const each of [said, note, bars]) each.replaceChildren();
+    result.hidden = true;
   }
 
   function open(chosen) {
@@ -113,6 +114,7 @@ export function pad(spec, instrument) {
     at = positions;
     const answered = local || instrument.has("drawn");
     if (!drawn || !answered) return;
+    result.hidden = false;
     const found = local ? local[positions[spec.by]] : instrument.slice("drawn", positions);
     if (classifies) return showClasses(found);
     paint(output, found, channels);

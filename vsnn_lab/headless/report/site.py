@@ -20,7 +20,7 @@ from vsnn_lab.headless.report.notebook import read_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK
 from vsnn_lab.headless.runs.results import is_number, is_scalar
 
-_LARGE_PAGE = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
+_LARGE_PAGE = 6_000_000  # bytes; an instrument has at most 2.5 MB, and 2.7 MB for a network
 
 
 def build_report(
@@ -50,7 +50,7 @@ def build_report(
         OSError: If the folder cannot be written.
 
     Warns:
-        UserWarning: If a page takes more than 3 MB; names the page and its size.
+        UserWarning: If a page takes more than 6 MB; names the page and its size.
     """
     paths = [
         check_path("each of notebooks", path, "file")

@@ -334,6 +334,7 @@ CALLS: dict[str, Call] = {
         control=SIX.control,
         device=None,
         dtype=None,
+        own_share=0.5,
     ),
     "OctaveConv2d": call(
         vsnn_lab.OctaveConv2d,

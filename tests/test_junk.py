@@ -352,6 +352,15 @@ CALLS: dict[str, Call] = {
         lowest=-4.0,
         title="title",
     ),
+    "figures.return_curves": call(
+        figures.return_curves,
+        variable={1: 5.0, 2: [6.0, 7.0]},
+        dedicated={1: 4.0},
+        acting={2: 3.0},
+        ordinary=[6.0, 7.0],
+        linear=[2.0],
+        title="title",
+    ),
     "soft_targets": call(
         vsnn_lab.soft_targets, teacher=net(), data=(x(), torch.arange(5) % 2), labels=0.5
     ),

@@ -100,7 +100,7 @@ def test_only_the_room_of_widths_touches_the_private_state_of_a_knob(path):
         assert not private_state_of_knobs(path.read_text(encoding="utf-8"))
 
 
-HEAVY = ["plotly", "ipywidgets", "torchvision", "sklearn", "pandas", "accelerate"]
+HEAVY = ["plotly", "ipywidgets", "torchvision", "sklearn", "pandas", "accelerate", "gymnasium"]
 
 
 def loaded_after(statement: str) -> list[str]:

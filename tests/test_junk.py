@@ -332,6 +332,7 @@ CALLS: dict[str, Call] = {
         control=SIX.control,
         device=None,
         dtype=None,
+        own_share=0.5,
     ),
     "OctaveConv2d": call(
         vsnn_lab.OctaveConv2d,
@@ -347,6 +348,15 @@ CALLS: dict[str, Call] = {
         recommended="mine",
         scale=100.0,
         lowest=-4.0,
+        title="title",
+    ),
+    "figures.return_curves": call(
+        figures.return_curves,
+        variable={1: 5.0, 2: [6.0, 7.0]},
+        dedicated={1: 4.0},
+        acting={2: 3.0},
+        ordinary=[6.0, 7.0],
+        linear=[2.0],
         title="title",
     ),
     "soft_targets": call(

@@ -27,7 +27,8 @@ BELOW: dict[str, tuple[str, ...]] = {
     "train": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
     "figures": ("_basics", "widths", "measure"),
     "explore": (
-        *("_basics", "widths", "samplers", "data", "networks", "measure", "export", "figures"),
+        *("_basics", "widths", "samplers", "data", "networks", "measure", "export"),
+        *("train", "figures"),
     ),
     "headless": ("_basics", "data", "figures", "explore"),
 }

@@ -19,6 +19,7 @@ SLIDERS = {
     "codes": "code units",
     "comparison": "width A",
     "masks": "samples",
+    "policy": "width",
     "runs": "width",
 }
 PACE = 150  # milliseconds between two key presses of a hand

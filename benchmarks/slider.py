@@ -12,14 +12,14 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-from nbconvert import HTMLExporter
 
 from benchmarks.timing import Measurement
 from tests.browser import lab
 from tests.browser.instrument import Instrument, opened, quickstart
+from vsnn_lab.headless.report import build_report
 
-_THERE, _BACK = ["ArrowRight"] * 25, ["ArrowLeft"] * 25
-_MOVES = [*_THERE, *_BACK] * 2
+_THERE, _BACK = ["ArrowRight"] * 20, ["ArrowLeft"] * 20  # three of the five seconds of _BUSY
+_MOVES = [*_THERE, *_BACK, *_THERE, *_BACK, *_THERE]
 # Chunks of C that let no other thread of the kernel answer.
 _BUSY = """
 import time
@@ -29,18 +29,21 @@ while time.monotonic() < end:
 """
 _CLASSIFIER = """
 import torch
-from vsnn_lab import MLP, Width, data, explore
-shown = data.load("fashion-mnist", "test")
+import torch.nn.functional as F
+from vsnn_lab import MLP, FullAndNarrow, Width, data, explore, fit
+shown, train = (data.load("fashion-mnist", part) for part in ("test", "train"))
 hidden = Width(256)
 torch.manual_seed(0)
 model = MLP(784, (hidden, hidden), 10)
+pairs = train.images[:6000].flatten(1), train.labels[:6000]
+_ = fit(model, pairs, F.cross_entropy, recipe=FullAndNarrow(), epochs=1)
 rows = {"inputs": shown.images.flatten(1), "class_names": shown.class_names}
 explore.ClassifierExplorer(model, shown.images, shown.labels, **rows)
 """
 
 
 def browser() -> Iterator[Measurement]:
-    """Move sliders by key presses: in JupyterLab, beside a busy kernel, in a saved page."""
+    """Move sliders by key presses: in JupyterLab, beside a busy kernel, in a report."""
     chromium = lab.find_chromium()
     if chromium is None:
         raise RuntimeError("no Chromium found; install chromium (apt-get install chromium)")
@@ -48,11 +51,13 @@ def browser() -> Iterator[Measurement]:
         folder = Path(temporary)
         with quickstart(chromium, folder, cells=[_BUSY]) as page:
             yield from _measure("quickstart", [_times(page, _MOVES)])
-            busy = [_times_beside_busy_kernel(page, moves) for moves in (_THERE, _BACK) * 2]
+            busy = [
+                _times_beside_busy_kernel(page, moves) for moves in 2 * (_THERE, _BACK) + (_THERE,)
+            ]
             yield from _measure("quickstart beside a busy kernel", busy)
             lab.command(page, "docmanager:save")
-        with _saved_page(chromium, folder / "00_quickstart.ipynb") as page:
-            yield from _measure("quickstart saved as a page", [_times(page, _MOVES)])
+        with _report_page(chromium, folder / "00_quickstart.ipynb") as page:
+            yield from _measure("quickstart in a report", [_times(page, _MOVES)])
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "classifier.ipynb"
         nbformat.write(lab.new_notebook([_CLASSIFIER]), path)
@@ -62,17 +67,21 @@ def browser() -> Iterator[Measurement]:
 
 
 def _times(page, moves: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Move the last instrument of a page from one end; return what the presses took."""
+    """Move the last instrument of a page; return what the presses took."""
+    return _at_the_start(page, moves).time_moves(moves)
+
+
+def _at_the_start(page, moves: Sequence[str]) -> Instrument:
     one = Instrument.last(page)
     one.press("Home" if moves[0] == "ArrowRight" else "End")
     page.wait_for_timeout(1000)  # until whatever the page still does at rest is done
-    return one.time_moves(moves)
+    return one
 
 
 def _times_beside_busy_kernel(page, moves: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    cell = page.locator(".jp-CodeCell").last
+    one, cell = _at_the_start(page, moves), page.locator(".jp-CodeCell").last
     lab.start_cell(cell)
-    times = _times(page, moves)
+    times = one.time_moves(moves)
     if "*" not in cell.locator(".jp-InputPrompt").inner_text():
         raise RuntimeError("the kernel was no longer busy at the last move")
     lab.wait_until_idle(page)
@@ -80,11 +89,10 @@ def _times_beside_busy_kernel(page, moves: Sequence[str]) -> tuple[np.ndarray, n
 
 
 @contextmanager
-def _saved_page(chromium: str, notebook: Path) -> Iterator:
-    page_of = notebook.with_suffix(".html")
-    page_of.write_text(HTMLExporter().from_filename(str(notebook))[0])
+def _report_page(chromium: str, notebook: Path) -> Iterator:
+    build_report([notebook], notebook.parent / "site")
     with lab.browser_page(chromium, offline=True) as page:
-        page.goto(page_of.as_uri(), wait_until="domcontentloaded")
+        page.goto((notebook.parent / "site" / f"{notebook.stem}.html").as_uri())
         yield page
 
 

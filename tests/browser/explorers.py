@@ -33,5 +33,10 @@ CELLS = {
         explore.RunsExplorer({{f"run {{i}}": {{w: (i + 2) / w for w in widths}} for i in range(4)}})
         """,
 }
+# Names of runs that would be markup.
+HOSTILE = """
+evil = "<img src=x onerror='window.ran = 1'></script><script>window.ran = 1</script>"
+explore.RunsExplorer({evil: {1: 2.0, 2: 1.0}, evil * 2: {1: 3.0, 2: 1.5}})
+"""
 # Not every instrument has pictures: of runs there are curves alone.
 WITHOUT_PICTURES = {"runs"}

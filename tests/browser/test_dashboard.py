@@ -144,7 +144,8 @@ def test_the_dashboard_shows_instruments_that_move_and_no_code(dashboard, chromi
         before = one.read()
         one.button("New images").click()
         one.until(lambda now: now.pictures != before.pictures)
-        assert "AutoencoderExplorer" not in page.content()
+        # A name in the first cell's code.
+        assert "FullAndNarrow" not in page.content()
         # While the kernel of the page runs, it listens, too.
         assert dashboard.listening() == {"127.0.0.1"}
 

@@ -7,13 +7,14 @@ import nbformat
 import pytest
 
 from tests.browser import lab, look
-from tests.browser.explorers import CELLS, SETUP, WIDTHS, WITHOUT_PICTURES
+from tests.browser.explorers import CELLS, HOSTILE, SETUP, WIDTHS, WITHOUT_PICTURES
 from tests.browser.instrument import Instrument, opened, show_whole
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-# After those of the instruments; the first shows the first of them a second time.
+# After those of the instruments; the second shows the first of them a second time.
 BESIDE = [
+    HOSTILE,
     "explorer",
     "print(explorer.width, images.shape)",
     "explorer.width = 8",
@@ -21,7 +22,7 @@ BESIDE = [
     "sum(range(2 * 10**8))",
     "import os; print(os.getpid())",
 ]
-AGAIN, HEARD, SET, BUSY, PROCESS = range(-len(BESIDE), 0)
+HEARD, SET, BUSY, PROCESS = range(-4, 0)
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,14 @@ def test_it_moves_while_the_kernel_is_busy_and_a_button_says_that_it_waits(page,
     assert cell(page, BUSY).locator(".jp-InputPrompt >> text=[*]").count() == 1
     answered = first.until(lambda now: "asked" not in now.status)
     assert answered.pictures != moved.pictures
+
+
+def test_names_from_outside_are_text(page):
+    one = Instrument(page, "runs", 1)
+    assert "<img src=x" in one.root.inner_text()
+    assert one.root.locator("img, script").count() == 0
+    one.press("Home")
+    assert page.evaluate("window.ran") is None
 
 
 def test_a_kernel_that_died_leaves_number_and_picture_together(page, first):

@@ -1,4 +1,4 @@
-"""Every instrument where no kernel runs: a page of nbconvert, opened from a disk, network off."""
+"""Every instrument where no kernel runs: a report, or nbconvert's page, from a disk, offline."""
 
 import nbformat
 import pytest
@@ -6,16 +6,14 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from tests.browser import lab, look
-from tests.browser.explorers import CELLS, SETUP, WITHOUT_PICTURES
+from tests.browser.explorers import CELLS, HOSTILE, SETUP, WITHOUT_PICTURES
 from tests.browser.instrument import Instrument
 from vsnn_lab import data
+from vsnn_lab.headless.report import build_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-HOSTILE = """
-evil = "<img src=x onerror='window.ran = 1'></script><script>window.ran = 1</script>"
-explore.RunsExplorer({evil: {1: 2.0, 2: 1.0}, evil * 2: {1: 3.0, 2: 1.5}})
-"""
+FORMS = ("state", "bare", "report")
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +29,16 @@ def executed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(executed, tmp_path_factory):
-    """Its pages, by whether they hold the widgets' state."""
+    """Its pages: nbconvert's, with the widgets' state and without, and a report's."""
     folder, bare = tmp_path_factory.mktemp("pages"), nbformat.from_dict(executed)
     bare.metadata.pop("widgets")
     found = {}
     for name, notebook in (("state", executed), ("bare", bare)):
         found[name] = folder / f"{name}.html"
         found[name].write_text(HTMLExporter().from_notebook_node(notebook)[0])
-    return found
+    nbformat.write(bare, folder / "all.ipynb")
+    build_report([folder / "all.ipynb"], folder / "site")
+    return found | {"report": folder / "site" / "all.html"}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def page(chromium, pages):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize("form", ["state", "bare"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_saved_instrument_moves_without_a_kernel(page, pages, form, kind):
-    if not page.url.endswith(pages[form].name):
+    if page.url != pages[form].as_uri():
         page.goto(pages[form].as_uri(), wait_until="domcontentloaded")
     one = Instrument(page, kind)
     # Once, and those of hostile names.
@@ -111,7 +111,7 @@ def test_whatever_has_the_focus_shows_it(page, kind):
     look.check_focus_is_seen(Instrument(page, kind))
 
 
-@pytest.mark.parametrize("form", ["state", "bare"])
+@pytest.mark.parametrize("form", FORMS)
 def test_names_from_outside_are_text(page, pages, form):
     page.goto(pages[form].as_uri(), wait_until="domcontentloaded")
     one = Instrument(page, "runs", 1)

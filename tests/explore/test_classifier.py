@@ -11,9 +11,10 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from vsnn_lab import MLP, Width, extract, width_sweep
-from vsnn_lab.explore import ClassifierExplorer, predictions, save_submodel
+from vsnn_lab.explore import ClassifierExplorer, predictions
 from vsnn_lab.explore.portable import portable_state
 from vsnn_lab.explore.predictions import choose_samples, settling_widths
+from vsnn_lab.export import submodel
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.metrics import accuracy
 
@@ -384,7 +385,7 @@ class TestSaving:
         assert theirs.read_bytes() == b"theirs"
 
     def test_a_network_that_deviates_is_not_saved(self, explorer, monkeypatch):
-        monkeypatch.setattr(save_submodel, "verify_extraction", lambda *_: 0.1)
+        monkeypatch.setattr(submodel, "verify_extraction", lambda *_: 0.1)
         with pytest.raises(ValueError, match=r"to 1.0e-05, got a deviation of 0.1 at width 16"):
             explorer.save()
         assert "not saved: model must agree" in explorer.status
@@ -403,7 +404,7 @@ class TestSaving:
         def fail(*_, **__):
             raise ValueError("no such operator")
 
-        monkeypatch.setattr(save_submodel, "export_onnx", fail)
+        monkeypatch.setattr(submodel, "export_onnx", fail)
         with pytest.raises(ValueError, match="no such operator"):
             explorer.save()
         assert "saved classifier-width-16.safetensors" in explorer.status

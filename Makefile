@@ -84,7 +84,8 @@ gap: data ## Compare every recipe with networks of each width, for every table (
 	  notebooks/gap.yaml $(ARGS)
 
 policies: setup ## Train control policies by every method (hours; it goes on where it was stopped)
-	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json \
+	  --ship vsnn_lab/train/policies/trained $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

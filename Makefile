@@ -87,7 +87,8 @@ models: data ## Train the networks that ship with the package (about five minute
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.pretraining mnist-autoencoder $(ARGS)
 
 policies: setup ## Train control policies by every method (hours; it goes on where it was stopped)
-	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json \
+	  --ship vsnn_lab/train/policies/trained $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

@@ -31,8 +31,10 @@ from vsnn_lab.train.policies import (
     episode_returns,
     load_policy,
     render_episode,
+    returns_by_width,
     save_policy,
     shipped_policies,
+    smallest_width,
 )
 from vsnn_lab.train.policies.__main__ import main
 
@@ -200,11 +202,16 @@ def test_runs_are_kept_and_not_repeated(tmp_path, monkeypatch, capsys):
     for run in runs:
         run.keep(tmp_path)
     kept = {run.file(tmp_path): run.file(tmp_path).read_bytes() for run in runs}
-    methods = ["--methods", "variable", "dedicated-2", "--results", str(results)]
-    assert main([*arguments, *methods]) == 0
+    results.write_text('{"runs": [{"task": "Z", "method": "variable", "seed": 0, "returns": {}}]}')
+    shipped = tmp_path / "shipped"
+    methods = ["--methods", "variable", "dedicated-2"]
+    files = ["--results", str(results), "--ship", str(shipped)]
+    assert main([*arguments, *methods, *files]) == 0
     assert "2 of 2 runs" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in kept} == kept
-    variable, dedicated = json.loads(results.read_text())["runs"]
+    dedicated, variable, other = json.loads(results.read_text())["runs"]
+    assert other["task"] == "Z"
+    assert load_policy(shipped / "CartPole-v1.safetensors").made_by["seed"] == 0
     assert [*variable["returns"]] == ["1", "2", "4", "8", "16", "24", "32", "48", "64"]
     assert [*dedicated["returns"]] == ["2"]
     assert {"command", "seed", "versions", "date", "steps", "seconds"} <= variable.keys()
@@ -218,6 +225,19 @@ def test_runs_are_kept_and_not_repeated(tmp_path, monkeypatch, capsys):
 def test_every_method_trains(method):
     result = Run("CartPole-v1", method, 0, 2048, 1).execute()
     assert all(each >= 1 for each in result["returns"].values())
+
+
+def test_the_smallest_width_is_the_one_from_which_all_are_near():
+    assert smallest_width({1: [9.9], 2: [5.0], 4: [9.0, 10.2], 8: [10.0]}) == 4
+    assert smallest_width({1: [0.0], 8: [-10.0]}) == 1
+    assert smallest_width({1: [-20.0], 8: [-10.0]}) == 8
+
+
+def test_returns_are_gathered_by_width_over_seeds():
+    runs = [("dedicated-2", {"2": 5.0}), ("dedicated-1", {"1": 3.0}), ("dedicated-2", {"2": 7.0})]
+    results = [{"method": method, "returns": returns} for method, returns in runs]
+    assert returns_by_width(results, "dedicated") == {1: [3.0], 2: [5.0, 7.0]}
+    assert returns_by_width(results, "linear") == {}
 
 
 def test_an_unknown_task_or_method_is_refused():

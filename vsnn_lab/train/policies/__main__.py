@@ -1,14 +1,17 @@
 """``python -m vsnn_lab.train.policies`` trains policies by every method and collects returns."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.train.policies.experiment import METHODS, Run
-from vsnn_lab.train.policies.results import keep_runs, results_folder
+from vsnn_lab.train.policies.results import (
+    keep_runs,
+    results_folder,
+    ship_policies,
+    track_results,
+)
 from vsnn_lab.train.policies.tasks import TASKS
 
 
@@ -26,8 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     failures: list[str] = []
     results = keep_runs(runs, folder, arguments.processes, failures)
     if arguments.results:
-        with atomic_write(arguments.results) as part:
-            part.write_text(json.dumps({"runs": results}, indent=1) + "\n", encoding="utf-8")
+        track_results(results, arguments.results)
+    if arguments.ship:
+        ship_policies(runs, folder, arguments.ship)
     print(f"{len(results)} of {len(runs)} runs are in {folder}")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
@@ -50,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--episodes", type=int, default=50, help="evaluated at each width")
     parser.add_argument("--processes", type=int, default=2, help="trainings side by side")
     parser.add_argument("--folder", type=Path, help="where results are kept (data/policies)")
-    parser.add_argument("--results", type=Path, help="the table of all of them, a JSON file")
+    parser.add_argument("--results", type=Path, help="a JSON file that all of them are added to")
+    parser.add_argument("--ship", type=Path, help="where each task's best variable policy goes")
     return parser
 
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_fraction, check_int
+from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.data import data_root
 from vsnn_lab.train.policies.experiment import Run
+from vsnn_lab.train.policies.files import SHIPPED
 
 Result = dict[str, Any]
 # In a checkout; `make policies` writes it.
@@ -59,12 +62,41 @@ def keep_runs(
     return [run.keep(folder) for run in runs if run.file(folder).is_file()]
 
 
-def tracked_results() -> list[Result]:
+def tracked_results(path: Path = TRACKED) -> list[Result]:
     """Return the long runs that a checkout keeps; none where there is no checkout."""
-    if not TRACKED.is_file():
+    if not path.is_file():
         return []
-    found: list[Result] = json.loads(TRACKED.read_text(encoding="utf-8"))["runs"]
+    found: list[Result] = json.loads(path.read_text(encoding="utf-8"))["runs"]
     return found
+
+
+def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
+    """Write results to the file of long runs; what it has of other runs stays."""
+    merged = {_identity(each): each for each in [*tracked_results(path), *results]}
+    runs = [merged[key] for key in sorted(merged)]
+    with atomic_write(path) as part:
+        # A line for each, so that a diff shows which are others.
+        lines = ",\n".join(json.dumps(run) for run in runs)
+        part.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+def _identity(result: Result) -> tuple[str, str, int]:
+    return result["task"], result["method"], result["seed"]
+
+
+def ship_policies(runs: Iterable[Run], folder: Path, shipped: Path = SHIPPED) -> None:
+    """Copy the variable policy that earns most over all widths to the package, for each task."""
+    best: dict[str, tuple[float, Path]] = {}
+    for run in runs:
+        if run.policy_file(folder).is_file() and run.file(folder).is_file():
+            earned = sum(run.keep(folder)["returns"].values())
+            best[run.task] = max(
+                best.get(run.task, (earned, run.policy_file(folder))),
+                (earned, run.policy_file(folder)),
+            )
+    for task, (_, path) in best.items():
+        with atomic_write(shipped / f"{task}.safetensors") as part:
+            shutil.copyfile(path, part)
 
 
 def returns_by_width(results: Iterable[Result], method: str) -> dict[int, list[float]]:

@@ -77,7 +77,7 @@ _SWIMMER = Task(
 TASKS = {
     task.env_id: task
     for task in (
-        Task("CartPole-v1", 60_000, learning_rate=1e-3, gae_lambda=0.9, final_batches=500),
+        Task("CartPole-v1", 60_000, final_batches=500),
         Task("InvertedPendulum-v5", 100_000, final_batches=1_000),
         _SWIMMER,
         Task("Hopper-v5", 300_000),

@@ -36,12 +36,11 @@ def saved(tmp_path_factory):
 
 
 class Opened(Instrument):
-    """The instrument of a page, once all its frames are decoded."""
+    """The instrument of a page."""
 
     def __init__(self, page, address: str) -> None:
         page.goto(address)
         super().__init__(page, "policy")
-        self.root.locator(".vsnn-frames[aria-busy=false]").wait_for()
         self.play = self.button("Play the frames")
 
     def frames(self) -> list[list[int]]:

@@ -110,6 +110,11 @@ def test_a_cut_policy_is_an_ordinary_one_and_equals_the_variable_one(trained, wi
     with at_width(model.policy, width):
         expected = outputs(model.policy, states)
     torch.testing.assert_close(outputs(cut, states), expected, atol=1e-6, rtol=0)
+    actor = model.policy.actor_at(width)
+    found = actor(torch.as_tensor(states))
+    # Torch's distribution keeps logarithms of probabilities for logits.
+    found = found.log_softmax(1) if env_id == DISCRETE else found
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     values = [each.predict_values(torch.as_tensor(states)) for each in (cut, model.policy)]
     assert torch.equal(*values)
 

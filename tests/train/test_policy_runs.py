@@ -1,6 +1,7 @@
 """Policies beside their task: statistics, files, returns, pictures, and runs that are kept."""
 
 import json
+import os
 
 import gymnasium
 import numpy as np
@@ -142,10 +143,15 @@ def test_pictures_of_an_episode_start_alike_at_every_width(env_id):
         environment.observation_space, environment.action_space, lambda _: 0.0, net_arch=[4]
     )
     policy.action_net.weight.data *= 1_000
-    narrow, full = (
-        render_episode(TrainedPolicy(policy, env_id), width, 5, every=4, size=(48, 64), seed=3)
-        for width in (1, 4)
-    )
+    trained = TrainedPolicy(policy, env_id)
+    try:
+        narrow, full = (
+            render_episode(trained, width, 5, every=4, size=(48, 64), seed=3) for width in (1, 4)
+        )
+    except RuntimeError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
     assert (narrow.shape, narrow.dtype) == ((5, 48, 64, 3), np.uint8)
     assert np.array_equal(narrow[0], full[0])
     assert narrow[0].std() > 0

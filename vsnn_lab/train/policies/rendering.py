@@ -1,6 +1,7 @@
 """Pictures of an episode, drawn without a screen."""
 
 import os
+import sys
 from typing import Any
 
 import gymnasium
@@ -64,9 +65,11 @@ def render_episode(
 
 def _drawing_environment(env_id: str, height: int, width: int) -> gymnasium.Env[Any, Any]:
     """Return an environment that draws; MuJoCo's draw at the size that is asked for."""
-    if "DISPLAY" not in os.environ:
+    if sys.platform == "linux" and "DISPLAY" not in os.environ:
+        # Read when the first picture is drawn.
         os.environ.setdefault("MUJOCO_GL", "egl")
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     entry = str(gymnasium.spec(env_id).entry_point)
     size: Any = {"height": height, "width": width} if "mujoco" in entry else {}
     try:

@@ -77,7 +77,7 @@ _SWIMMER = Task(
 TASKS = {
     task.env_id: task
     for task in (
-        Task("CartPole-v1", 60_000, final_batches=500),
+        Task("CartPole-v1", 60_000, final_batches=200),
         Task("InvertedPendulum-v5", 100_000, final_batches=1_000),
         _SWIMMER,
         Task("Hopper-v5", 300_000),

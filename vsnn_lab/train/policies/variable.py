@@ -189,6 +189,24 @@ class VariablePolicy(VariableActor, ActorCriticPolicy):
         super()._build(lr_schedule)
         self._make_actor_variable()
 
+    def actor_at(self, width: int) -> nn.Sequential:
+        """Return the actor at one width alone: plain layers from flat observations to the actions.
+
+        They give means, or the logits of discrete actions. Count its parameters, measure its time.
+
+        Args:
+            width: Knob position, an int in 1..steps.
+
+        Example:
+            >>> from vsnn_lab import count_parameters
+            >>> from vsnn_lab.train.policies import load_policy
+            >>> policy = load_policy("CartPole-v1").policy
+            >>> [count_parameters(policy.actor_at(width)) for width in (1, 64)]
+            [11, 4610]
+        """
+        plain: Any = self.at(width)
+        return nn.Sequential(*plain.mlp_extractor.policy_net, plain.action_net)
+
 
 class VariableSACPolicy(VariableActor, SACPolicy):
     """SAC's ``MlpPolicy`` with an actor of every width; `teach_widths` makes and teaches one."""

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.explore.policies import coloured, untrained
+from tests.explore.policies import coloured, drawing, untrained
 from tests.explore.shown import numbers, tiles
 from vsnn_lab.explore import PolicyExplorer
 from vsnn_lab.explore.frames import frames_part
@@ -26,7 +26,8 @@ def trained():
 
 @pytest.fixture(scope="module")
 def explorer(trained):
-    return PolicyExplorer(trained, widths=WIDTHS, frames=7, size=(48, 64), episodes=2)
+    with drawing():
+        return PolicyExplorer(trained, widths=WIDTHS, frames=7, size=(48, 64), episodes=2)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,8 @@ def test_the_figure_shows_frames_of_the_width(ready):
 
 def test_a_saved_page_of_half_cheetah_stays_below_3_mb():
     widths, trained = [1, 2, 4, 8, 16, 24, 32, 48, 64], untrained("HalfCheetah-v5")
-    drawn = render_episode(trained, 64, 68, size=(120, 160))
+    with drawing():
+        drawn = render_episode(trained, 64, 68, size=(120, 160))
     strips = {width: drawn[place : place + 60] for place, width in enumerate(widths)}
     returns = dict.fromkeys(widths, 1.0)
     explorer = PolicyExplorer(trained, returns=returns, strips=strips)

@@ -27,10 +27,10 @@ class PolicyExplorer(Instrument):
 
     An episode of each width is drawn when it is made, all from the same start; beside it full
     width's runs in step. Needs the extra ``rl``, and what draws without a screen: see
-    `vsnn_lab.policies.render_episode`.
+    `vsnn_lab.train.policies.render_episode`.
 
     Args:
-        trained: A variable policy, as `vsnn_lab.policies.load_policy` returns one.
+        trained: A variable policy, as `vsnn_lab.train.policies.load_policy` returns one.
         returns: What it earns by width, one number or one a seed; by default it is measured.
         dedicated: The same of policies of one width each, drawn as points.
         ordinary: Of ordinary full-width policies, one number or one a seed, drawn as a level.

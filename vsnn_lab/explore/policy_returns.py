@@ -5,12 +5,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from vsnn_lab.explore.parts import curves, series, tile
 from vsnn_lab.figures import style
 from vsnn_lab.figures.seeds import Points, seed_means
-from vsnn_lab.measure.costs import measure_latency
+from vsnn_lab.measure.costs import count_parameters, measure_latency
 
 if TYPE_CHECKING:
     from vsnn_lab.train.policies import TrainedPolicy
@@ -71,16 +70,12 @@ def return_tiles(returns: Points, steps: int, source: str) -> list[dict[str, Any
 
 def actor_tiles(trained: "TrainedPolicy", widths: Sequence[int]) -> list[dict[str, Any]]:
     """Return what the read-outs say of the actor's size and speed at each width."""
-    from vsnn_lab.train.policies.actors import actor_of
-
-    sizes, times = [], []
-    for width in widths:
-        actor = actor_of(trained.policy.at(width))
-        network = nn.Sequential(*actor.trunk, *actor.heads.values())
-        sizes.append(sum(part.numel() for part in network.parameters()))
-        first: Any = network[0]
+    actors = [trained.policy.actor_at(width) for width in widths]
+    sizes, times = [count_parameters(actor) for actor in actors], []
+    for actor in actors:
+        first: Any = actor[0]
         inputs = torch.zeros(1, first.in_features)
-        times.append(1000 * measure_latency(network, None, inputs, threads=1).median_ms)
+        times.append(1000 * measure_latency(actor, None, inputs, threads=1).median_ms)
     shares = [f"{size / sizes[-1]:.1%} of full width" for size in sizes]
     return [
         tile("parameters", [f"{size:,}" for size in sizes], shares),

@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap models bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap models policies bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,7 +48,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,cluster,onnx,test,docs]'
+	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,test,docs]'
 	@touch $@
 
 data: setup ## Download and verify MNIST, Fashion-MNIST and emoji
@@ -85,6 +85,10 @@ gap: data ## Compare every recipe with networks of each width, for every table (
 
 models: data ## Train the networks that ship with the package (about five minutes)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.pretraining mnist-autoencoder $(ARGS)
+
+policies: setup ## Train control policies by every method (hours; it goes on where it was stopped)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json \
+	  --ship vsnn_lab/train/policies/trained $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

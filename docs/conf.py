@@ -30,7 +30,8 @@ nitpick_ignore_regex = [
     # What other packages document; the build asks no other site.
     (
         r"any|py:\w+",
-        r"(collections|filelock|nbclient|nn|numpy|os|papermill|pathlib|pd|plotly|torch)\..+",
+        r"(collections|filelock|gymnasium|nbclient|nn|numpy|os|papermill|pathlib|pd|plotly"
+        r"|stable_baselines3|torch)\..+",
     ),
 ]
 

@@ -27,7 +27,8 @@ BELOW: dict[str, tuple[str, ...]] = {
     "train": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
     "figures": ("_basics", "widths", "measure"),
     "explore": (
-        *("_basics", "widths", "samplers", "data", "networks", "measure", "export", "figures"),
+        *("_basics", "widths", "samplers", "data", "networks", "measure", "export"),
+        *("train", "figures"),
     ),
     "headless": ("_basics", "data", "figures", "explore"),
 }
@@ -100,7 +101,7 @@ def test_only_the_room_of_widths_touches_the_private_state_of_a_knob(path):
         assert not private_state_of_knobs(path.read_text(encoding="utf-8"))
 
 
-HEAVY = ["plotly", "ipywidgets", "torchvision", "sklearn", "pandas", "accelerate"]
+HEAVY = ["plotly", "ipywidgets", "torchvision", "sklearn", "pandas", "accelerate", "gymnasium"]
 
 
 def loaded_after(statement: str) -> list[str]:

@@ -16,7 +16,12 @@ import vsnn_lab
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONDA_NAMES = {"kaleido": "python-kaleido", "playwright": "playwright-python", "torch": "pytorch"}
+CONDA_NAMES = {
+    "kaleido": "python-kaleido",
+    "mujoco": "mujoco-python",
+    "playwright": "playwright-python",
+    "torch": "pytorch",
+}
 
 
 def by_name(lines):

@@ -31,6 +31,7 @@ from PIL import Image
 from torch import nn
 
 import vsnn_lab
+from tests.explore.policies import coloured, untrained
 from tests.notebooks import FOLDER
 from vsnn_lab import (
     MLP,
@@ -276,6 +277,7 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
 LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
+POLICY = untrained("CartPole-v1", 4)
 CODES = explore.CodeExplorer(autoencoder(), images())
 SIX = Width(6)
 COMPARISON = explore.WidthComparison(autoencoder(), images())
@@ -332,6 +334,7 @@ CALLS: dict[str, Call] = {
         control=SIX.control,
         device=None,
         dtype=None,
+        own_share=0.5,
     ),
     "OctaveConv2d": call(
         vsnn_lab.OctaveConv2d,
@@ -347,6 +350,15 @@ CALLS: dict[str, Call] = {
         recommended="mine",
         scale=100.0,
         lowest=-4.0,
+        title="title",
+    ),
+    "figures.return_curves": call(
+        figures.return_curves,
+        variable={1: 5.0, 2: [6.0, 7.0]},
+        dedicated={1: 4.0},
+        acting={2: 3.0},
+        ordinary=[6.0, 7.0],
+        linear=[2.0],
         title="title",
     ),
     "soft_targets": call(
@@ -550,6 +562,21 @@ CALLS: dict[str, Call] = {
     "explore.CodeExplorer.show_image": call(CODES.show_image, image=1),
     "explore.MaskExplorer": call(
         explore.MaskExplorer, samplers={"a": Triangular()}, most=4, seed=0
+    ),
+    "explore.PolicyExplorer": call(
+        explore.PolicyExplorer,
+        trained=POLICY,
+        returns={1: [1.0, 2.0], 4: 3.0},
+        dedicated={1: [0.1, 0.2]},
+        ordinary=0.1,
+        linear=[0.1, 0.2],
+        widths=[1],
+        strips=coloured([1, 4], 2, (16, 16)),
+        frames=2,
+        every=1,
+        size=(16, 16),
+        episodes=1,
+        seed=0,
     ),
     "explore.RunsExplorer": call(
         explore.RunsExplorer, curves={"a": {1: 0.1}}, metric=METRIC, scale=2.0, label="a"

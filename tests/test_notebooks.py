@@ -27,6 +27,7 @@ OTHER = {
     "03_autoencoder_figures": {"SEEDS": 1},
     "04_classifier_widths": {"SEED": 1, "POINTS": 5.0},
     "05_closing_the_gap": {"SEEDS": 1},
+    "07_policy_widths": {"EPISODES": 4},
     "09_compare_runs": {"METRIC": "pca_mse"},
     "10_your_own_network": {"CODE": 16, "EPOCHS": 1},
 }

@@ -144,6 +144,8 @@ _LATE_ROOMS = ("measure", "export", "train", "data", "figures", "explore", "head
 def __getattr__(name: str) -> object:
     if name in _LATE_ROOMS:
         return _import_module(f"{__name__}.{name}")
+    if name == "policies":  # the one part of a room that has an extra of its own
+        return _import_module(f"{__name__}.train.policies")
     if name in __all__:
         for room in map(__getattr__, _LATE_ROOMS):
             if hasattr(room, name):

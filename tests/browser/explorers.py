@@ -28,6 +28,19 @@ CELLS = {
         drawn = {{"triangular": samplers.Triangular(), "uniform": samplers.Uniform()}}
         explore.MaskExplorer(drawn, {WIDTHS})
         """,
+    "policy": f"""
+        import numpy as np
+        from gymnasium import spaces
+        from vsnn_lab import policies
+        box, two = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
+        policy = policies.VariablePolicy(box, two, lambda _: 0.0, net_arch=[{WIDTHS}, {WIDTHS}])
+        # A single frame: what plays by itself would differ at each look.
+        frame = np.arange(24 * 32 * 3).reshape(1, 24, 32, 3) // 16
+        strips = {{w: np.uint8(frame + 5 * w) for w in range(1, {WIDTHS} + 1)}}
+        returns = {{w: [10.0 * w, 12.0 * w] for w in strips}}
+        trained = policies.TrainedPolicy(policy, "CartPole-v1")
+        explore.PolicyExplorer(trained, returns=returns, strips=strips)
+        """,
     "runs": f"""
         widths = range(1, {WIDTHS} + 1)
         explore.RunsExplorer({{f"run {{i}}": {{w: (i + 2) / w for w in widths}} for i in range(4)}})

@@ -19,6 +19,7 @@ SLIDERS = {
     "codes": "code units",
     "comparison": "width A",
     "masks": "samples",
+    "policy": "width",
     "runs": "width",
 }
 PACE = 150  # milliseconds between two key presses of a hand
@@ -95,6 +96,8 @@ class Instrument:
         self.root = page.locator(wanted).nth(place)
         self.kind = kind or self.root.get_attribute("data-vsnn-instrument")
         self.slider().wait_for()
+        # Frames are there once the browser has decoded them.
+        self.root.locator(".vsnn-frames[aria-busy=true]").wait_for(state="detached")
 
     @classmethod
     def last(cls, page) -> "Instrument":

@@ -209,6 +209,44 @@ def test_what_cannot_be_conditioned_is_refused():
     assert knob.position == 16
 
 
+@pytest.mark.parametrize("steps", [2, 20, 64])
+def test_with_own_weights_for_all_octaves_full_width_shares_with_none(steps):
+    units = Width(steps)
+    layers = [
+        OctaveLinear(fan_in, fan_out, units.control, own_share=1)
+        for fan_in, fan_out in ((7, units), (units, units), (units, 3))
+    ]
+    net = filled(nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2]))
+    x, tops = inputs(net, 6), octave_tops(steps)
+    with torch.no_grad():
+        full = nn.Sequential(*(each if isinstance(each, nn.Tanh) else plain(each) for each in net))
+    torch.testing.assert_close(net(x), full(x), rtol=1e-12, atol=1e-12)
+    with at_several_positions(units.control, tops, 1):
+        found = net(x)
+    for index, width in enumerate(tops):
+        with at_width(net, width):
+            torch.testing.assert_close(found[:, index], net(x), rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(net(x), extract(net, width)(x), rtol=1e-10, atol=1e-12)
+    with at_width(net, torch.tensor([steps, 1, steps - 1, steps, 1, steps])):
+        torch.testing.assert_close(net(x)[0], full(x)[0], rtol=1e-10, atol=1e-12)
+    found.sum().backward()
+    assert all(layer.weight.grad is None and layer.bias.grad is None for layer in layers)
+    torch.testing.assert_close(extract(net, steps)(x), full(x), rtol=1e-12, atol=1e-12)
+
+
+def plain(layer: OctaveLinear) -> nn.Linear:
+    """Copy weight and bias into a layer of torch's."""
+    copied = nn.Linear(layer.in_features, layer.out_features, dtype=torch.float64)
+    copied.weight.copy_(layer.weight)
+    copied.bias.copy_(layer.bias)
+    return copied
+
+
+def test_a_share_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"own_share must lie in \[0, 1\], got 2"):
+        OctaveLinear(2, 2, WidthControl(4), own_share=2)
+
+
 @pytest.mark.parametrize(("rows", "folded"), [(11, False), (12, True)])
 def test_a_wider_octaves_scale_goes_to_the_weights_where_they_are_fewer(rows, folded, monkeypatch):
     calls, scaled = [], OctaveLinear._fold_scale

@@ -39,10 +39,10 @@ def portable_state(instrument: "Instrument", most: int = _MOST) -> dict[str, Any
         widths, steps = sliders[0]["values"], sliders[0]["of"]
         bulk = [held for held in arrays.values() if held["by"]]
         size = len(json.dumps(description)) + sum(len(held["data"]) * 4 // 3 for held in bulk)
-        always = [positions[slider["name"]] for slider in sliders]
-        kept = widths_that_fit(size // len(widths), steps, most, always)
-        near = nearest_places(widths, kept)
-        if len(near) < len(widths):
+        if size > most:
+            always = [positions[slider["name"]] for slider in sliders]
+            kept = widths_that_fit(size // len(widths), steps, most, always)
+            near = nearest_places(widths, kept)
             description, arrays = _thin(description, arrays, sliders[0]["axis"], near)
     encoded = {
         name: {**held, "data": base64.b64encode(held["data"]).decode()}

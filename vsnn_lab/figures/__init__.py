@@ -9,6 +9,7 @@ from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
 from vsnn_lab.figures.recipes import recipe_curves
+from vsnn_lab.figures.returns import return_curves
 from vsnn_lab.figures.scatter import code_scatter
 from vsnn_lab.figures.style import TEMPLATE
 from vsnn_lab.figures.units import traversal, unit_differences
@@ -25,6 +26,7 @@ __all__ = [
     "overlay_curves",
     "parallel_parameters",
     "recipe_curves",
+    "return_curves",
     "sweep_figure",
     "traversal",
     "unit_differences",

@@ -64,7 +64,7 @@ def check_points(name: str, points: Any) -> dict[int, list[float]]:
     found: dict[int, list[float]] = {}
     for width, value in sorted_by_width(name, points).items():
         numbers = np.ravel(value).tolist() if isinstance(value, np.ndarray) else value
-        if isinstance(numbers, str) or not isinstance(numbers, Sequence):
+        if isinstance(numbers, str | range) or not isinstance(numbers, Sequence):
             numbers = [numbers]
         found[width] = [check_number(f"each value of {name}", number) for number in numbers]
         if not found[width]:

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from vsnn_lab.figures import style
 from vsnn_lab.figures.diverging import colorize
+from vsnn_lab.figures.frames import decode_frames
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 from vsnn_lab.figures.labels import LINE, as_label, short_labels
 from vsnn_lab.figures.masks import mask_heatmap
@@ -17,10 +18,17 @@ from vsnn_lab.figures.tiles import label_ticks
 _WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
 _TOP, _RIGHT, _BOTTOM = 92, 16, 64
 # Pixels of the screen to the left of a part, for its labels, and its share of what is left.
-_ROOM = {"pictures": (24, 0.45), "curve": (64, 0.38), "matrix": (84, 0.27), "mask": (64, 0.5)}
+_ROOM = {
+    "pictures": (24, 0.45),
+    "frames": (24, 0.55),
+    "curve": (64, 0.38),
+    "matrix": (84, 0.27),
+    "mask": (64, 0.5),
+}
 _INDEXED = ("width", "menu", "picker")  # controls whose value is a place, or has one
 _LETTERS = 28  # of a curve's name; longer ones would cover the curves
 _PICTURES = (240, 270)  # pixels of the screen, down and across, that pictures have
+_STILLS = 4  # frames of an animation that are shown
 _NAMES = 12  # that have room along a side of a matrix
 # Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
 WRONG, FLIP = "#9c6e00", "#188293"
@@ -53,7 +61,7 @@ def instrument_figure(
     figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin=margin)
     small = {"tickfont_size": 11, "title_font_size": 12}
     draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
-    draw["mask"] = _draw_mask
+    draw |= {"mask": _draw_mask, "frames": _draw_frames}
     left, rest = 0.0, _WIDTH - _RIGHT - sum(labels for labels, _ in room)
     for column, (part, (labels, share)) in enumerate(zip(shown, room, strict=True), 1):
         start = left + labels
@@ -160,6 +168,21 @@ def _draw_pictures(
             figure.add_trace(trace, 1, column)
 
 
+def _draw_frames(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+    """Draw some frames of each track, evenly spaced, as a row of pictures."""
+    sheets, lengths = (reader.at({"array": part[name], "by": []}) for name in ("source", "lengths"))
+    stills = np.linspace(0, part["count"] - 1, _STILLS).round().astype(int)
+    tracks = []
+    for track in part["tracks"]:
+        place = -1 if track.get("last") else reader.index[part["by"]]
+        data = sheets[place, : lengths[place]].tobytes()
+        frames = decode_frames(data, part["count"], tuple(part["size"]))[stills]
+        tracks.append({"label": track["label"], "pixels": frames})
+    size = [*part["size"], 3]
+    shown = {"size": size, "count": _STILLS, "columns": _STILLS, "tracks": tracks}
+    _draw_pictures(figure, shown, reader, column)
+
+
 def _ends(track: Mapping[str, Any]) -> str:
     """Return the ends of the scale of a difference, which is drawn in colours."""
     return f" (±{track['limit'] / 255:.2g})" if "minus" in track else ""
@@ -167,7 +190,7 @@ def _ends(track: Mapping[str, Any]) -> str:
 
 def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
     """Return the pictures of a track with opacity, shape (n, height, width, channels + 1)."""
-    pixels = reader.at(track["source"])
+    pixels = track["pixels"] if "pixels" in track else reader.at(track["source"])
     pixels = pixels[None] if pixels.ndim == 3 else pixels
     if "minus" in track:
         change = pixels.astype(float) - reader.at(track["minus"])
@@ -243,11 +266,13 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
         return style.curve_trace(look, ends, [series["level"]] * 2).update(mode="lines")
     y = _heights(series, reader)
     trace = style.curve_trace(look, series["x"], y)
-    if series.get("points"):
+    if "low" in series:
         above = np.subtract(series["high"], y)
         below = np.subtract(y, series["low"])
         whiskers = {"array": above, "arrayminus": below, "visible": bool((above + below).any())}
-        trace.update(mode="markers", error_y=whiskers, marker_size=10)
+        trace.update(error_y=whiskers)
+    if series.get("points"):
+        trace.update(mode="markers", marker_size=10)
     return trace
 
 

@@ -20,6 +20,7 @@ METHODS = {
 Seeds = Mapping[int, float | Sequence[float]]
 Curves = Mapping[str, Seeds]
 Points = Mapping[int, Sequence[float]]
+_HOVER = "%{x} units: %{y:.3~g}"
 
 
 def check_errors(name: str, points: Any) -> dict[int, list[float]]:
@@ -88,11 +89,16 @@ def method_traces(method: str, points: Points, scale: float = 1.0) -> list[go.Sc
         points: One or several values a width.
         scale: Factor on all values.
     """
-    look, x = METHODS[method], list(points)
-    shared = {"legendgroup": method, "hovertemplate": "%{x} units: %{y:.3~g}"}
+    look = METHODS[method]
     if method == "dedicated":
         trace = seed_points(look, points, scale, size=9)
-        return [trace.update(error_y_thickness=1.5, **shared)]
+        return [trace.update(error_y_thickness=1.5, legendgroup=look.name, hovertemplate=_HOVER)]
+    return line_in_band(look, points, scale)
+
+
+def line_in_band(look: style.Style, points: Points, scale: float = 1.0) -> list[go.Scatter]:
+    """Return a line through the mean of seeds, in a band from the least to the largest of them."""
+    shared, x = {"legendgroup": look.name, "hovertemplate": _HOVER}, list(points)
     line = style.curve_trace(look, x, list(seed_means(points, scale).values())).update(**shared)
     if all(len(values) == 1 for values in points.values()):
         return [line]
@@ -108,7 +114,7 @@ def method_traces(method: str, points: Points, scale: float = 1.0) -> list[go.Sc
         fillcolor=f"rgba({red}, {green}, {blue}, 0.25)",
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=method,
+        legendgroup=look.name,
         name=f"{look.name}, seeds",
     )
     return [band, line]

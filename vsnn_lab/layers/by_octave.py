@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import short_repr
+from vsnn_lab._basics.checks import check_fraction, short_repr
 from vsnn_lab.layers.base import WeightedLayer
 from vsnn_lab.layers.conv import VariableConv2d
 from vsnn_lab.layers.corners import Axis, Device
@@ -44,16 +44,17 @@ class OctaveLayer(WeightedLayer):
     ``kept_parameters`` and ``compute``.
     """
 
-    own_attributes = ("in_axis", "out_axis", "control", *_CORRECTIONS)
+    own_attributes = ("in_axis", "out_axis", "control", "octaves", *_CORRECTIONS)
     takes_prefixes = False
 
     control: WidthControl
+    octaves: int
     own_weight: nn.Parameter
     own_bias: nn.Parameter
     scale: nn.Parameter
     shift: nn.Parameter
 
-    def add_corrections(self, control: WidthControl) -> None:
+    def add_corrections(self, control: WidthControl, own_share: float | None = None) -> None:
         """Add the corrections, all zero at first, so that nothing is changed."""
         if not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {short_repr(control)}")
@@ -63,7 +64,8 @@ class OctaveLayer(WeightedLayer):
                     f"control must be the knob of the layer's variable axes, got {control!r} and "
                     f"{axis!r}; Width(...).control is an axis's own"
                 )
-        self.control = control
+        share = None if own_share is None else check_fraction("own_share", own_share)
+        self.control, self.octaves = control, octaves_with_weights(control.steps, share)
         tops = octave_tops(control.steps)
         shapes = self._octave_shapes()
         weights, biases = sum(map(math.prod, shapes)), sum(shape[0] for shape in shapes)
@@ -73,14 +75,10 @@ class OctaveLayer(WeightedLayer):
 
     def _octave_shapes(self) -> list[tuple[int, ...]]:
         """Return the shape of each own weight, in the order in which ``own_weight`` holds them."""
-        steps, kernel = self.control.steps, self.weight.shape[2:]
+        axes, kernel = (self.out_axis, self.in_axis), self.weight.shape[2:]
         return [
-            (
-                kept_size(self.out_axis, {self.control: top}),
-                kept_size(self.in_axis, {self.control: top}),
-                *kernel,
-            )
-            for top in octave_tops(steps)[: octaves_with_weights(steps)]
+            (*(kept_size(axis, {self.control: top}) for axis in axes), *kernel)
+            for top in octave_tops(self.control.steps)[: self.octaves]
         ]
 
     def _octave_parameters(self, octave: int) -> tuple[Tensor, Tensor]:
@@ -106,17 +104,19 @@ class OctaveLayer(WeightedLayer):
         weight, bias = super().kept_parameters()
         assert bias is not None
         position = self.control.position
-        octaves = octaves_with_weights(self.control.steps)
-        if isinstance(position, int) and octave_of(position) < octaves:
+        if isinstance(position, int) and self._has_weights(position):
             return self._add_octave(weight, bias, octave_of(position))
         return weight, bias
+
+    def _has_weights(self, position: int) -> bool:
+        return position < self.control.steps and octave_of(position) < self.octaves
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
         x, position = input, self.control.position
         if isinstance(position, Tensor):
             return self._correct_each_sample(x, super().forward(x), position.to(x.device))
-        wide = octave_of(position) - octaves_with_weights(self.control.steps)
+        wide = octave_of(position) - self.octaves
         if position == self.control.steps or wide < 0:
             return super().forward(x)
         x, (weight, bias) = keep_prefix(x, self.in_axis, self.unit_dim), self.kept_parameters()
@@ -146,8 +146,8 @@ class OctaveLayer(WeightedLayer):
 
     def _correct_each_sample(self, x: Tensor, y: Tensor, positions: Tensor) -> Tensor:
         """Correct outputs whose samples have widths of their own."""
-        octave = torch.tensor(octave_tops(self.control.steps), device=y.device)
-        octave = torch.bucketize(positions, octave)
+        tops = torch.tensor(octave_tops(self.control.steps), device=y.device)
+        octave = torch.bucketize(positions, tops)
         x, shapes = keep_prefix(x, self.in_axis, self.unit_dim), self._octave_shapes()
         weights, biases = self.kept_parameters()
         for index, (out, fan_in, *_) in enumerate(shapes):
@@ -183,9 +183,9 @@ class OctaveLayer(WeightedLayer):
         """Return weight and bias with all that belongs to a width folded in."""
         parts, position = super().cut(positions), positions[self.control]
         weight, bias = parts["weight"], parts["bias"]
-        wide = octave_of(position) - octaves_with_weights(self.control.steps)
+        wide = octave_of(position) - self.octaves
         with torch.no_grad():
-            if wide < 0:
+            if self._has_weights(position):
                 weight, bias = self._add_octave(weight, bias, octave_of(position))
             elif position < self.control.steps:
                 weight, bias = self._fold_scale(weight, bias, wide)
@@ -204,6 +204,8 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         in_features: Input axis: an int, or a `Width`.
         out_features: Output axis: an int, or a `Width`.
         control: The knob whose octaves have corrections.
+        own_share: Up to which share of the knob octaves have weights of their own, by default a
+            quarter, or half of a short one; with 1 narrow widths leave full width as it is.
 
     Shape:
         As of `VariableLinear`. ``own_weight`` and ``own_bias`` are vectors that hold those of all
@@ -227,9 +229,10 @@ class OctaveLinear(OctaveLayer, VariableLinear):
         control: WidthControl,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        own_share: float | None = None,
     ) -> None:
         super().__init__(in_features, out_features, True, device, dtype)
-        self.add_corrections(control)
+        self.add_corrections(control, own_share)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width, or the several widths, its knob stands at."""

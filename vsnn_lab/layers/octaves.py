@@ -23,12 +23,17 @@ def octave_of(position: int) -> int:
     return (position - 1).bit_length()
 
 
-def octaves_with_weights(steps: int) -> int:
+def octaves_with_weights(steps: int, share: float | None = None) -> int:
     """Return how many octaves, from the narrowest on, have weights of their own.
+
+    Args:
+        steps: Positions of the knob.
+        share: The share of them up to which octaves do; 1 means all.
 
     Example:
         >>> octaves_with_weights(256), octaves_with_weights(32)  # up to 64, up to 16
         (7, 5)
     """
-    share = _OWN_OF_FEW if steps <= _FEW else _OWN
+    if share is None:
+        share = _OWN_OF_FEW if steps <= _FEW else _OWN
     return sum(top <= steps * share for top in octave_tops(steps))

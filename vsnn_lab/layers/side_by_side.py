@@ -17,7 +17,7 @@ _REGISTER = 16
 
 
 def at_several_positions(
-    control: WidthControl, positions: Sequence[int]
+    control: WidthControl, positions: Sequence[int], own_share: float | None = None
 ) -> AbstractContextManager[None]:
     """Run a chain of `OctaveLinear` layers and activations at several widths in one call.
 
@@ -28,8 +28,9 @@ def at_several_positions(
     Args:
         control: The knob.
         positions: One in each octave that has weights of its own, in ascending order.
+        own_share: That of the layers.
     """
-    wanted = range(octaves_with_weights(control.steps))
+    wanted = range(octaves_with_weights(control.steps, own_share))
     if [octave_of(position) for position in positions] != [*wanted]:
         raise ValueError(
             f"positions must lie in the first {len(wanted)} octaves, one in each, got {positions}"

@@ -6,8 +6,20 @@ from importlib import resources
 
 # Each file after those that it imports from.
 _FILES = (
-    *("dom", "controls", "picker", "ranges", "choices", "budget", "curve", "masks", "matrix"),
-    *("pictures", "ranking", "tiles", "dense", "sheet", "pad", "instrument", "mount"),
+    *("dom", "controls", "picker", "ranges", "choices", "budget", "curve"),
+    *(
+        "frames",
+        "masks",
+        "matrix",
+        "pictures",
+        "ranking",
+        "tiles",
+        "dense",
+        "sheet",
+        "pad",
+        "instrument",
+        "mount",
+    ),
 )
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)

@@ -45,8 +45,7 @@ function widthControl(spec, instrument) {
   function run(on) {
     clearInterval(playing);
     playing = on ? setInterval(step, INTERVAL) : null;
-    play.setAttribute("aria-pressed", on);
-    play.firstChild.firstChild.setAttribute("d", on ? PAUSE : PLAY);
+    setPlaying(play, on);
   }
 
   play.addEventListener("click", () => {
@@ -89,11 +88,18 @@ function widthControl(spec, instrument) {
   return { element, show, dispose: () => run(false) };
 }
 
-function playButton(label) {
+/** A round button that starts something and stops it again. */
+export function playButton(label) {
   const button = html("button", { class: "vsnn-play", "aria-label": label, title: label });
-  button.setAttribute("aria-pressed", "false");
-  button.append(svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: PLAY })));
+  button.append(svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path")));
+  setPlaying(button, false);
   return button;
+}
+
+/** Show on a play button whether it runs. */
+export function setPlaying(button, on) {
+  button.setAttribute("aria-pressed", on);
+  button.firstChild.firstChild.setAttribute("d", on ? PAUSE : PLAY);
 }
 
 /** A menu. */

@@ -5,6 +5,7 @@ import { choices } from "./choices.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
 import { html, onDarkGround } from "./dom.js";
+import { frames } from "./frames.js";
 import { mask } from "./masks.js";
 import { matrix } from "./matrix.js";
 import { pad } from "./pad.js";
@@ -15,7 +16,7 @@ import { ranking } from "./ranking.js";
 import { tiles } from "./tiles.js";
 
 const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, ranges };
-const PARTS = { budget, curve, mask, matrix, pad, pictures, ranking, tiles };
+const PARTS = { budget, curve, frames, mask, matrix, pad, pictures, ranking, tiles };
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {

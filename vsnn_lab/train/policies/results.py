@@ -1,0 +1,137 @@
+"""Results of many trainings: made side by side, kept, and read as returns by width."""
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from vsnn_lab._basics.checks import check_fraction, check_int
+from vsnn_lab._basics.files import atomic_write
+from vsnn_lab.data import data_root
+from vsnn_lab.train.policies.experiment import Run
+from vsnn_lab.train.policies.files import SHIPPED
+
+Result = dict[str, Any]
+# In a checkout; `make policies` writes it.
+TRACKED = Path(__file__).parents[3] / "docs" / "results" / "policies.json"
+
+
+def results_folder() -> Path:
+    """Return where runs are kept."""
+    return data_root() / "policies"
+
+
+def keep_runs(
+    runs: Sequence[Run],
+    folder: Path | None = None,
+    processes: int = 2,
+    failures: list[str] | None = None,
+) -> list[Result]:
+    """Return the results of runs; train those that are not there yet, several side by side.
+
+    Each is kept as it ends, so that what is stopped goes on from there.
+
+    Args:
+        runs: What is asked for.
+        folder: Where results are kept.
+        processes: How many train at once, in one thread each.
+        failures: Takes a line for each run that fails; without it the first failure is raised.
+    """
+    folder = folder or results_folder()
+    missing = [run for run in runs if not run.file(folder).is_file()]
+    if missing:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(check_int("processes", processes), context) as pool:
+            futures = {pool.submit(run.keep, folder): run for run in missing}
+            bar = tqdm(as_completed(futures), total=len(futures), desc="trainings")
+            for future in bar:
+                error = future.exception()
+                if error is None:
+                    continue
+                if failures is None:
+                    pool.shutdown(cancel_futures=True)
+                    raise error
+                run = futures[future]
+                failures.append(f"{run.task} {run.method}, seed {run.seed}: {error!r}")
+    return [run.keep(folder) for run in runs if run.file(folder).is_file()]
+
+
+def tracked_results(path: Path = TRACKED) -> list[Result]:
+    """Return the long runs that a checkout keeps; none where there is no checkout."""
+    if not path.is_file():
+        return []
+    found: list[Result] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    return found
+
+
+def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
+    """Write results to the file of long runs; what it has of other runs stays."""
+    merged = {_identity(each): each for each in [*tracked_results(path), *results]}
+    runs = [merged[key] for key in sorted(merged)]
+    with atomic_write(path) as part:
+        # A line for each, so that a diff shows which are others.
+        lines = ",\n".join(json.dumps(run) for run in runs)
+        part.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+def _identity(result: Result) -> tuple[str, str, int]:
+    return result["task"], result["method"], result["seed"]
+
+
+def ship_policies(runs: Iterable[Run], folder: Path, shipped: Path = SHIPPED) -> None:
+    """Copy the variable policy that earns most over all widths to the package, for each task."""
+    best: dict[str, tuple[float, Path]] = {}
+    for run in runs:
+        if run.policy_file(folder).is_file() and run.file(folder).is_file():
+            earned = sum(run.keep(folder)["returns"].values())
+            best[run.task] = max(
+                best.get(run.task, (earned, run.policy_file(folder))),
+                (earned, run.policy_file(folder)),
+            )
+    for task, (_, path) in best.items():
+        with atomic_write(shipped / f"{task}.safetensors") as part:
+            shutil.copyfile(path, part)
+
+
+def returns_by_width(results: Iterable[Result], method: str) -> dict[int, list[float]]:
+    """Return the mean returns of a method by width, one a seed.
+
+    Args:
+        results: Of one task.
+        method: One of ``METHODS``, or "dedicated" for all of that kind. A linear policy, which has
+            no units, stands at 0.
+    """
+    found: dict[int, list[float]] = {}
+    for result in results:
+        if result["method"] == method or result["method"].startswith(f"{method}-"):
+            for width, value in result["returns"].items():
+                found.setdefault(int(width), []).append(value)
+    return dict(sorted(found.items()))
+
+
+def smallest_width(returns: Mapping[int, Sequence[float]], tolerance: float = 0.05) -> int:
+    """Return the smallest width from which on all lose at most a share of full width's return.
+
+    Args:
+        returns: By width, one a seed; of their means.
+        tolerance: The share.
+
+    Example:
+        >>> smallest_width({1: [10.0], 2: [97.0], 4: [90.0], 8: [96.0], 16: [100.0]})
+        8
+    """
+    means = {width: fmean(values) for width, values in sorted(returns.items())}
+    full = means[max(means)]
+    least = full - check_fraction("tolerance", tolerance) * abs(full)
+    found = max(means)
+    for width in reversed(means):
+        if means[width] < least:
+            break
+        found = width
+    return found

@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap policies bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap models policies bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -62,10 +62,10 @@ lab: data ## Open the first notebook in JupyterLab
 	exec $(RUN) jupyterlab "$$@" $(ARGS)
 
 # Voila asks for a token only when it is told to, and even then gives away the picture files in the
-# folder of the notebooks; they need none.
+# folder of the notebooks; they need none. Of a cell that fails it says why only when told to, too.
 dashboard: data ## Serve the notebooks as pages without code, or one: ARGS=notebooks/01_masks.ipynb
 	@set -- --Voila.ip=127.0.0.1 --Voila.auto_token=True --strip_sources=True \
-	  --VoilaConfiguration.file_allowlist='[]'; \
+	  --show_tracebacks=True --VoilaConfiguration.file_allowlist='[]'; \
 	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
 	  set -- "$$@" --no-browser; fi; \
 	exec $(RUN) voila "$$@" $(or $(filter %.ipynb,$(ARGS)),notebooks) $(filter-out %.ipynb,$(ARGS))
@@ -83,6 +83,9 @@ gap: data ## Compare every recipe with networks of each width, for every table (
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.headless.cli figures notebooks/05_closing_the_gap.ipynb \
 	  notebooks/gap.yaml $(ARGS)
 
+models: data ## Train the networks that ship with the package (about five minutes)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.pretraining mnist-autoencoder $(ARGS)
+
 policies: setup ## Train control policies by every method (hours; it goes on where it was stopped)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json \
 	  --ship vsnn_lab/train/policies/trained $(ARGS)
@@ -94,8 +97,8 @@ docs: setup ## Build the documentation in docs/_build/html
 	@$(RUN) sphinx -M html docs docs/_build --fail-on-warning --keep-going --quiet $(ARGS)
 	@echo 'The first page is docs/_build/html/index.html'
 
-picture: data ## Renew the README's picture of the quickstart
-	VSNN_LAB_PICTURE=docs/quickstart.png $(RUN) pytest -q tests/browser $(ARGS)
+picture: data ## Renew the README's animation of the quickstart
+	VSNN_LAB_PICTURE=docs/quickstart.webp $(RUN) pytest -q tests/browser/test_quickstart.py $(ARGS)
 
 quick: data ## Run the tests that take seconds
 	$(RUN) pytest -m "not slow" $(AT_ONCE) $(ARGS)

@@ -23,7 +23,7 @@ explorer = AutoencoderExplorer(Autoencoder((1, 28, 28), Width(32)), images, show
 
 def moved(width):
     start = time.perf_counter()
-    explorer.slider.value = width
+    explorer.width = width
     return 1e3 * (time.perf_counter() - start)
 
 print(json.dumps([[moved(width) for width in range(1, 33)] for _ in range(10)][1:]))

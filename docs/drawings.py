@@ -70,9 +70,6 @@ CALLS = {
         Call("measure", "at_width", "width", "turns the knob to every width"),
         Call("measure", "VariableLinear", "batch", "the images, layer by layer"),
         Call("layers", "WidthControl", "width", "where does it stand?"),
-        Call(
-            "explore", "figures.autoencoder.show_width", "width", "each move: marker and pictures"
-        ),
         Call("explore", "save_weights", "width", "the button: a file of this width"),
         Call("export", "extract", "width", "cut out, as plain layers"),
     ],

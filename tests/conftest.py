@@ -69,7 +69,7 @@ def explorer():
 
     model = Autoencoder((1, 6, 5), Width(12), hidden=(9,))
     explorer = AutoencoderExplorer(model, torch.rand(30, 1, 6, 5), shown=4)
-    explorer.slider.value = 5
+    explorer.width = 5
     return explorer
 
 

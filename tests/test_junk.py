@@ -276,9 +276,7 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
 LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
-EXPLORER = explore.AutoencoderExplorer(autoencoder(), images())
 CODES = explore.CodeExplorer(autoencoder(), images())
-CLASSIFIER = explore.ClassifierExplorer(net(), images(), torch.arange(6) % 2, inputs=rows())
 SIX = Width(6)
 COMPARISON = explore.WidthComparison(autoencoder(), images())
 CALLS: dict[str, Call] = {
@@ -477,6 +475,8 @@ CALLS: dict[str, Call] = {
         vsnn_lab.forward_at_widths, model=net(), x=x(), widths=torch.tensor([1, 2, 3, 4, 5])
     ),
     "load_weights": call(vsnn_lab.load_weights, FileNotFoundError, model=net(), path="../saved"),
+    "load_pretrained": call(vsnn_lab.load_pretrained, name="mnist-autoencoder"),
+    "pretrained_header": call(vsnn_lab.pretrained_header, name="mnist-autoencoder"),
     "make_variable": call(
         vsnn_lab.make_variable,
         model=nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)),
@@ -485,7 +485,13 @@ CALLS: dict[str, Call] = {
         exclude=(),
     ),
     "measure_latency": call(
-        vsnn_lab.measure_latency, model=net(), width=2, inputs=x(), repeats=1, threads=1
+        vsnn_lab.measure_latency,
+        model=net(),
+        width=2,
+        inputs=x(),
+        repeats=1,
+        threads=1,
+        seconds=1.0,
     ),
     "prefix_mask": call(vsnn_lab.prefix_mask, widths=torch.tensor([1, 2]), max_width=6),
     "recalibrate": call(vsnn_lab.recalibrate, model=normed(), batches=[(x(), y())], width=2),
@@ -529,8 +535,6 @@ CALLS: dict[str, Call] = {
         seed=0,
         folder=None,
     ),
-    "explore.AutoencoderExplorer.show": call(EXPLORER.show, width=2),
-    "explore.AutoencoderExplorer.read_out": call(EXPLORER.read_out, width=2),
     "explore.ClassifierExplorer": call(
         explore.ClassifierExplorer,
         model=net(),
@@ -546,8 +550,6 @@ CALLS: dict[str, Call] = {
         seed=0,
         folder="a",
     ),
-    "explore.ClassifierExplorer.show": call(CLASSIFIER.show, width=2),
-    "explore.ClassifierExplorer.read_out": call(CLASSIFIER.read_out, width=2),
     "explore.CodeExplorer": call(
         explore.CodeExplorer,
         model=autoencoder(),
@@ -574,28 +576,6 @@ CALLS: dict[str, Call] = {
     "figures.Metric": call(figures.Metric, name="a", better="lower", unit="b", scale=2.0),
     "figures.Metric.rank": call(figures.Metric("a", "lower").rank, value=0.5),
     "figures.Metric.text": call(figures.Metric("a", "lower").text, value=0.5),
-    "figures.autoencoder_figure": call(
-        figures.autoencoder_figure,
-        originals=pictures(),
-        reconstructions=pictures(),
-        sweep=sweep(),
-        width=3,
-        pca={1: 0.5},
-        columns=2,
-    ),
-    "figures.classifier_figure": call(
-        figures.classifier_figure,
-        pictures=pictures(),
-        labels=torch.tensor([0, 1, 1]),
-        predicted=torch.tensor([0, 1, 0]),
-        at_full=torch.tensor([0, 0, 0]),
-        confusion=torch.tensor([[3, 1], [0, 2]]),
-        sweep=sweep(),
-        width=3,
-        class_names=("a", "b"),
-        dedicated={2: [0.1, 0.2]},
-        plain=0.1,
-    ),
     "figures.code_scatter": call(
         figures.code_scatter,
         codes=x(),
@@ -609,7 +589,6 @@ CALLS: dict[str, Call] = {
         figures.comparison_curves, curves=errors(), scale=2.0, label="a", title="b"
     ),
     "figures.fewest_units": call(figures.fewest_units, curve={1: 0.5, 2: [0.3, 0.4]}, error=0.4),
-    "figures.mask_figure": call(figures.mask_figure, mask=torch.ones(3, 4).bool(), most=4),
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
     ),

@@ -33,7 +33,9 @@ from vsnn_lab.networks import (
     ConvNet,
     extract,
     forward_at_widths,
+    load_pretrained,
     make_variable,
+    pretrained_header,
 )
 from vsnn_lab.samplers import (
     Fixed,
@@ -122,10 +124,12 @@ __all__ = [
     "extract",
     "fit",
     "forward_at_widths",
+    "load_pretrained",
     "load_weights",
     "make_variable",
     "measure_latency",
     "prefix_mask",
+    "pretrained_header",
     "recalibrate",
     "save_weights",
     "soft_targets",

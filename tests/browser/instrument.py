@@ -1,130 +1,201 @@
-"""Read and move the autoencoder instrument in a JupyterLab page."""
+"""Read and move an instrument in any page: JupyterLab, Voila, a report, a saved notebook."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
+import numpy as np
+
 from tests.browser import lab
 from tests.notebooks import FOLDER, data_beside, quick_copy
 
-# Milliseconds between two key presses of a hand; without a pause each press waits for the kernel's
-# last word on the one before.
-_PACE = 150
-
+ROOT = "[data-vsnn-instrument]"
+# The slider that moves all of an instrument, by its kind.
+SLIDERS = {
+    "autoencoder": "code units",
+    "classifier": "width",
+    "codes": "code units",
+    "comparison": "width A",
+    "masks": "samples",
+    "runs": "width",
+}
+PACE = 150  # milliseconds between two key presses of a hand
 _PATIENCE = 300  # tenths of a second that a change may take on a busy machine
-
-HANDLE = ".jp-OutputArea .noUi-handle"
-_PICTURE = ".jp-OutputArea .js-plotly-plot .imagelayer image"
-
-# From the key press to the frame after both the picture and the numbers have changed. Runs in the
-# page, so that nothing but the page's own clock is measured.
-_MEASURE = """
-([picture, key]) => new Promise((resolve, reject) => {
-    const instrument = document.querySelector('.noUi-handle').closest('.jp-OutputArea');
-    const image = () => [...instrument.querySelectorAll(picture)].map(
-        i => i.getAttribute('href') || i.getAttribute('xlink:href')).join();
-    const numbers = () => [...instrument.querySelectorAll('[data-readout]')].map(
-        n => n.textContent).join('|');
-    const before = [image(), numbers()];
-    const start = performance.now();
-    const watch = new MutationObserver(() => {
-        if (image() === before[0] || numbers() === before[1]) return;
-        watch.disconnect();
-        const painted = () => resolve(performance.now() - start);
-        requestAnimationFrame(() => requestAnimationFrame(painted));
-    });
-    const all = {subtree: true, childList: true, attributes: true, characterData: true};
-    watch.observe(instrument, all);
-    setTimeout(() => { watch.disconnect(); reject(new Error('nothing changed in 20 s')); }, 20000);
-    const handle = instrument.querySelector('.noUi-handle');
-    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));
-})
-"""
 
 # In one go: read one after the other, some would be those of the move before.
 _READ = """
-picture => {
-    const numbers = [...document.querySelectorAll('[data-readout]')].map(
-        item => [item.getAttribute('data-readout'), item.innerText]);
-    const image = [...document.querySelectorAll(picture)].pop();
-    return [
-        document.querySelector('.widget-readout').innerText,
-        Object.fromEntries(numbers),
-        // Numbers may be there before the picture is drawn.
-        image ? image.getAttribute('href') || image.getAttribute('xlink:href') : '',
+root => {
+    const all = (selector, value) => [...root.querySelectorAll(selector)].map(value);
+    const named = (selector, name, value) => Object.fromEntries(
+        all(selector, each => [each.getAttribute(name), value(each)]));
+    return {
+        sliders: named('input[type=range]', 'aria-label', s => s.getAttribute('aria-valuetext')),
+        numbers: named('[data-readout]', 'data-readout', n => n.textContent),
+        notes: named('[data-readout]', 'data-readout', n => n.nextElementSibling?.textContent),
+        typed: all('input[type=number]', each => each.value),
+        pictures: all('canvas', each => each.toDataURL()),
+        captions: all('figcaption', each => each.textContent),
+        marks: all('.vsnn-ring', each => each.getAttribute('transform')),
+        status: root.querySelector('.vsnn-status').textContent,
+    };
+}
+"""
+# From each key press to the second animation frame after it, and how long the page's own work on
+# it took; whether numbers and pictures differed by then from those of the press before, and whether
+# they were those of the move at rest.
+_TIME = """
+root => {
+    const look = () => [
+        [...root.querySelectorAll('[data-readout]')].map(each => each.textContent).join('|'),
+        [...root.querySelectorAll('canvas')].map(each => each.toDataURL()).join('|'),
     ];
+    const seen = window.vsnnTimes = {frames: [], handlers: [], numbers: 0, pictures: 0, rest: 0};
+    const {signal} = window.vsnnWatch = new AbortController();
+    let [before, since] = [look(), 0];
+    addEventListener('keydown', event => {
+        if (!event.key.startsWith('Arrow')) return;
+        requestAnimationFrame(() => requestAnimationFrame(() => {
+            seen.frames.push(performance.now() - event.timeStamp);
+            const now = look();
+            seen.numbers += now[0] !== before[0];
+            seen.pictures += now[1] !== before[1];
+            before = now;
+            setTimeout(() => { seen.rest += `${look()}` === `${now}`; }, 60);
+        }));
+    }, {signal, capture: true});
+    addEventListener('input', () => { since = performance.now(); }, {signal, capture: true});
+    addEventListener('input', () => seen.handlers.push(performance.now() - since), {signal});
 }
 """
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the instrument shows."""
+    """What an instrument shows: sliders by label, read-outs and their notes by name, pictures."""
 
-    slider: str
+    width: int
+    sliders: dict[str, str]
     numbers: dict[str, str]
-    picture: str
+    notes: dict[str, str]
+    typed: list[str]
+    pictures: list[str]
+    captions: list[str]
+    marks: list[str]
+    status: str
+
+
+class Instrument:
+    """One of the instruments of a page: that at a place among those of a kind, or of all."""
+
+    def __init__(self, page, kind: str = "", place: int = 0) -> None:
+        self.page = page
+        wanted = f"[data-vsnn-instrument={kind}]" if kind else ROOT
+        self.root = page.locator(wanted).nth(place)
+        self.kind = kind or self.root.get_attribute("data-vsnn-instrument")
+        self.slider().wait_for()
+
+    @classmethod
+    def last(cls, page) -> "Instrument":
+        """Return the last instrument of a page."""
+        return cls(page, place=page.locator(ROOT).count() - 1)
+
+    def read(self) -> Reading:
+        """Read all that is shown, all in one moment."""
+        found = self.root.evaluate(_READ)
+        # It is announced as, say, 8 of 32.
+        return Reading(width=int(found["sliders"][SLIDERS[self.kind]].split()[0]), **found)
+
+    def until(self, condition: Callable[[Reading], bool]) -> Reading:
+        """Return the first reading that meets a condition; fail with the last after a while."""
+        for _ in range(_PATIENCE):
+            reading = self.read()
+            if condition(reading):
+                return reading
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"it still shows {reading.sliders}: {reading.numbers}")
+
+    def at(self, width: int) -> Reading:
+        """Wait until it stands at a width, and return what it shows."""
+        return self.until(lambda now: now.width == width)
+
+    def slider(self, label: str = ""):
+        """Return a slider by its label, or the one that moves all."""
+        label = label or SLIDERS[self.kind]
+        return self.root.locator(f"input[type=range][aria-label={label!r}]")
+
+    def button(self, name: str):
+        """Return a button by its label or a part of it."""
+        return self.root.get_by_role("button", name=name)
+
+    def press(self, *keys: str, label: str = "") -> Reading:
+        """Press keys on a slider; return what is shown at once, which no kernel is asked for."""
+        self.slider(label).focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+        return self.read()
+
+    def type_width(self, width: str) -> Reading:
+        """Type a width and press Enter."""
+        field = self.root.locator("input[type=number]").first
+        field.fill(width)
+        field.press("Enter")
+        return self.read()
+
+    def time_moves(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Press keys at a hand's pace.
+
+        Returns:
+            Milliseconds from each press to the second frame after it, and of its handler.
+        """
+        self.slider().evaluate("slider => slider.focus({preventScroll: true})")
+        self.root.evaluate(_TIME)
+        for key in keys:
+            self.page.wait_for_timeout(PACE)
+            self.page.keyboard.press(key)
+        self.page.wait_for_function("most => vsnnTimes.frames.length >= most", arg=len(keys))
+        self.page.wait_for_timeout(PACE)
+        found = self.page.evaluate("() => { vsnnWatch.abort(); return vsnnTimes; }")
+        told = {name: found[name] for name in ("numbers", "pictures", "rest")}
+        # A confusion matrix may be the same at two widths.
+        least = {"numbers": len(keys), "pictures": 0.9 * len(keys), "rest": len(keys)}
+        if any(told[name] < least[name] for name in told) or len(found["handlers"]) != len(keys):
+            raise AssertionError(f"of {len(keys)} presses so many changed what is shown: {told}")
+        return np.array(found["frames"]), np.array(found["handlers"])
 
 
 @contextmanager
-def quickstart(chromium: str, folder: Path, *, full: bool = False) -> Iterator:
-    """Yield a page with the quickstart run in it, scrolled to its instrument.
+def quickstart(
+    chromium: str, folder: Path, *, full: bool = False, cells: Sequence[str] = (), **context
+) -> Iterator:
+    """Yield a page with the quickstart run in it, scrolled to its last instrument.
 
-    Its data folder, with the real downloads and room for results, is ``folder / "data"``.
+    Its data folder, with the real downloads and room for results, is ``folder / "data"``; after it
+    come more cells.
     """
-    (folder / "data").mkdir()
-    quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=full)
-    served = lab.serve(folder, data_beside(folder / "data"))
-    with served as address, lab.browser_page(chromium) as page:
-        lab.open_notebook(page, address.format("00_quickstart.ipynb"))
-        lab.run_all(page)
-        page.locator(HANDLE).first.wait_for()
-        page.locator(".jp-Cell:has(.noUi-handle)").first.evaluate("cell => cell.scrollIntoView()")
+    path = quick_copy(FOLDER / "00_quickstart.ipynb", folder, full=full)
+    notebook = nbformat.read(path, 4)
+    notebook.cells += lab.new_notebook(cells).cells
+    nbformat.write(notebook, path)
+    with opened(chromium, folder, "00_quickstart.ipynb", **context) as page:
+        page.locator(ROOT).last.wait_for()
+        show_whole(page.locator(ROOT).last)
         yield page
 
 
-def read(page) -> Reading:
-    """Read the slider's label, the read-outs and the picture, all in one moment."""
-    return Reading(*page.evaluate(_READ, _PICTURE))
+@contextmanager
+def opened(chromium: str, folder: Path, notebook: str, **context) -> Iterator:
+    """Yield a page of JupyterLab with a notebook of ``folder`` run in it."""
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    served = lab.serve(folder, data_beside(data))
+    with served as address, lab.browser_page(chromium, **context) as page:
+        lab.open_notebook(page, address.format(notebook))
+        lab.run_all(page)
+        yield page
 
 
-def until(page, condition: Callable[[Reading], bool]) -> Reading:
-    """Return the first reading that meets a condition; fail with the last one after a while."""
-    for _ in range(_PATIENCE):
-        reading = read(page)
-        if condition(reading):
-            return reading
-        page.wait_for_timeout(100)
-    raise AssertionError(f"the instrument still shows {reading.slider}: {reading.numbers}")
-
-
-def press(page, key: str) -> None:
-    """Press a key on the slider's handle."""
-    page.locator(HANDLE).first.focus()
-    page.keyboard.press(key)
-
-
-def wait_for_stops(page, stops: int) -> None:
-    """Wait until the slider has so many stops: the kernel puts another in its place to change them.
-
-    A key pressed before would go to the slider that is about to leave.
-    """
-    page.wait_for_function(
-        """([handle, steps]) => {
-            const found = document.querySelector(handle);
-            const end = name => Number(found.getAttribute(name));
-            return found && end('aria-valuemax') - end('aria-valuemin') === steps;
-        }""",
-        arg=[HANDLE, stops - 1],
-    )
-
-
-def time_moves(page, moves: int) -> list[float]:
-    """Move there and back; return milliseconds from each key press to changed pixels."""
-    times = []
-    for index in range(moves):
-        page.wait_for_timeout(_PACE)
-        key = ("ArrowLeft", "ArrowRight")[index % 2]
-        times.append(page.evaluate(_MEASURE, [".imagelayer image", key]))
-    return times
+def show_whole(root) -> None:
+    """Scroll until an instrument's output begins where the notebook does."""
+    root.evaluate("root => (root.closest('.jp-OutputArea') ?? root).scrollIntoView()")

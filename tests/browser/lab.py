@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import dedent
+
+import nbformat
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox, because CI runs as root; the rest keeps Chromium from calling home.
@@ -25,7 +28,8 @@ _ARGS = [
     "--no-first-run",
 ]
 WINDOW = {"width": 1280, "height": 800}
-_START, _RUN = 90, 240  # seconds
+_KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+_START = 90  # seconds
 
 
 def find_chromium() -> str | None:
@@ -33,16 +37,23 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, _CHROMIUM)), None)
 
 
+def new_notebook(cells: Sequence[str]) -> nbformat.NotebookNode:
+    """Return a notebook of code cells."""
+    made = [nbformat.v4.new_code_cell(dedent(source).strip()) for source in cells]
+    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": _KERNEL})
+
+
 @contextmanager
-def serve(folder: Path, data: Path, *, dark: bool = False) -> Iterator[str]:
+def serve(folder: Path, data: Path) -> Iterator[str]:
     """Run a JupyterLab server over ``folder``; yield its address, with the token left open."""
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--allow-root"]
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+    command += ["--LabApp.expose_app_in_browser=True"]
     env = os.environ | {
         "VSNN_LAB_DATA": str(data),
         "JUPYTER_CONFIG_DIR": str(folder / ".config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(_settings(folder / ".settings", dark)),
+        "JUPYTERLAB_SETTINGS_DIR": str(_settings(folder / ".settings")),
     }
     log = (folder / ".server.log").open("w+")
     server = subprocess.Popen(
@@ -57,15 +68,17 @@ def serve(folder: Path, data: Path, *, dark: bool = False) -> Iterator[str]:
         log.close()
 
 
-def _settings(folder: Path, dark: bool) -> Path:
+def _settings(folder: Path) -> Path:
     """Write the settings of a quiet JupyterLab that keeps cells out of sight in the page."""
-    theme = "JupyterLab Dark" if dark else "JupyterLab Light"
     for plugin, settings in {
-        "apputils-extension/themes": {"theme": theme},
-        "notebook-extension/tracker": {"windowingMode": "none"},
-        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+        "@jupyterlab/apputils-extension/notification": {
+            "fetchNews": "false",
+            "checkForUpdates": False,
+        },
+        "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
     }.items():
-        path = folder / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        path = folder / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings))
     return folder
@@ -87,13 +100,13 @@ def _address(log: Path, token: str) -> str:
 
 
 @contextmanager
-def browser_page(chromium: str) -> Iterator:
-    """Open a page of 1280 by 800 pixels in headless Chromium."""
+def browser_page(chromium: str, **context: object) -> Iterator:
+    """Open a page of 1280 by 800 pixels, or what ``context`` says, in headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_ARGS)
-        page = browser.new_page(viewport=WINDOW)
+        page = browser.new_page(**{"viewport": WINDOW} | context)
         page.set_default_timeout(_START * 1000)
         try:
             yield page
@@ -102,26 +115,45 @@ def browser_page(chromium: str) -> Iterator:
 
 
 def open_notebook(page, address: str) -> None:
-    """Open a notebook and wait until its kernel is idle."""
+    """Open a notebook, beside the side bar as JupyterLab has it; wait until its kernel is idle."""
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    wait_until_idle(page)
+
+
+def wait_until_idle(page) -> None:
+    """Wait until the kernel has nothing to do."""
     # The status bar, because the notebook's own indicator says idle before there is a kernel.
     page.locator("#jp-bottom-panel >> text=/ipykernel.*Idle/").wait_for()
-    # The side bar takes a quarter of the window.
-    page.keyboard.press("Control+b")
+
+
+def command(page, name: str, **arguments: object) -> None:
+    """Run one of JupyterLab's commands, such as ``apputils:change-theme``, to its end."""
+    page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
 
 
 def run_all(page) -> None:
-    """Run all cells through the menu; wait for the last one, or say which failed."""
-    page.locator("#jp-MainMenu >> text=Run").first.click()
-    page.locator(".lm-Menu-itemLabel >> text='Run All Cells'").click()
-    # A cell's number is the last thing that appears; a failing one stops those after it.
-    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    """Run all cells; return when the last one has run, or say which failed."""
+    _run(page, "notebook:run-all-cells")
+
+
+def run_cell(cell) -> str:
+    """Run a cell; return what it prints."""
+    cell.locator(".jp-InputPrompt").click()
+    _run(cell.page, "notebook:run-cell")
+    printed = cell.locator("[data-mime-type='application/vnd.jupyter.stdout']")
+    return printed.inner_text().strip() if printed.count() else ""
+
+
+def start_cell(cell) -> None:
+    """Start a cell, and return when it runs."""
+    cell.locator(".jp-InputPrompt").click()
+    cell.page.keyboard.press("Control+Enter")
+    cell.locator(".jp-InputPrompt >> text=[*]").wait_for()
+
+
+def _run(page, name: str) -> None:
+    command(page, name)
     failure = page.locator("[data-mime-type='application/vnd.jupyter.error']")
-    deadline = time.monotonic() + _RUN
-    while not any(digit in last.inner_text() for digit in "0123456789"):
-        if failure.count():
-            raise AssertionError(f"a cell failed:\n{failure.first.inner_text()}")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the notebook did not end within {_RUN} s")
-        page.wait_for_timeout(200)
+    if failure.count():
+        raise AssertionError(f"a cell failed:\n{failure.first.inner_text()}")

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +18,15 @@ import nbformat
 import psutil
 import pytest
 
-from tests.browser import instrument, lab
+from tests.browser import lab, look
+from tests.browser.explorers import CELLS, SETUP, WIDTHS, WITHOUT_PICTURES
+from tests.browser.instrument import Instrument
+from tests.notebooks import data_beside
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 180  # seconds
-CODE = """
-import torch
-from vsnn_lab import Autoencoder, Width, data
-from vsnn_lab.explore import AutoencoderExplorer
-
-torch.manual_seed(0)
-model = Autoencoder((1, 8, 8), Width(8), hidden=(16,))
-AutoencoderExplorer(model, data.load("digits", "test").images)
-"""
 
 
 @dataclass(frozen=True)
@@ -97,16 +91,20 @@ def announced(log: Path) -> tuple[str, str]:
     raise TimeoutError(f"no address within {START} s:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("dashboard")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(CODE)]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "small.ipynb")
-    shutil.copy(ROOT / "docs" / "quickstart.png", folder / "picture.png")
+@contextmanager
+def dashboard_of(cells: Sequence[str], folder: Path) -> Iterator[Server]:
+    """Serve a notebook of some cells."""
+    nbformat.write(lab.new_notebook(cells), folder / "small.ipynb")
     # A port is taken as soon as it is given back: Voila looks for another one itself.
     with started("dashboard", f"{folder / 'small.ipynb'} --port=8900", folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory) -> Iterator[Server]:
+    folder = data_beside(tmp_path_factory.mktemp("dashboard"))
+    shutil.copy(ROOT / "docs" / "report.png", folder / "picture.png")
+    with dashboard_of([SETUP, *CELLS.values()], folder) as server:
         yield server
 
 
@@ -126,24 +124,39 @@ def test_the_dashboard_opens_to_the_token_alone(dashboard):
     assert dashboard.answer("/voila/files/picture.png")[0] == 403
 
 
-def test_the_dashboard_shows_an_instrument_that_moves_and_no_code(dashboard, chromium):
-    with lab.browser_page(chromium) as page:
+def test_the_dashboard_shows_instruments_that_move_and_no_code(dashboard, chromium):
+    with lab.browser_page(chromium, has_touch=True) as page:
         # Voila answers when the notebook has run, which takes its time on a busy machine.
         page.set_default_timeout(START * 1000)
         page.goto(f"{dashboard.address}/?token={dashboard.token}")
-        page.locator(instrument.HANDLE).first.wait_for()
-        before = instrument.until(page, lambda now: now.slider == "8" and now.picture)
-        assert "AutoencoderExplorer" not in page.content()
+        for kind in CELLS:
+            one = Instrument(page, kind)
+            full, narrow = one.press("End"), one.press("Home")
+            assert (full.width, narrow.width) == (WIDTHS, 1)
+            assert narrow.numbers != full.numbers
+            assert narrow.pictures != full.pictures or kind in WITHOUT_PICTURES
+            box = one.slider().bounding_box()
+            page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            one.until(lambda now: 1 < now.width < WIDTHS)
+            look.check_fits(one)
+        # A button asks the kernel, which answers here, too.
+        one = Instrument(page, "autoencoder")
+        before = one.read()
+        one.button("New images").click()
+        one.until(lambda now: now.pictures != before.pictures)
+        # A name in the first cell's code.
+        assert "FullAndNarrow" not in page.content()
         # While the kernel of the page runs, it listens, too.
         assert dashboard.listening() == {"127.0.0.1"}
-        instrument.press(page, "ArrowLeft")
-        instrument.until(
-            page,
-            lambda now: (
-                now.slider == now.numbers["code units kept"] == "7"
-                and now.picture != before.picture
-            ),
-        )
+
+
+def test_a_cell_that_fails_says_why(chromium, tmp_path):
+    failing = "def weigh(apples):\n    return apples['green']\n\nweigh({})"
+    with dashboard_of([failing], tmp_path) as server, lab.browser_page(chromium) as page:
+        page.set_default_timeout(START * 1000)
+        page.goto(f"{server.address}/?token={server.token}")
+        page.get_by_text("KeyError").first.wait_for()
+        assert "green" in page.locator("body").inner_text()
 
 
 def test_without_a_notebook_the_dashboard_serves_the_folder_of_notebooks():

@@ -5,7 +5,11 @@ import sys
 
 import ipywidgets as widgets
 import pytest
+import torch
+from ipywidgets.widgets.widget import _instances
+from traitlets import All
 
+from vsnn_lab import Autoencoder, Triangular, Width, explore
 from vsnn_lab.explore.move_every_slider import move_every_slider
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ipywidgets")
@@ -33,9 +37,11 @@ except RuntimeError as error:
 
 @pytest.fixture(autouse=True)
 def no_other_widgets():
-    widgets.Widget.close_all()
+    others = dict(_instances)
+    _instances.clear()
     yield
     widgets.Widget.close_all()
+    _instances.update(others)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +106,29 @@ def test_a_failure_that_a_notebook_only_shows_is_found_too(way):
         timeout=300,
     )
     assert "found: a callback of IntSlider 'x' failed at 5: the claim" in done.stdout, done.stderr
+
+
+def test_an_instruments_controls_go_through_their_ranges_and_back():
+    model, images = Autoencoder((1, 3, 3), Width(5), hidden=(4,)), torch.rand(4, 1, 3, 3)
+    comparison, seen = explore.WidthComparison(model, images, widths=(2, 5)), []
+    comparison.observe(lambda change: seen.append((change.name, change.new)), All)
+    explore.WidthComparison(model, images).close()
+    assert move_every_slider() == 3
+    positions = [each for each in seen if each[0] in ("first", "second", "image")]
+    first, second = [("first", w) for w in (1, 3, 5, 2)], [("second", w) for w in (1, 3, 5)]
+    assert positions == [*first, *second, *[("image", place) for place in (1, 3, 0)]]
+
+
+def test_a_callback_of_an_instrument_that_fails_is_found_and_named():
+    explorer = explore.MaskExplorer({"triangle": Triangular()}, most=8)
+
+    def fail(change):
+        assert change.new != 4, "the claim"
+
+    explorer.observe(fail, "batch")
+    told = "a callback of MaskExplorer 'batch' failed at 4: the claim"
+    with pytest.raises(RuntimeError, match=told):
+        move_every_slider()
 
 
 def test_what_only_shows_a_number_is_not_moved():

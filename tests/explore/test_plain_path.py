@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests import grammar
+from tests.explore.shown import numbers
 from tests.test_fuzz import unless_refused
 from vsnn_lab import (
     Autoencoder,
@@ -28,8 +29,9 @@ from vsnn_lab.explore import (
     CodeExplorer,
     WidthComparison,
 )
+from vsnn_lab.explore.image_batch import to_sprites
 from vsnn_lab.explore.predictions import count_classes, predict
-from vsnn_lab.figures.autoencoder import MSE_SCALE
+from vsnn_lab.figures.images import MSE_SCALE
 
 SHAPE, STEPS, CLASSES = (1, 3, 4), 6, 4
 PIXELS = 12
@@ -157,7 +159,7 @@ def test_reconstructions_are_those_of_the_plain_path(name):
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     shown = torch.stack(plain(model, images[order])).float().clamp(0, 1)
     assert torch.equal(images, before), "the caller's images were written into"
-    found = torch.from_numpy(explorer._bytes[1]).permute(0, 1, 4, 2, 3)
+    found = torch.from_numpy(numbers(explorer, "rebuilt").copy()).permute(0, 1, 4, 2, 3)
     # A pixel half-way between two bytes may be rounded either way.
     assert ((shown * 255).round() - found).abs().max() <= (1 if tolerance(model) < 1e-3 else 6)
     errors = [F.mse_loss(output.double(), images.double()).item() for output in expected]
@@ -193,13 +195,13 @@ def test_the_images_of_a_comparison_are_those_of_the_plain_path(name):
         comparison.show_image(image)
         expected = torch.cat(plain(model, images[image : image + 1])).double()
         assert torch.equal(images, before), "the caller's images were written into"
-        found = torch.from_numpy(comparison._rebuilt)
-        limit = tolerance(model) * max(1, expected.abs().max())
-        assert (found - expected).abs().max() <= limit
+        found = torch.from_numpy(numbers(comparison, "rebuilt")[:, 0].copy()).permute(0, 3, 1, 2)
+        shown = (expected.clamp(0, 1) * 255).round()
+        # A pixel half-way between two bytes may be rounded either way.
+        assert (shown - found).abs().max() <= (1 if tolerance(model) < 1e-3 else 6)
         for width in (1, 4):
-            comparison.first.value = width
             error = (expected[width - 1] - images[image].double()).square().mean() * MSE_SCALE
-            told = float(comparison.read_out()["MSE × 1000 at A"][0])
+            told = numbers(comparison, "errors")[width - 1]
             assert abs(told - error) <= 0.01 + 50 * tolerance(model) * error
 
 
@@ -213,13 +215,16 @@ def test_a_code_that_is_moved_by_nothing_decodes_to_the_plain_path(name):
     before = images.clone()
     explorer = CodeExplorer(model, images)
     for width in (2, STEPS):
-        explorer.width.value = width
+        explorer.width = width
         explorer.show_image(3)
         expected = plain(model, images[3:4])[width - 1]
         assert torch.equal(images, before), "the caller's images were written into"
-        torch.testing.assert_close(
-            torch.from_numpy(explorer._pictures[1]), expected[0].double(), rtol=0, atol=1e-5
-        )
+        for name in ("own", "moved"):
+            shown = to_sprites(expected)
+            np.testing.assert_allclose(numbers(explorer, name)[width - 1], shown, atol=1)
+        error = (expected.double() - images[3].double()).square().mean() * MSE_SCALE
+        told = numbers(explorer, "own error")[width - 1]
+        assert told == pytest.approx(error.item(), rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize("conditioned", [False, True])
@@ -231,8 +236,8 @@ def test_our_own_autoencoder_shows_the_same_on_its_shared_trunk(conditioned):
     explorer = AutoencoderExplorer(model, images)
     for image in range(3):
         comparison.show_image(image)
-        own = torch.stack([output[image] for output in expected]).double()
-        torch.testing.assert_close(torch.from_numpy(comparison._rebuilt), own, rtol=0, atol=1e-6)
+        own = to_sprites(torch.stack([output[image] for output in expected]))
+        np.testing.assert_allclose(numbers(comparison, "rebuilt")[:, 0], own, atol=1)
     errors = [F.mse_loss(output, images).item() for output in expected]
     np.testing.assert_allclose(explorer.sweep.values, errors, rtol=1e-5)
 

@@ -258,6 +258,13 @@ def test_what_cannot_be_exported_is_refused_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dtype_that_onnx_files_do_not_run_in_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: pytest.fail("exported"))
+    net, x = MLP(3, (Width(4),), 2).bfloat16(), torch.ones(2, 3, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match=r"float64 for ONNX, got bfloat16; model.float\(\) is"):
+        export_onnx(net, 2, tmp_path / "a.onnx", x)
+
+
 def test_a_network_too_large_for_one_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("vsnn_lab.export.verification._ONNX_BYTES", 4 * 14 - 1)
     with pytest.raises(ValueError, match="one ONNX file of 55 bytes, got 56; choose a smaller"):

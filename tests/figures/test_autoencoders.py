@@ -12,7 +12,6 @@ from PIL import Image
 from vsnn_lab import figures
 from vsnn_lab.figures.diverging import COLORSCALE, colorize
 from vsnn_lab.figures.images import GAP
-from vsnn_lab.figures.panels import panels_figure, show_panels
 
 COUNT, HEIGHT, WIDTH = 3, 4, 5
 
@@ -63,12 +62,12 @@ def test_a_grid_keeps_the_aspect_of_its_pixels():
     )
     assert plot[0] / canvas.shape[0] == pytest.approx(plot[1] / canvas.shape[1], rel=0.01)
     assert figure.layout.yaxis.scaleanchor == "x"
-    assert figure.layout.width <= 900
+    assert figure.layout.width <= 840
 
 
-def test_many_columns_fit_into_the_readmes_width():
+def test_many_columns_fit_into_a_page():
     many = images(rows=40)
-    assert figures.width_grid(many, {1: many}).layout.width == 900
+    assert figures.width_grid(many, {1: many}).layout.width == 840
 
 
 def test_errors_stand_beside_their_rows_times_a_thousand():
@@ -187,29 +186,6 @@ def test_ten_classes_have_ten_colours_and_each_of_seventy_a_look_of_its_own():
 def test_a_single_class_has_no_name_over_its_points():
     figure = figures.code_scatter(torch.randn(9, 2), torch.zeros(9).long(), ["emoji"])
     assert not figure.layout.annotations
-
-
-def test_other_panels_equal_a_figure_drawn_with_them():
-    first, second = np.random.default_rng(0).random((2, 3, 1, HEIGHT, WIDTH))
-    titles = ["a", "b", "c", "d"]
-    shown = panels_figure(first, titles, 0.2)
-    show_panels(shown, second, 0.7)
-    assert shown.to_plotly_json() == panels_figure(second, titles, 0.7).to_plotly_json()
-
-
-@pytest.mark.parametrize(
-    ("changed", "error", "message"),
-    [
-        ({"images": np.zeros((2, 1, 4, 4))}, ValueError, r"images must have shape \(3, 1 or 3, "),
-        ({"images": "three"}, TypeError, "images must be an array of shape .*, got 'three'"),
-        ({"titles": ["a"]}, ValueError, r"titles must be 4 strings, got \['a'\]"),
-        ({"limit": 0}, ValueError, "limit must be above 0, got 0"),
-    ],
-)
-def test_panels_that_cannot_be_drawn_are_refused(changed, error, message):
-    good = {"images": np.zeros((3, 1, 4, 4)), "titles": list("abcd"), "limit": 0.5}
-    with pytest.raises(error, match=message):
-        panels_figure(**good | changed)
 
 
 GOOD = torch.zeros(2, 1, 4, 4)

@@ -2,14 +2,18 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from plotly.colors import unlabel_rgb
 
 from vsnn_lab import Triangular, figures, prefix_mask
-from vsnn_lab.figures import style
-from vsnn_lab.figures.autoencoder import show_width
-from vsnn_lab.figures.images import mosaic, png, tile_centers, to_bytes
-from vsnn_lab.figures.masks import show_mask
+from vsnn_lab.figures import instrument, style
+from vsnn_lab.figures.images import to_bytes
+from vsnn_lab.figures.overlay import run_style
 from vsnn_lab.measure.ablation import WidthSweep
 
+RUN_COLORS = [
+    [round(float(part)) for part in unlabel_rgb(run_style(index, 12, "run").color)]
+    for index in range(12)
+]
 STYLES = [value for value in vars(style).values() if isinstance(value, style.Style)]
 
 
@@ -30,12 +34,30 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.TEXT_COLOR, style.POINTER])
-def test_every_colour_stands_out_by_three_to_one_on_white_and_on_black_pages(color):
-    light = 1.05 / (luminance(color) + 0.05)
-    dark = (luminance(color) + 0.05) / (luminance("#111111") + 0.05)
-    assert light >= 3
-    assert dark >= 3
+def contrast(color: str, page: str) -> float:
+    """Compute the contrast ratio of WCAG 2.1."""
+    dark, light = sorted([luminance(color), luminance(page)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+RUNS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in RUN_COLORS]
+
+
+@pytest.mark.parametrize("color", [s.color for s in STYLES] + [style.POINTER, *RUNS])
+def test_every_line_stands_out_by_three_to_one_on_light_and_on_dark_pages(color):
+    assert contrast(color, "#ffffff") >= 3
+    assert contrast(color, "#111111") >= 3
+
+
+@pytest.mark.parametrize("color", [style.TEXT_COLOR, instrument.WRONG, instrument.FLIP])
+def test_every_text_stands_out_from_a_light_page_and_from_a_dark_one_as_far_as_it_then_can(color):
+    assert contrast(color, "#ffffff") >= 4.5
+    # What is just 4.5:1 on white has 18.88 / 4.5 on JupyterLab's dark page, and 18.88 is white's.
+    assert contrast(color, "#111111") >= 0.99 * contrast("#ffffff", "#111111") / 4.5
+
+
+def test_nobody_is_offered_to_upload_a_figure():
+    assert "sendChartToCloud" in style.TEMPLATE.layout.modebar.remove
 
 
 def test_no_two_kinds_share_a_colour_a_marker_or_a_name():
@@ -86,41 +108,9 @@ def test_pixels_keep_one_scale_and_are_clipped():
     assert to_bytes(images).tolist() == [[[[0], [128], [255]], [[255], [0], [51]]]]
 
 
-def test_a_mosaic_puts_each_reconstruction_below_its_original():
-    originals = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) + np.zeros((3, 4, 5, 3), np.uint8)
-    rebuilt = originals + 100
-    canvas = mosaic(originals, rebuilt, columns=2)
-    assert canvas.shape == (4 * 6 - 2, 2 * 7 - 2, 4)
-    for index, (top, left) in enumerate([(0, 0), (0, 7), (12, 0)]):
-        assert (canvas[top : top + 4, left : left + 5, :3] == index).all()
-        assert (canvas[top + 6 : top + 10, left : left + 5, :3] == index + 100).all()
-    assert canvas[..., 3].sum() == 255 * 6 * 20
-    assert tile_centers(4, 4) == [1.5, 7.5, 13.5, 19.5]
-
-
-def test_a_mosaic_of_unequal_shapes_is_refused():
-    with pytest.raises(ValueError, match=r"one shape, got \(1, 2, 2, 1\) and \(2, 2, 2, 1\)"):
-        mosaic(np.zeros((1, 2, 2, 1), np.uint8), np.zeros((2, 2, 2, 1), np.uint8), 1)
-
-
-def test_a_move_equals_a_figure_drawn_there(sweep):
-    originals = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
-    moved = figures.autoencoder_figure(originals, originals // 2, sweep, 8, pca={1: 1.0})
-    drawn = figures.autoencoder_figure(originals, originals // 4, sweep, 3, pca={1: 1.0})
-    show_width(moved, png(mosaic(originals, originals // 4, 5)), sweep, 3)
-    assert moved.to_plotly_json() == drawn.to_plotly_json()
-
-
 def test_a_gallery_shows_every_mask_under_its_title():
     masks = {"a": prefix_mask(Triangular()(4, 4), 4), "b": prefix_mask(Triangular()(2, 8), 8)}
     figure = figures.mask_gallery(masks)
     assert [note.text for note in figure.layout.annotations] == ["a", "b"]
     np.testing.assert_array_equal(figure.data[0].z, np.tri(4))
     assert figure.data[1].z.shape == (2, 8)
-
-
-def test_another_mask_equals_a_figure_drawn_with_it():
-    first, second = (prefix_mask(Triangular()(n, n), n) for n in (4, 7))
-    shown = figures.mask_figure(first, 16)
-    show_mask(shown, second)
-    assert shown.to_plotly_json() == figures.mask_figure(second, 16).to_plotly_json()

@@ -3,8 +3,10 @@
 import math
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
+from plotly.colors import unlabel_rgb
 
 from vsnn_lab import explore, figures
 from vsnn_lab.figures import Metric
@@ -60,16 +62,16 @@ def test_fields_that_make_no_sense_are_refused(fields, error, message):
 @pytest.mark.parametrize(
     ("metric", "best", "told"),
     [
-        (ACCURACY, {1: "b", 2: "a", 4: "c"}, "best (highest) at so many of 3 widths"),
-        (ERROR, {1: "c", 2: "b", 4: "c"}, "best (lowest) at so many of 3 widths"),
-        (None, {1: "c", 2: "b", 4: "c"}, "lowest at so many of 3 widths"),
+        (ACCURACY, {1: "b", 2: "a", 4: "c"}, "best (highest)"),
+        (ERROR, {1: "c", 2: "b", 4: "c"}, "best (lowest)"),
+        (None, {1: "c", 2: "b", 4: "c"}, "lowest"),
     ],
     ids=["higher", "lower", "unknown"],
 )
 def test_the_best_run_is_that_of_the_better_value(metric, best, told):
     explorer = explore.RunsExplorer(CURVES, metric=metric)
     assert explorer.best_at() == best
-    assert explorer.best.value.startswith(told)
+    assert explorer.description["parts"][1]["says"] == told
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, ERROR, PERPLEXITY])
@@ -79,16 +81,18 @@ def test_figures_show_a_metric_in_its_unit(metric):
     for trace, curve in zip(figure.data, CURVES.values(), strict=True):
         assert list(trace.y) == pytest.approx([metric.scale * value for value in curve.values()])
     table = pd.DataFrame({"SEED": [0, 1], "loss": [0.25, 0.5]})
-    (trace,) = figures.parallel_parameters(table, ["SEED"], "loss", measures=metric).data
-    assert trace.dimensions[-1].label == metric.label
-    assert list(trace.line.color) == pytest.approx([0.25 * metric.scale, 0.5 * metric.scale])
-    assert trace.line.reversescale == (metric.better == "lower")
-    assert trace.line.colorbar.title.text == f"{metric.better} is better"
+    figure = figures.parallel_parameters(table, ["SEED"], "loss", measures=metric)
+    assert figure.layout.xaxis.ticktext[-1] == metric.label
+    notes = [note.text for note in figure.layout.annotations]
+    assert notes[-3:-1] == [f"{loss * metric.scale:.4g}" for loss in (0.25, 0.5)]
+    assert notes[-1] == f"{metric.better} is better"
+    lightness = [np.dot(unlabel_rgb(line.line.color), (0.3, 0.6, 0.1)) for line in figure.data]
+    assert (lightness[0] < lightness[1]) == (metric.better == "higher")
 
 
 def test_values_below_zero_are_in_the_picture():
     explorer = explore.RunsExplorer({"a": {1: -4.0, 2: -1.0}}, metric=Metric("score", "higher"))
-    assert list(explorer.figure.layout.yaxis.range) == [-4.32, 0]
+    assert explorer.description["parts"][0]["y"]["range"] == [-4.32, 0]
 
 
 def test_another_factor_or_label_goes_before_the_metrics():

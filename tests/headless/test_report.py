@@ -13,7 +13,7 @@ from nbformat.v4 import (
     new_output,
 )
 
-from vsnn_lab.explore.instrument import instrument_data
+from vsnn_lab.explore import front
 from vsnn_lab.headless.report import build_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RECORD = "application/vnd.vsnn_lab.record+json"
 PLOTLY = "application/vnd.plotly.v1+json"
+SAVED = "application/vnd.vsnn_lab.instrument+json"
 
 
 def display(data):
@@ -205,8 +206,7 @@ def test_a_page_shows_text_tables_pictures_and_figures(tmp_path):
     assert 'src="data:image/png;base64,aGk="' in page
     assert ">a &lt; b</pre>" in page
     assert "<summary>Messages</summary><pre>careful</pre>" in page
-    stored = re.search(r'data-figure><script type="application/json">(.*?)</script>', page)[1]
-    assert json.loads(stored) == figure
+    assert stored(page, "data-figure") == [figure]
     assert "not this" not in page
     assert "p {}" not in page
 
@@ -228,8 +228,8 @@ def test_nothing_of_a_notebook_runs_or_comes_from_elsewhere(tmp_path):
     )
     for text in (front, page):
         found, scripts = loaded(text)
-        assert set(found) == {"plotly.min.js", "report.js", "report.css"}
-        assert scripts == ["plotly.min.js", "report.js"]
+        assert set(found) == {"report.js", "report.css"}
+        assert scripts == ["report.js"]
         assert 'href="javascript' not in text
 
 
@@ -260,16 +260,95 @@ def test_a_link_to_a_file_that_is_not_in_the_site_is_text(tmp_path):
     assert '<a href="mailto:a@x.org">mail</a>' in page
 
 
-def test_an_instrument_has_a_slider_over_all_its_widths(tmp_path, explorer):
-    front, page = build(tmp_path, "# A", ("explorer", [display(explorer._repr_mimebundle_())]))
-    assert re.search(r'<input type="range" min="0" max="11" step="1" value="4"', page)
-    assert "<output>5</output>" in page
-    for name, (number, _) in explorer.read_out(5).items():
-        assert f'data-readout="{name}">{number}</dd>' in page
-    stored = re.search(r"data-widths>(.*?)</script>", page)[1]
-    assert json.loads(stored)["pictures"] == instrument_data(explorer)["pictures"]
-    assert front.count("data-figure") == 1
-    assert "data-instrument" not in front
+STATE = {"description": {"kind": "x", "label": "</script><b>"}, "arrays": {}, "width": 5}
+
+
+def saved(state, **others):
+    """Return the output of an instrument as a notebook holds it."""
+    text = state if isinstance(state, str) else json.dumps(state).replace("<", "\\u003c")
+    return display(
+        {"text/html": f'<script type="{SAVED}">{text}</script><script>1</script>'} | others
+    )
+
+
+def stored(page, name):
+    """Return what a page holds for a script of ours to draw."""
+    pattern = f'{name}><script type="application/json">(.*?)</script>'
+    return [json.loads(text) for text in re.findall(pattern, page)]
+
+
+def test_an_instrument_is_drawn_by_our_own_program_from_what_the_notebook_saved(tmp_path):
+    program = {"_esm": "bad()", "_css": "bad {}"}
+    live = {WIDGET: {"model_id": "gone"}, PLOTLY: {"data": [], "layout": {}}}
+    front_page, page = build(tmp_path, "# A", ("x", [saved(STATE | program, **live)]))
+    assert stored(page, "data-vsnn-state") == [STATE]
+    assert stored(page, "data-figure") == []
+    assert "bad" not in page
+    assert loaded(page)[1] == ["instrument.js", "report.js"]
+    assert loaded(front_page)[1] == ["report.js"]
+    site = tmp_path / "site"
+    assert (site / "instrument.js").read_text() == front.classic_script()
+    assert (site / "instrument.css").read_text() == front.style()
+    assert not (site / "plotly.min.js").exists()
+
+
+def test_a_figure_or_a_picture_stands_for_a_notebook_with_an_instrument(tmp_path):
+    figure = {"data": [{"y": [1]}], "layout": {}}
+    shown = ("x", [saved(STATE), display({"image/png": "aGk="}), display({PLOTLY: figure})])
+    front_page, _ = build(tmp_path, "# A", shown)
+    assert stored(front_page, "data-figure") == [figure]
+    assert loaded(front_page)[1] == ["plotly.min.js", "report.js"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "3", '{"description": {}}', '{"description": [], "arrays": {}}'),
+        *('{"description": {"a": NaN}, "arrays": {}}', "[" * 100_000),
+    ],
+)
+def test_an_instrument_that_is_damaged_says_so(tmp_path, text):
+    _, page = build(tmp_path, "# A", ("x", [saved(text), printed("after")]))
+    assert "This instrument is damaged: run the notebook again." in page
+    assert "data-vsnn-state" not in page
+    assert ">after</pre>" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "drawn"),
+    [("scattergl", "scatter"), ("scatterpolargl", "scatterpolar"), ("bar", "bar")],
+)
+def test_points_drawn_by_webgl_are_drawn_without_it(tmp_path, kind, drawn):
+    figure = {"data": [{"type": kind, "y": [1]}], "layout": {}}
+    _, page = build(tmp_path, "# A", ("x", [display({PLOTLY: figure})]))
+    assert stored(page, "data-figure")[0]["data"] == [{"type": drawn, "y": [1]}]
+
+
+@pytest.mark.parametrize(
+    "kind", ["parcoords", "splom", "choroplethmap", "scattergeo", "densitymap"]
+)
+def test_a_figure_that_needs_more_than_a_page_has_says_so(tmp_path, kind):
+    figure = {"data": [{"y": [1]}, {"type": kind}], "layout": {}}
+    _, page = build(tmp_path, "# A", ("x", [display({PLOTLY: figure})]))
+    assert f"This figure ({kind}) needs code or maps that a page on its own is not allowed." in page
+    assert "data-figure" not in page
+
+
+def test_every_page_has_a_policy_that_lets_nothing_run_but_our_own_files(tmp_path):
+    for page in build(tmp_path, "# A", SOME):
+        head, rest = page.split("<title>")
+        policy = re.search(r'http-equiv="Content-Security-Policy" content="(.*?)"', head)[1]
+        parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+        assert parts["default-src"] == parts["form-action"] == parts["base-uri"] == "'none'"
+        assert parts["script-src"] == "'self'"
+        assert parts["img-src"] == "data: blob:"
+        assert parts.keys() <= {"default-src", "script-src", "style-src", "img-src"} | {
+            "form-action",
+            "base-uri",
+        }
+        # It goes before all that it is there for.
+        assert "src=" not in head.split("Content-Security-Policy")[0]
+        assert "<script" in rest
 
 
 def test_a_live_widget_without_its_kernel_is_left_out(tmp_path):
@@ -282,21 +361,17 @@ NEEDS = "This instrument needs a kernel: open the notebook in JupyterLab."
 
 
 def test_an_instrument_without_a_portable_form_says_that_it_needs_a_kernel(tmp_path):
-    from vsnn_lab.explore import MaskExplorer
-    from vsnn_lab.samplers import Full
-
-    mask = MaskExplorer({"full": Full()}, most=4)._repr_mimebundle_()
     boxed = {WIDGET: {"model_id": "gone"}, "text/plain": "VBox(children=(WidthComparison(chi"}
-    front, page = build(tmp_path, "# A", ("mask", [display(mask)]), ("both", [display(boxed)]))
-    assert page.count(f'<p class="note">{NEEDS}</p>') == 2
+    front, page = build(tmp_path, "# A", ("both", [display(boxed)]))
+    assert page.count(f'<p class="note">{NEEDS}</p>') == 1
     assert NEEDS not in front
     assert "children" not in page
 
 
-def test_a_progress_bar_and_an_instrument_that_is_shown_need_no_such_note(tmp_path, explorer):
+def test_a_progress_bar_and_an_instrument_that_is_shown_need_no_such_note(tmp_path):
     bar = {WIDGET: {"model_id": "gone"}, "text/plain": "  0%|          | 0/2110 [00:00<?, ?it/s]"}
-    shown = explorer._repr_mimebundle_()
-    _, page = build(tmp_path, "# A", ("fit()", [display(bar)]), ("show", [display(shown)]))
+    live = {WIDGET: {"model_id": "gone"}, "text/plain": "AutoencoderExplorer(children=())"}
+    _, page = build(tmp_path, "# A", ("fit()", [display(bar)]), ("x", [saved(STATE, **live)]))
     assert NEEDS not in page
 
 
@@ -357,7 +432,7 @@ def test_a_report_can_be_built_again_over_itself(tmp_path):
     first = build(tmp_path, "# A", SOME)
     assert build(tmp_path, "# A", SOME) == first
     files = {path.name for path in (tmp_path / "site").iterdir()}
-    assert files == {"index.html", "one.html", "plotly.min.js", "report.css", "report.js"}
+    assert files == {"index.html", "one.html", "report.css", "report.js"}
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,22 @@ def test_a_sweep_equals_a_loop_over_extracted_networks_and_single_samples(net, b
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_dtype_takes_float32_inputs_and_targets_stay(net, batches, dtype):
+    x, _ = batches[0]
+    target, seen = torch.rand(len(x), 3), []
+
+    def error(output, y):
+        seen.append((output.dtype, y.dtype))
+        return F.mse_loss(output, y)
+
+    sweep = width_sweep(net.to(dtype), error, (x, target), [4])
+    assert {*seen} == {(dtype, torch.float32)}
+    with torch.no_grad():
+        expected = ((extract(net, 4).eval()(x.to(dtype)) - target) ** 2).mean().item()
+    assert sweep.at(4) == pytest.approx(expected, rel=1e-2 if dtype is torch.bfloat16 else 1e-6)
+
+
 def test_batches_that_can_be_read_only_once_are_enough(net, batches):
     expected = swept_by_hand(net, F.cross_entropy, batches, [2, 5])
     found = width_sweep(net, F.cross_entropy, (batch for batch in batches), [2, 5])

@@ -416,6 +416,18 @@ class Noisy(nn.Module):
         return self.frozen(self.net(x + torch.rand_like(x)))
 
 
+def test_a_slow_forward_is_timed_three_times_once_the_seconds_are_over(net):
+    calls, forward = [], net.forward
+    net.forward = lambda x: calls.append(1) or forward(x)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(costs, "extract", lambda *_: net)
+        found = measure_latency(net, 2, torch.ones(5, 4), repeats=20, seconds=0)
+        assert len(calls) == 1 + 3
+        assert found.low_ms <= found.median_ms <= found.high_ms
+        measure_latency(net, 2, torch.ones(5, 4), repeats=20, seconds=600)
+    assert len(calls) == 4 + 5 + 20
+
+
 @pytest.mark.parametrize("cost", [count_macs, measure_latency])
 def test_a_cost_leaves_model_random_state_and_gradients_as_they_were(cost):
     seen = set()

@@ -2,30 +2,37 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vsnn_lab import data
 from vsnn_lab._basics.checks import check_int, check_path, check_rows
-from vsnn_lab.explore.budget_box import BudgetBox
-from vsnn_lab.explore.controls import log2_positions
-from vsnn_lab.explore.image_batch import check_image_batch
-from vsnn_lab.explore.instrument import Instrument
+from vsnn_lab.explore.drawing import drawing_pad
+from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
+from vsnn_lab.explore.instrument import Instrument, Position
+from vsnn_lab.explore.parts import (
+    array,
+    counts,
+    curve,
+    log2_positions,
+    tile,
+    tiles,
+    width_control,
+    widths_that_fit,
+)
 from vsnn_lab.explore.predictions import (
     choose_samples,
     confusion_matrices,
     count_classes,
+    measure_widths,
     name_classes,
-    predict,
     settling_widths,
 )
-from vsnn_lab.explore.save_submodel import SavedSubmodel, save_submodel
+from vsnn_lab.export.submodel import SavedSubmodel, save_submodel
 from vsnn_lab.figures.checks import (
     check_accuracies,
     check_class_names,
@@ -33,22 +40,27 @@ from vsnn_lab.figures.checks import (
     check_share,
     check_shares,
 )
-from vsnn_lab.figures.classifier import MOST_SHOWN, PERCENT, classifier_figure, show_predictions
-from vsnn_lab.figures.images import to_bytes
+from vsnn_lab.figures.names import short_names
 from vsnn_lab.measure.ablation import WidthSweep
-from vsnn_lab.measure.costs import count_macs_by_width, count_parameters, measure_latency
-from vsnn_lab.measure.evaluation import to_device_of
 from vsnn_lab.widths import single_control
 
+MOST_SHOWN, COLUMNS = 15, 5  # three rows are as high as the curve beside them
+_CURVE = 250  # pixels: with its legend as high as the pictures
+_LETTERS = 9, 12  # of a name below a picture, and beside the matrix
+_PERCENT = 100
+_MOST = 24_000_000  # bytes of confusion matrices; beyond it widths are left out
+# Accuracies are means of float32, and a goal is typed as what the read-out shows: so both are
+# rounded to decimals that count far less than a sample.
+_DECIMALS = 6
 _VERIFIED = 100  # inputs that an extracted network is verified on
-_REPEATS = 20  # forwards timed at a width
 
 
 class ClassifierExplorer(Instrument):
     """An instrument for one classifier: slider, predictions, accuracy, confusion, costs, budgets.
 
     Everything is computed when it is made: all predictions at every width, costs, and the latency
-    at widths evenly spaced in log2. A move of the slider only looks up.
+    at widths evenly spaced in log2. Confusion matrices beyond 24 MB are thinned: then the slider
+    has fewer stops.
 
     Two thirds of the samples shown change their prediction on the way to full width, spread over
     the octaves of the knob; the others are drawn from all. The first of them settle at the
@@ -61,7 +73,7 @@ class ClassifierExplorer(Instrument):
         labels: Class of each, integers, shape (n,).
         inputs: What the model takes, one row for each image, such as ``images.flatten(1)``; by
             default the images.
-        class_names: What each class is called, at most seventy; by default its number.
+        class_names: What each class is called, at most a thousand; by default its number.
         sweep: Accuracy at every width, if it is known, as from ``width_sweep`` with
             ``metrics.accuracy``; by default it is measured on ``images``.
         dedicated: Accuracy of a network trained at one width, by width; several values, one a
@@ -73,9 +85,7 @@ class ClassifierExplorer(Instrument):
         folder: Where the save button writes; by default ``submodels`` among the data.
 
     Attributes:
-        slider: The `WidthSlider`.
-        budget: The `BudgetBox`, which moves the slider to the width that a budget asks for.
-        width: The width shown.
+        width: The width shown; set it, or observe it.
         predictions: Class predicted, by width (from 1) and image, shape (steps, n).
         sweep: Accuracy, parameters and multiply-accumulates at every width.
 
@@ -84,6 +94,8 @@ class ClassifierExplorer(Instrument):
         ValueError: If images, inputs, labels, names or accuracies do not fit each other or the
             model, or the sweep lacks a width.
     """
+
+    width = Position().tag(sync=True)
 
     def __init__(
         self,
@@ -117,92 +129,78 @@ class ClassifierExplorer(Instrument):
         self._generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
         folder = data.data_root() / "submodels" if folder is None else folder
         self.folder = check_path("folder", folder)
-        self.dedicated = check_shares("dedicated", dedicated)
-        for width in self.dedicated:
+        alone = check_shares("dedicated", dedicated)
+        for width in alone:
             check_int("each width of dedicated", width, 1, self.steps)
-        self.plain = check_share("plain", plain)
+        plain = check_share("plain", plain)
         if sweep is not None:
             check_accuracies(sweep, self.steps)
         classes = count_classes(model, self.inputs)
         self.class_names = name_classes(names, self.labels, classes)
 
-        self.predictions = predict(model, self.inputs, classes)
-        self.confusion = confusion_matrices(self.predictions, self.labels, classes)
+        found = measure_widths(model, self.inputs, classes, timed, log2_positions(self.steps))
+        self.predictions, self.latency = found.predictions, found.latency
         self.flips = (self.predictions != self.predictions[-1]).sum(1)
         self._settling_widths = settling_widths(self.predictions)
-        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
         if sweep is None:
             accuracies = (self.predictions == self.labels).mean(1)
             sweep = WidthSweep("accuracy", np.arange(1, self.steps + 1), accuracies, self.steps)
-        widths, sample = sweep.widths.tolist(), to_device_of(model, self.inputs[:1])
-        parameters = np.array([count_parameters(model, width) for width in widths])
-        macs = np.array(count_macs_by_width(model, widths, sample))
-        self.sweep = replace(sweep, parameters=parameters, macs=macs)
-        some = to_device_of(model, self.inputs[:timed])
-        bar = tqdm(log2_positions(self.steps), desc="latency", delay=2)
-        self.latency = {w: measure_latency(model, w, some, repeats=_REPEATS) for w in bar}
+        self.sweep = replace(sweep, parameters=found.parameters, macs=found.macs)
 
-        self.budget = BudgetBox(self.sweep, {w: t.median_ms for w, t in self.latency.items()})
-        self.budget.on_submit(self.to_budget)
-        super().__init__(self.steps, "width", [self.budget])
-
-    def show(self, width: int) -> None:
-        """Put figure and read-outs to a width: the slider's callback, look-ups only."""
-        super().show(width)
-        self.budget.width = width
-        self._write_status("")  # what it said was about another width
-
-    def move_figure(self, figure: go.Figure, width: int) -> None:
-        """Put the figure, or one like it, to a width."""
-        width = check_int("width", width, 1, self.steps)
-        show_predictions(figure, *self._classes_at(width), self.sweep, width, self.class_names)
-
-    def read_out(self, width: int) -> dict[str, tuple[str, str]]:
-        """Return what the read-outs say at a width: number and small print by name."""
-        width = check_int("width", width, 1, self.steps)
-        accuracy, full = (self.sweep.at(each) * PERCENT for each in (width, self.steps))
-        costs = [
-            (self.sweep.cost(kind, width), self.sweep.cost(kind, self.steps))
-            for kind in ("parameters", "macs")
-        ]
-        counts = [(f"{cost:,}", f"{cost / most:.1%} of full width") for cost, most in costs]
-        timed = self.budget.nearest_timed(width)
-        latency, flips = self.latency[timed], self.flips[width - 1]
-        milliseconds = f"{latency.median_ms:.3f} ms"
-        threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
-        where = threads if latency.device == "cpu" else latency.device
-        return {
-            "width": (f"{width}", f"of {self.steps}"),
-            "test accuracy": (f"{accuracy:.2f} %", "of the test images"),
-            "against full width": (f"{accuracy - full:+.2f}", f"points; full: {full:.2f} %"),
-            "parameters": counts[0],
-            "MACs a sample": counts[1],
-            f"latency, batch {latency.batch}": (milliseconds, f"width {timed}, {where}"),
-            "flips vs full width": (f"{flips:,}", f"of {len(self.labels):,} images"),
+        size = classes**2 * np.min_scalar_type(len(images)).itemsize
+        self._widths = widths_that_fit(size, self.steps, _MOST)
+        samples = self._samples()
+        names, (below, beside) = self.class_names, _LETTERS
+        captions = {"said": "said", "truth": "truth", "full": "full", "names": names}
+        captions["short"] = short_names(names, below)
+        pictures = {
+            "type": "pictures",
+            "size": samples["pictures"]["shape"][1:],
+            "count": self.shown,
+            "columns": COLUMNS,
+            "key": "✗ framed: wrong (true class)   ⇄ not as at full width",
+            "tracks": [{"label": "", "source": "pictures", "captions": captions}],
         }
+        line = curve(
+            self.sweep, "test accuracy (%)", _PERCENT, scale=_PERCENT, dedicated=alone, plain=plain
+        )
+        line["height"] = _CURVE
+        matrix = {
+            "type": "matrix",
+            "source": "confusion",
+            "names": names,
+            "short": short_names(names, beside),
+            "label": "% of each true class (row) by prediction",
+        }
+        budget = {"type": "budget", "by": "width", "of": self.steps, "by_width": self._budgets()}
+        confusion = confusion_matrices(self._at(self.predictions), self.labels, classes)
+        arrays = samples | {
+            "confusion": counts(confusion, "width"),
+            "curve": array(self.sweep.values * _PERCENT),
+        }
+        parts: list[dict[str, Any]] = [pictures, line, matrix, tiles(self._tiles()), budget]
+        pad = drawing_pad(model, images, self.inputs, self._widths, names)
+        if pad is not None:
+            parts.insert(-1, pad[0])  # beside the tiles
+            arrays |= pad[1]
+        description = {
+            "kind": "classifier",
+            "label": "Classifier by width",
+            "controls": [width_control("width", "width", self._widths, self.steps)],
+            "parts": parts,
+            "actions": [
+                {"name": "new_images", "label": "New images"},
+                {"name": "save", "label": "Extract this width and save"},
+            ],
+        }
+        buttons = {"new_images": self.new_images, "save": self.save}
+        super().__init__(description, arrays, buttons, width=self.steps)
+        self.run_drawing = pad and pad[2]
 
     def new_images(self) -> None:
         """Show other samples, at the same width."""
-        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
-        shown = self.static_figure()
-        with self.figure.batch_update():
-            self.figure.data[0].source = shown.data[0].source
-            self.move_figure(self.figure, self.width)
-        self._write_status("")
-
-    def to_budget(self) -> int | None:
-        """Move to the width that the budget box asks for; return it, or None if there is none.
-
-        The status line says what that width has, or why no width will do.
-        """
-        try:
-            width, has = self.budget.choose()
-        except (TypeError, ValueError) as error:
-            self._write_status(f"{error}")
-            return None
-        self.slider.value = width
-        self._write_status(f"width {width} of {self.steps}: {has}")
-        return width
+        self.arrays = self.arrays | self._samples()
+        self.status = ""
 
     def save(self) -> tuple[Path, ...]:
         """Cut the width shown out, verify it, and save it; return the files.
@@ -211,33 +209,77 @@ class ClassifierExplorer(Instrument):
         goes wrong is said in the status line and raised.
         """
         width, saved = self.width, SavedSubmodel()
-        self._write_status(f"saving width {width} …")
+        self.status = f"saving width {width} …"
         stem = self.folder / f"classifier-width-{width}"
         try:
             save_submodel(self.model, width, stem, self.inputs[:_VERIFIED], saved)
         except Exception as error:
-            self._write_status(f"{saved}; then: {error}" if saved.files else f"not saved: {error}")
+            self.status = f"{saved}; then: {error}" if saved.files else f"not saved: {error}"
             raise
-        self._write_status(f"{saved}")
+        self.status = f"{saved}"
         return saved.files
 
-    def static_figure(self) -> go.Figure:
-        """Return what the instrument shows as a figure for headless runs, reports and print."""
-        return classifier_figure(
-            to_bytes(self.images[self.chosen]),
-            *self._classes_at(self.width),
-            self.sweep,
-            self.width,
-            self.class_names,
-            dedicated=self.dedicated,
-            plain=self.plain,
+    def _at(self, values: np.ndarray) -> np.ndarray:
+        """Return what an array over all widths has at those of the slider."""
+        return values[np.array(self._widths) - 1]
+
+    def _samples(self) -> dict[str, Any]:
+        """Choose samples; return their pictures, true classes, and predictions by width."""
+        self.chosen = choose_samples(self._settling_widths, self.shown, self._generator)
+        return {
+            "pictures": array(to_sprites(self.images[self.chosen])),
+            "truth": counts(self.labels[self.chosen]),
+            "said": counts(self._at(self.predictions)[:, self.chosen], "width"),
+            "full": counts(self.predictions[-1, self.chosen]),
+        }
+
+    def _tiles(self) -> list[dict[str, Any]]:
+        """Return what the read-outs say at each width of the slider."""
+        accuracies, full = self._at(self.sweep.values) * _PERCENT, self.sweep.at(self.steps)
+        timed = [min(self.latency, key=lambda t: abs(t - width)) for width in self._widths]
+        latency = self.latency[self.steps]
+        threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
+        where = threads if latency.device == "cpu" else latency.device
+        return [
+            tile("width", [f"{width}" for width in self._widths], f"of {self.steps}"),
+            tile("test accuracy", [f"{a:.2f} %" for a in accuracies], "of the test images"),
+            tile(
+                "against full width",
+                [f"{accuracy - full * _PERCENT:+.2f}" for accuracy in accuracies],
+                f"points; full: {full * _PERCENT:.2f} %",
+            ),
+            self._count("parameters", "parameters"),
+            self._count("MACs a sample", "macs"),
+            tile(
+                f"latency, batch {latency.batch}",
+                [f"{self.latency[width].median_ms:.3f} ms" for width in timed],
+                [f"width {width}, {where}" for width in timed],
+            ),
+            tile(
+                "flips vs full width",
+                [f"{flips:,}" for flips in self._at(self.flips)],
+                f"of {len(self.labels):,} images",
+            ),
+        ]
+
+    def _count(self, name: str, kind: str) -> dict[str, Any]:
+        costs, most = (
+            [self.sweep.cost(kind, w) for w in self._widths],
+            self.sweep.cost(kind, self.steps),
         )
+        shares = [f"{cost / most:.1%} of full width" for cost in costs]
+        return tile(name, [f"{cost:,}" for cost in costs], shares)
 
-    def _classes_at(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return classes of the samples shown (true, predicted, at full width) and confusion."""
-        chosen, predicted, full = self.chosen, self.predictions[width - 1], self.predictions[-1]
-        return self.labels[chosen], predicted[chosen], full[chosen], self.confusion[width - 1]
-
-    def _write_status(self, text: str) -> None:
-        line = '<div style="font-size:12px;line-height:1.3;overflow-wrap:anywhere">{}</div>'
-        self.status.value = line.format(escape(text)) if text else ""
+    def _budgets(self) -> dict[str, list[float | None]]:
+        """Return what each width of the slider costs and reaches; None where it was not timed."""
+        times = {width: latency.median_ms for width, latency in self.latency.items()}
+        costs = {
+            kind: [self.sweep.cost(kind, w) for w in self._widths]
+            for kind in ("parameters", "macs")
+        }
+        return {
+            "width": self._widths,
+            **costs,
+            "latency_ms": [times.get(width) for width in self._widths],
+            "accuracy": self._at(self.sweep.values).round(_DECIMALS).tolist(),
+        }

@@ -1,15 +1,35 @@
 """The images that an instrument shows."""
 
+from typing import Any
+
 import numpy as np
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_tensor
+from vsnn_lab._basics.checks import check_tensor, short_repr
+from vsnn_lab.figures.images import to_bytes
+
+_LARGEST = 144  # pixels: a picture of an instrument is no larger, also on a screen of two a pixel
 
 
-def to_floats(images: Tensor) -> np.ndarray:
-    """Return images as the figures take them."""
-    return images.detach().cpu().to(torch.float64).numpy()
+def to_sprites(images: Tensor) -> np.ndarray:
+    """Return images as bytes as an instrument shows them: colours last, large ones made smaller."""
+    images = images.detach().cpu().float()
+    scale = _LARGEST / max(images.shape[-2:])
+    if scale < 1:
+        size = [max(1, round(scale * side)) for side in images.shape[-2:]]
+        images = F.interpolate(images, size, mode="area")
+    return to_bytes(images)
+
+
+def check_rebuilt(output: Any, shape: tuple[int, ...], where: str = "") -> Tensor:
+    """Return what a model gives for images if it is images of that shape; or say what it is."""
+    if not isinstance(output, Tensor) or tuple(output.shape) != shape:
+        got = tuple(output.shape) if isinstance(output, Tensor) else short_repr(output)
+        raise ValueError(f"model must return images of shape {shape}, got {got}")
+    if not output.isfinite().all():
+        raise ValueError(f"model must return finite pixels, got nan or inf{where}")
+    return output
 
 
 def check_image_batch(images: Tensor, shape: tuple[int, ...] | None) -> None:

@@ -1,159 +1,141 @@
-"""An explorer of one width slider, and what it shows at every width for a page without a kernel."""
+"""What every instrument is: a description, arrays of what it shows everywhere, and its controls."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import ipywidgets as widgets
+import anywidget
+import numpy as np
 import plotly.graph_objects as go
-from plotly.utils import PlotlyJSONEncoder
+import traitlets
+from IPython.display import display
 
 from vsnn_lab._basics.checks import check_int
-from vsnn_lab.explore.controls import ReadOuts, WidthSlider, log2_positions
-from vsnn_lab.explore.figure_box import FigureBox
-
-MIME = "application/vnd.vsnn_lab.instrument+json"
-_LAYOUT = "layout"  # in place of the index of a trace
-_MOST = 2_500_000  # bytes: with all that is around it, a page stays below 3 MB
+from vsnn_lab.explore import front
+from vsnn_lab.explore.parts import array
+from vsnn_lab.explore.portable import portable_html, revival_html
+from vsnn_lab.figures.instrument import instrument_figure
 
 
-class Instrument(FigureBox):
-    """Base of an explorer whose figure and read-outs follow one width slider.
+class Position(traitlets.Int[int, int]):
+    """Where a control stands; what lies outside its range is refused."""
 
-    Its buttons call ``new_images`` and ``save``, which an explorer has of its own.
+    def __init__(self) -> None:
+        super().__init__()
 
-    JupyterLab shows the live widget as ever; what else is in the output lets `build_report` show
-    the instrument, slider included, where no kernel runs.
+    def validate(self, obj: "Instrument", value: Any) -> int:
+        """Return the position, or say what is wrong with it."""
+        return check_int(f"{self.name}", value, *obj.range_of(f"{self.name}"))
+
+
+class Instrument(anywidget.AnyWidget):
+    """Base of an explorer: Python says what there is to see, the browser shows and moves it.
+
+    What is shown at all widths travels once; no move waits for the kernel, which hears of it
+    afterwards. An explorer describes itself, has a `Position` for each of its controls, and is
+    done.
 
     Args:
-        steps: Positions of the slider.
-        description: Its label.
-        more: Widgets between the read-outs and the buttons.
+        description: What the front end draws: kind and label, controls, parts, and the names and
+            labels of buttons; see `vsnn_lab.explore.parts`.
+        arrays: What they show, by name, as from `parts.array`.
+        buttons: What each button calls, by its name.
+        **positions: Where each control stands at first, by name.
 
     Attributes:
-        slider: The `WidthSlider`.
-        width: The width shown.
+        status: The line beside the buttons.
+
+    Example:
+        >>> from vsnn_lab.explore import parts
+        >>> class Squares(Instrument):
+        ...     width = Position().tag(sync=True)
+        ...
+        ...     def __init__(self, steps):
+        ...         widths = range(1, steps + 1)
+        ...         numbers = parts.tile("square", [f"{w * w}" for w in widths])
+        ...         super().__init__(
+        ...             {
+        ...                 "kind": "squares",
+        ...                 "label": "Squares of widths",
+        ...                 "controls": [parts.width_control("width", "side", widths, steps)],
+        ...                 "parts": [parts.tiles([numbers])],
+        ...                 "actions": [],
+        ...             },
+        ...             arrays={},
+        ...             width=steps,
+        ...         )
+        >>> squares = Squares(8)
+        >>> squares.width = 3
     """
 
-    def __init__(self, steps: int, description: str, more: Sequence[Any] = ()) -> None:
-        self.slider = WidthSlider(steps, description=description)
-        self.read_outs = ReadOuts()
-        self.status = widgets.HTML(layout={"flex": "1 1 auto"})
-        self.new_button = widgets.Button(
-            description="New images", icon="refresh", layout={"flex": "0 0 auto"}
-        )
-        self.save_button = widgets.Button(
-            description="Extract this width and save",
-            icon="scissors",
-            layout={"width": "250px", "flex": "0 0 auto"},
-        )
-        self.figure = go.FigureWidget(self.static_figure())
-        self.show(self.width)
-        self.slider.observe(lambda change: self.show(change.new), "value")
-        self.new_button.on_click(lambda button: self.new_images())
-        self.save_button.on_click(lambda button: self.save())
-        buttons = widgets.HBox(
-            [self.new_button, self.save_button, self.status], layout={"align_items": "center"}
-        )
-        super().__init__(
-            [self.slider, self.figure, self.read_outs, *more, buttons],
-            layout={"max_width": "1016px"},
-        )
+    _esm = front.module()
+    _css = front.style()
 
-    @property
-    def width(self) -> int:
-        """The width shown."""
-        return self.slider.value
+    description = traitlets.Dict().tag(sync=True)
+    arrays = traitlets.Dict().tag(sync=True)
+    drawn = traitlets.Dict().tag(sync=True)
+    status = traitlets.Unicode().tag(sync=True)
 
-    def show(self, width: int) -> None:
-        """Put figure and read-outs to a width: the slider's callback, look-ups only."""
-        self.move_figure(self.figure, width)
-        self.read_outs.show(self.read_out(width))
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        buttons: Mapping[str, Callable[[], object]] | None = None,
+        **positions: Any,
+    ) -> None:
+        self._buttons = dict(buttons or {})
+        self.run_drawing: Callable[[Any], np.ndarray] | None = None
+        super().__init__(description=dict(description), arrays=dict(arrays), **positions)
+        self.on_msg(self._hear)
+
+    def range_of(self, control: str) -> tuple[int, int]:
+        """Return the least and the largest position of a control."""
+        found = next(each for each in self.description["controls"] if each["name"] == control)
+        if found["type"] == "width":
+            return 1, found["of"]
+        return 0, found["count"] - 1
 
     def static_figure(self) -> go.Figure:
-        """Return what the instrument shows as a figure for headless runs, reports and print."""
-        raise NotImplementedError
+        """Return what the instrument shows as a figure for headless runs and print."""
+        positions = {each["name"]: getattr(self, each["name"]) for each in self._controls()}
+        return instrument_figure(self.description, self.arrays, positions)
 
-    def move_figure(self, figure: go.Figure, width: int) -> None:
-        """Put the figure, or one like it, to a width."""
-        raise NotImplementedError
+    def close(self) -> None:
+        """Close the widget and let go of all that it shows, whoever still refers to it."""
+        super().close()
+        self._buttons, self.run_drawing = {}, None
+        self.description, self.arrays, self.drawn = {}, {}, {}
 
-    def read_out(self, width: int) -> dict[str, tuple[str, str]]:
-        """Return what the read-outs say at a width: number and small print by name."""
-        raise NotImplementedError
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the front end moved; say what goes wrong in the status line, and raise it."""
+        try:
+            super().set_state(sync_data)
+        except Exception as error:
+            self.status = f"{error}" or type(error).__name__
+            raise
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any] | None:
-        bundle = super()._repr_mimebundle_(**options)
-        return bundle and bundle | {MIME: instrument_data(self)}
+    def _controls(self) -> list[dict[str, Any]]:
+        return self.description["controls"]
 
+    def _hear(self, widget: object, content: Mapping[str, Any], buffers: list[Any]) -> None:
+        """Answer the front end: there is a kernel, and what it was asked for is done."""
+        answer = {"id": content["id"]}
+        try:
+            if content["type"] == "action":
+                self._buttons[content["name"]]()
+            elif content["type"] == "draw" and self.run_drawing is not None:
+                self.drawn = array(self.run_drawing(buffers[0]), "width")
+        except Exception as error:
+            answer["error"] = f"{error}" or type(error).__name__
+            raise
+        finally:
+            self.send(answer)
 
-def instrument_data(instrument: Instrument, most: int = _MOST) -> dict[str, Any]:
-    """Return all that an instrument shows, at every width, ready for JSON.
-
-    Its figure is put to each width, and what differs from the figure at the start is kept. Where
-    that is too much, widths are left out: those of the log2 scale stay, then every second of them
-    and so on; the first, the last and the one at the start always do.
-
-    Args:
-        instrument: What to show.
-        most: Bytes that the widths may take.
-
-    Returns:
-        A dictionary of the ``label`` of the slider; the ``widths``; the width at the ``start``; the
-        ``figure`` at that width, as Plotly has it; the ``picture``, which is the index of the trace
-        that is an image, or None; ``pictures``, the PNG data address of it at each width;
-        ``changes``, for each width the other properties that change, by index of their trace;
-        ``layouts``, for each width the parts of the layout that change; and ``readouts``, for each
-        width a list of name, number and remark.
-    """
-    most = check_int("most", most)
-    slider, figure = instrument.slider, instrument.static_figure()
-    shown, first = json.loads(figure.to_json()), _properties(figure)
-    differing, readouts = {}, {}
-    for width in range(1, slider.linear.max + 1):
-        instrument.move_figure(figure, width)
-        found = _properties(figure)
-        differing[width] = {key: found[key] for key in found if found[key] != first.get(key)}
-        readouts[width] = [[name, *texts] for name, texts in instrument.read_out(width).items()]
-    # What changes at one width has to change back at the others.
-    varied = {key: first.get(key) for parts in differing.values() for key in parts}
-    frames = {width: varied | parts for width, parts in differing.items()}
-    sizes = {w: len(json.dumps([*frames[w].values(), readouts[w]])) for w in frames}
-    widths = _widths_that_fit(sizes, slider.value, most)
-    images = {f"{i}" for i, trace in enumerate(shown["data"]) if trace["type"] == "image"}
-    sources = (trace for trace, key in varied if key == "source" and trace in images)
-    picture, pictures = next(sources, None), []
-    if picture is not None:
-        pictures = [frames[width].pop((picture, "source")) for width in widths]
-    changes: list[dict[str, dict[str, Any]]] = [{} for _ in widths]
-    for width, change in zip(widths, changes, strict=True):
-        for (trace, key), value in frames[width].items():
-            change.setdefault(trace, {})[key] = value
-    return {
-        "label": slider.linear.description,
-        "widths": widths,
-        "start": slider.value,
-        "figure": {name: shown[name] for name in ("data", "layout")},
-        "picture": None if picture is None else int(picture),
-        "pictures": pictures,
-        "layouts": [change.pop(_LAYOUT, {}) for change in changes],
-        "changes": changes,
-        "readouts": [readouts[width] for width in widths],
-    }
-
-
-def _properties(figure: go.Figure) -> dict[tuple[str, str], Any]:
-    """Return the properties of a figure by trace and name, in plain lists that compare."""
-    whole = json.loads(json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder))
-    traces = {_LAYOUT: whole["layout"]} | {f"{i}": each for i, each in enumerate(whole["data"])}
-    return {(trace, key): part for trace, parts in traces.items() for key, part in parts.items()}
-
-
-def _widths_that_fit(sizes: dict[int, int], start: int, most: int) -> list[int]:
-    ends = {1, start, len(sizes)}
-    chosen = list(sizes)
-    stops = log2_positions(len(sizes))
-    while sum(sizes[width] for width in chosen) > most and set(chosen) != ends:
-        chosen = sorted({*stops, *ends})
-        stops = stops[::2] if len(stops) > 1 else []
-    return chosen
+    def _ipython_display_(self, **options: Any) -> None:
+        shown = self._repr_mimebundle_(**options)
+        if shown is None:
+            return
+        data, metadata = shown
+        # A page made of the notebook shows the widget from its saved state if it has that, which
+        # the second output starts, or else from the data in the first.
+        display(data | {"text/html": portable_html(self)}, metadata=metadata, raw=True)
+        display({"text/html": revival_html(self.model_id), "text/plain": ""}, raw=True)

@@ -2,21 +2,25 @@
 
 from collections.abc import Mapping
 
-import ipywidgets as widgets
-import plotly.graph_objects as go
+import numpy as np
 import torch
 
 from vsnn_lab._basics.checks import check_callable, check_int, short_repr
-from vsnn_lab.explore.figure_box import FigureBox
+from vsnn_lab.explore.instrument import Instrument, Position
+from vsnn_lab.explore.parts import array, counts, tile, tiles, width_control, widths_that_fit
+from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_text
-from vsnn_lab.figures.masks import mask_figure, show_mask
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.samplers.draws import draw_widths
 from vsnn_lab.widths import prefix_mask
 
+_MOST = 1_500_000  # bytes of what is drawn; beyond it the sliders have fewer stops
 
-class MaskExplorer(FigureBox):
+
+class MaskExplorer(Instrument):
     """An instrument for samplers: their masks for any batch size and width.
+
+    All are drawn when it is made, and a move asks nobody.
 
     Args:
         samplers: Samplers to choose from, by name.
@@ -24,10 +28,14 @@ class MaskExplorer(FigureBox):
         seed: Seed of the draws; the same position shows the same mask.
 
     Attributes:
-        sampler: The menu of samplers.
-        batch_size: The slider over samples.
-        units: The slider over units.
+        sampler: The sampler shown, by its place; set it, or observe it.
+        batch: Samples of the batch; so with it.
+        units: Units of the layer; so with it.
     """
+
+    sampler = Position().tag(sync=True)
+    batch = Position().tag(sync=True)
+    units = Position().tag(sync=True)
 
     def __init__(self, samplers: Mapping[str, Sampler], most: int = 32, seed: int = 0) -> None:
         most = check_int("most", most)
@@ -35,43 +43,53 @@ class MaskExplorer(FigureBox):
             raise TypeError(f"samplers must map names to samplers, got {short_repr(samplers)}")
         if not samplers:
             raise ValueError("samplers must hold at least one sampler, got none")
-        self.samplers = {
-            check_text("each name of samplers", name): check_callable(
-                "each of samplers", sampler, "a sampler"
-            )
-            for name, sampler in samplers.items()
+        for name, sampler in samplers.items():
+            check_text("each name of samplers", name)
+            check_callable("each of samplers", sampler, "a sampler")
+        self.samplers = dict(samplers)
+        self.seed, start = check_int("seed", seed, 0), min(16, most)
+        row = most * np.min_scalar_type(most).itemsize * len(samplers)
+        # As many stops for both sliders, so many that their pairs fit.
+        stops = widths_that_fit(1, most, max(1, int((_MOST / row) ** 0.5)), [start])
+        drawn = np.zeros((len(samplers), len(stops), len(stops), most), int)
+        for place, name in enumerate(self.samplers):
+            for i, batch in enumerate(stops):
+                for j, units in enumerate(stops):
+                    drawn[place, i, j, :batch] = self._draw(name, batch, units).numpy()
+        by = ("sampler", "batch", "units")
+        runs = (np.diff(np.sort(drawn), axis=-1, prepend=0) > 0).sum(-1)
+        kept = 100 * drawn.sum(-1) / np.multiply.outer(stops, stops)
+        arrays = {"widths": counts(drawn, *by), "runs": counts(runs, *by), "kept": array(kept, *by)}
+        menu = {"type": "menu", "name": "sampler", "label": "sampler", "options": [*self.samplers]}
+        sizes = [
+            width_control(name, label, stops, most, name)
+            for name, label in (("batch", "samples"), ("units", "units"))
+        ]
+        mask = {"type": "mask", "source": "widths", "rows": "batch", "columns": "units"}
+        items = [
+            tile("samples", [f"{batch}" for batch in stops], "in the batch"),
+            {"name": "runs of equal width", "source": "runs", "notes": "side by side in it"},
+            {
+                "name": "units kept",
+                "source": "kept",
+                "suffix": " %",
+                "notes": "mean of the samples",
+            },
+        ]
+        description = {
+            "kind": "masks",
+            "label": "Which units each sample trains",
+            "controls": [menu | {"count": len(samplers)}, *sizes],
+            "parts": [mask | {"most": most, "color": style.VARIABLE.color}, tiles(items, "batch")],
+            "actions": [],
         }
-        self.seed = check_int("seed", seed, 0)
-        wide = {"flex": "1 1 0", "width": "auto"}
-        self.sampler = widgets.Dropdown(
-            options=list(self.samplers), description="sampler", layout={"width": "260px"}
-        )
-        start = min(16, most)
-        self.batch_size = widgets.IntSlider(start, 1, most, description="batch", layout=wide)
-        self.units = widgets.IntSlider(start, 1, most, description="width", layout=wide)
-        self.status = widgets.HTML()
-        self.figure = go.FigureWidget(mask_figure(self.mask(), most))
-        self.show()
-        for control in (self.sampler, self.batch_size, self.units):
-            control.observe(lambda change: self.show(), "value")
-        top = widgets.HBox([self.sampler, self.batch_size, self.units])
-        super().__init__([top, self.figure, self.status], layout={"max_width": "916px"})
+        super().__init__(description, arrays, sampler=0, batch=start, units=start)
 
     def mask(self) -> torch.Tensor:
         """Return the mask at the controls' positions, shape (batch, units)."""
-        generator = torch.Generator().manual_seed(self.seed)
-        name, units = self.sampler.value, self.units.value
-        sampler, what = self.samplers[name], f"samplers[{name!r}]"
-        widths = draw_widths(sampler, self.batch_size.value, units, generator, what)
-        return prefix_mask(widths, units)
+        name = [*self.samplers][self.sampler]
+        return prefix_mask(self._draw(name, self.batch, self.units), self.units)
 
-    def show(self) -> None:
-        """Draw the mask at the controls' positions: their callback."""
-        mask = self.mask()
-        show_mask(self.figure, mask)
-        widths = mask.sum(1)
-        runs = len(widths.unique())
-        self.status.value = (
-            f"{len(mask)} samples in {runs} {'run' if runs == 1 else 'runs'} of equal width; "
-            f"{mask.float().mean():.0%} of the units kept on average"
-        )
+    def _draw(self, name: str, batch: int, units: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        return draw_widths(self.samplers[name], batch, units, generator, f"samplers[{name!r}]")

@@ -9,6 +9,8 @@ import ipywidgets as widgets
 from IPython import get_ipython
 from ipywidgets.widgets.widget import _instances
 
+from vsnn_lab.explore.instrument import Instrument, Position
+
 # Nobody moves them.
 _DISPLAYS = (widgets.IntProgress, widgets.FloatProgress)
 
@@ -16,7 +18,8 @@ _DISPLAYS = (widgets.IntProgress, widgets.FloatProgress)
 def move_every_slider() -> int:
     """Put each slider, menu and switch of this process to its ends, its middle, and back.
 
-    Those that are disabled are left alone, and so are buttons, since they write files.
+    So are the positions of an instrument's controls. Those that are disabled are left alone, and
+    so are buttons, since they write files.
 
     Returns:
         How many controls were moved.
@@ -26,19 +29,39 @@ def move_every_slider() -> int:
     """
     moved = 0
     for widget in list(_instances.values()):
-        positions = _positions_to_try(widget)
-        # Looked up at its turn, since moving one may enable another.
-        if not positions or widget.disabled:
-            continue
-        for value in [*positions, widget.value]:
-            try:
-                with _raise_shown_error():
-                    widget.value = value
-            except Exception as error:
-                name = f"{type(widget).__name__} {widget.description!r}".strip()
-                raise RuntimeError(f"a callback of {name} failed at {value!r}: {error}") from error
-        moved += 1
+        for trait, name, positions in _traits_to_move(widget):
+            # Looked up at its turn, since moving one may enable another.
+            if getattr(widget, "disabled", False):
+                continue
+            for value in [*positions, getattr(widget, trait)]:
+                try:
+                    with _raise_shown_error():
+                        setattr(widget, trait, value)
+                except Exception as error:
+                    raise RuntimeError(
+                        f"a callback of {name} failed at {value!r}: {error}"
+                    ) from error
+            moved += 1
     return moved
+
+
+def _traits_to_move(widget: Any) -> list[tuple[str, str, list[Any]]]:
+    """Return what of a widget moves: the trait, what it is called, and where it is put."""
+    kind = type(widget).__name__
+    if isinstance(widget, Instrument):
+        # One that is closed has no controls.
+        controls = widget.description.get("controls", ())
+        names = [
+            each["name"] for each in controls if isinstance(widget.traits()[each["name"]], Position)
+        ]
+        ranges = [(name, widget.range_of(name)) for name in names]
+        return [
+            (name, f"{kind} {name!r}", [low, (low + high) // 2, high])
+            for name, (low, high) in ranges
+        ]
+    positions = _positions_to_try(widget)
+    called = f"{kind} {getattr(widget, 'description', '')!r}"
+    return [("value", called, positions)] if positions else []
 
 
 @contextmanager

@@ -1,17 +1,35 @@
 """What a classifier says of every sample at every width, and which samples are worth a look."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import NoReturn
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vsnn_lab.explore.outputs import check_finite
 from vsnn_lab.figures.checks import check_class_names
+from vsnn_lab.measure.costs import (
+    Latency,
+    count_macs_by_width,
+    count_parameters,
+    measure_latency,
+)
 from vsnn_lab.measure.evaluation import evaluate, evaluation_mode, to_device_of
+from vsnn_lab.networks.gate import proven_chain
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.widths import at_width, single_control
 
 # Samples a forward; as in `width_sweep`, so that activations stay in the cache.
 _CHUNK = 1024
+# Multiplications of a forward below which threads would save a second at most, and in thousands of
+# short operations wait minutes for each other where another process wants a core.
+_ONE_THREAD = 5e8
+_REPEATS = 20  # forwards timed at a width
+_TIMING = 2.0  # seconds for all widths that are timed; of slow networks fewer forwards are
 # Of those shown, the share whose prediction changes on the way to full width.
 _CHANGING = 2 / 3
 
@@ -70,38 +88,111 @@ def name_classes(names: list[str] | None, labels: np.ndarray, classes: int) -> l
     return names
 
 
-def predict(model: nn.Module, inputs: Tensor, classes: int, *, progress: bool = True) -> np.ndarray:
+@dataclass(frozen=True)
+class Measured:
+    """What a classifier's instrument shows of every width.
+
+    Attributes:
+        predictions: As from `predict`, shape (steps, n).
+        parameters: Of each submodel, shape (steps,).
+        macs: Multiply-accumulates per sample, shape (steps,).
+        latency: Time of a forward, by width, of those that were timed.
+    """
+
+    predictions: np.ndarray
+    parameters: np.ndarray
+    macs: np.ndarray
+    latency: dict[int, Latency]
+
+
+def measure_widths(
+    model: nn.Module,
+    inputs: Tensor,
+    classes: int,
+    timed: int,
+    timed_widths: Sequence[int],
+    *,
+    progress: bool = True,
+) -> Measured:
+    """Predict at every width, count what each costs, and time some, all under one bar.
+
+    Args:
+        model: A classifier with one knob.
+        inputs: What it takes, shape (n, ...).
+        classes: How many it tells apart.
+        timed: Inputs in the forward that is timed.
+        timed_widths: Knob positions at which it is.
+        progress: Show a bar if it takes more than a second.
+
+    Raises:
+        ValueError: If an output is not finite.
+    """
+    widths, some = range(1, single_control(model).steps + 1), to_device_of(model, inputs[:timed])
+    # A width that is timed takes about as long as one at which all is predicted.
+    chunks = -(-len(inputs) // _CHUNK)
+    total = chunks * (len(widths) + len(timed_widths))
+    latency = {}
+    with tqdm(total=total, desc="all widths", delay=1, disable=not progress) as bar:
+        parameters = np.array([count_parameters(model, width) for width in widths])
+        macs = np.array(count_macs_by_width(model, widths, some[:1], progress=False))
+        small = proven_chain(model) is not None and macs[-1] * _CHUNK < _ONE_THREAD
+        with _single_thread() if small else nullcontext():
+            predictions = predict(model, inputs, classes, bar)
+        seconds = _TIMING / len(timed_widths)
+        for width in timed_widths:
+            latency[width] = measure_latency(model, width, some, repeats=_REPEATS, seconds=seconds)
+            bar.update(chunks)
+    return Measured(predictions, parameters, macs, latency)
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def predict(
+    model: nn.Module, inputs: Tensor, classes: int, bar: "tqdm[NoReturn] | None" = None
+) -> np.ndarray:
     """Return the class with the largest output, for every width and input.
 
     Args:
         model: A classifier with one knob.
         inputs: What it takes, shape (n, ...).
         classes: How many it tells apart.
-        progress: Show a bar if it takes more than two seconds.
+        bar: Moves on by one at every width of every 1,024 inputs.
 
     Returns:
         Integers as small as they can be, shape (steps, n); the first row is that of width 1.
+
+    Raises:
+        ValueError: If an output is not finite.
     """
     steps = single_control(model).steps
-    kind = np.min_scalar_type(classes - 1)
-    found = np.empty((steps, len(inputs)), kind)
-    starts = range(0, len(inputs), _CHUNK)
-    bar = tqdm(total=len(starts) * steps, desc="predictions", delay=2, disable=not progress)
-    widths = range(1, steps + 1)
-    with evaluation_mode(model), bar:
-        for start in starts:
+    found = np.empty((steps, len(inputs)), np.min_scalar_type(classes - 1))
+    with evaluation_mode(model):
+        for start in range(0, len(inputs), _CHUNK):
             chunk = to_device_of(model, inputs[start : start + _CHUNK])
-            for row, output in zip(found, outputs_by_width(model, chunk, widths), strict=True):
-                row[start : start + len(chunk)] = output.argmax(1).cpu().numpy()
-                bar.update()
+            outputs = outputs_by_width(model, chunk, range(1, steps + 1))
+            for width, output in enumerate(outputs, 1):
+                said = check_finite(output, width).argmax(1)
+                found[width - 1, start : start + len(chunk)] = said.cpu().numpy()
+                if bar is not None:
+                    bar.update()
     return found
 
 
 def confusion_matrices(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Return samples by width, true class and predicted class, shape (steps, classes, classes)."""
-    pairs = labels * classes + predictions.astype(np.int64)
-    counts = [np.bincount(row, minlength=classes**2) for row in pairs]
-    return np.stack(counts).reshape(-1, classes, classes)
+    # As small as they can be, since of many classes there are many.
+    counts = np.empty((len(predictions), classes**2), np.min_scalar_type(len(labels)))
+    for row, predicted in zip(counts, predictions, strict=True):
+        row[:] = np.bincount(labels * classes + predicted, minlength=classes**2)
+    return counts.reshape(-1, classes, classes)
 
 
 def settling_widths(predictions: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from vsnn_lab.networks.extraction import cut_positions, extract
 from vsnn_lab.widths import WidthControl, at_width
 
 _ONNX_BYTES = 2**31 - 1  # most that one protobuf file holds
+# Those that onnxruntime multiplies matrices in on every CPU, and that NumPy has.
+_ONNX_DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
 def verify_extraction(
@@ -89,9 +91,12 @@ def export_onnx(
         ImportError: If onnx, onnxscript or onnxruntime is missing.
         TypeError: If an argument has the wrong type.
         ValueError: If ``width`` lies outside the range, the inputs are not batches of one size, the
-            network is too large for one file, or the difference exceeds ``tolerance``.
+            network is too large for one file or in a dtype that ONNX files do not run in, or the
+            difference exceeds ``tolerance``.
     """
     positions = cut_positions(model, width)
+    if refusal := onnx_refusal(model):
+        raise ValueError(refusal)
     arguments = _check_batches(inputs)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
         raise TypeError(f"tolerance must be a number, got {short_repr(tolerance)}")
@@ -132,6 +137,15 @@ def export_onnx(
     with atomic_write(path) as part:
         part.write_bytes(data)
     return deviation
+
+
+def onnx_refusal(model: nn.Module) -> str:
+    """Return why a model's dtype cannot go into an ONNX file, or nothing."""
+    dtypes = {weight.dtype for weight in chain(model.parameters(), model.buffers())}
+    numbers = {dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex}
+    other = sorted(str(dtype).removeprefix("torch.") for dtype in numbers - {*_ONNX_DTYPES})
+    rule = "model must be in float16, float32 or float64 for ONNX"
+    return f"{rule}, got {', '.join(other)}; model.float() is" if other else ""
 
 
 def _copy_tensors(value: Any, device: torch.device | None, _around: tuple[int, ...] = ()) -> Any:

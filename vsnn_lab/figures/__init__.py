@@ -3,11 +3,9 @@
 May import ``_basics``, ``widths``, ``measure``.
 """
 
-from vsnn_lab.figures.autoencoder import autoencoder_figure
-from vsnn_lab.figures.classifier import classifier_figure
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
-from vsnn_lab.figures.masks import mask_figure, mask_gallery
+from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
 from vsnn_lab.figures.recipes import recipe_curves
@@ -21,12 +19,9 @@ from vsnn_lab.figures.width_needed import fewest_units, width_needed
 __all__ = [
     "TEMPLATE",
     "Metric",
-    "autoencoder_figure",
-    "classifier_figure",
     "code_scatter",
     "comparison_curves",
     "fewest_units",
-    "mask_figure",
     "mask_gallery",
     "overlay_curves",
     "parallel_parameters",

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_collection, check_int, check_number, short_repr
 from vsnn_lab.measure.ablation import WidthSweep
 
-# Seven shapes against ten colours: each pair is met once in the first seventy classes.
-MOST_CLASSES = 70
+MOST_CLASSES = 1000  # as many as ImageNet has; a confusion matrix has the square of it
 
 
 def check_sweep(sweep: Any, steps: int | None = None) -> WidthSweep:
@@ -99,11 +99,11 @@ def check_shares(name: str, value: Any) -> dict[int, list[float]]:
     return points
 
 
-def check_class_names(names: Any) -> list[str]:
-    """Return the names of classes, or say what is wrong with them."""
+def check_class_names(names: Any, most: int = MOST_CLASSES) -> list[str]:
+    """Return the names of at most so many classes, or say what is wrong with them."""
     check_collection("class_names", names, "names")
-    if not 1 <= len(names) <= MOST_CLASSES:
-        raise ValueError(f"class_names must name 1..{MOST_CLASSES} classes, got {len(names)}")
+    if not 1 <= len(names) <= most:
+        raise ValueError(f"class_names must name 1..{most} classes, got {len(names)}")
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"class_names must be strings, got {short_repr(name)}")
@@ -125,12 +125,10 @@ def check_classes(
     return array.astype(np.int64)
 
 
-def check_integers(
-    name: str, value: Any, shape: tuple[int, ...], of: str = "integers"
-) -> np.ndarray:
+def check_integers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return an array or a tensor of integers as an array, or say what is wrong with it."""
     if not isinstance(value, Tensor | np.ndarray):
-        raise TypeError(f"{name} must be an array or a tensor of {of}, got {short_repr(value)}")
+        raise TypeError(f"{name} must be an array or a tensor of integers, got {short_repr(value)}")
     array = as_array(value)
     if array.dtype.kind not in "ui" or array.shape != shape:
         raise ValueError(
@@ -150,19 +148,6 @@ def check_mask(name: str, mask: Any) -> np.ndarray:
             f"{kept.shape}"
         )
     return kept.astype(np.uint8)
-
-
-def check_pictures(name: str, pictures: Any) -> np.ndarray:
-    """Return pictures as bytes, or say what is wrong with them."""
-    if not isinstance(pictures, np.ndarray):
-        raise TypeError(f"{name} must be an array of pictures, got {short_repr(pictures)}")
-    fits = pictures.ndim == 4 and pictures.shape[-1] in (1, 3) and 0 not in pictures.shape
-    if not fits or pictures.dtype != np.uint8:
-        raise ValueError(
-            f"{name} must be uint8 of shape (n, height, width, 1 or 3), got {pictures.dtype} of "
-            f"shape {pictures.shape}"
-        )
-    return pictures
 
 
 def check_floats(name: str, value: Any, shape: str, dimensions: int) -> np.ndarray:
@@ -211,4 +196,8 @@ def check_images_by_width(name: str, images: Any, shape: tuple[int, ...]) -> dic
 
 def as_array(value: Tensor | np.ndarray) -> np.ndarray:
     """Return a tensor's numbers as an array, and an array as it is."""
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    # NumPy has no bfloat16.
+    own = value.float() if value.dtype is torch.bfloat16 else value
+    return own.detach().cpu().numpy()

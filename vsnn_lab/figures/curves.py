@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from vsnn_lab._basics.checks import check_flag, check_number
 from vsnn_lab.figures import style
-from vsnn_lab.figures.checks import check_curve, check_points, check_sweep, check_text
+from vsnn_lab.figures.checks import check_curve, check_points, check_sweep
+from vsnn_lab.figures.labels import as_label, check_label
 from vsnn_lab.figures.seeds import seed_points
 from vsnn_lab.measure.ablation import WidthSweep
 
@@ -39,13 +40,13 @@ def sweep_figure(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 420 pixels on a transparent ground.
+        A figure of 840 by 420 pixels on a transparent ground.
     """
     check_sweep(sweep)
     over = sweep.steps if check_flag("fraction", fraction) else 1
     scale = check_number("scale", scale)
     points, components = check_points("dedicated", dedicated), check_curve("pca", pca)
-    title, label = check_text("title", title), check_text("label", label)
+    title, label = check_label("title", title), check_label("label", label)
     figure = go.Figure(variable_curve(sweep, scale, over))
     if plain is not None:
         level = check_number("plain", plain) * scale
@@ -58,9 +59,9 @@ def sweep_figure(
     if components:
         x, y = np.array(list(components)) / over, np.array(list(components.values())) * scale
         figure.add_trace(style.curve_trace(style.PCA, x, y))
-    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=420, title=title)
     figure.update_xaxes(width_axis(sweep, fraction))
-    figure.update_yaxes(rangemode="tozero", title=label or sweep.metric)
+    figure.update_yaxes(rangemode="tozero", title=label or as_label(sweep.metric))
     return figure
 
 

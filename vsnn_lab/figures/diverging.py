@@ -45,14 +45,13 @@ def check_limit(limit: Any, changes: np.ndarray) -> float:
     return limit
 
 
-def add_color_bar(figure: go.Figure, limit: float, title: str, column: int | None = None) -> None:
+def add_color_bar(figure: go.Figure, limit: float, title: str) -> None:
     """Add the scale of `colorize` right of a figure, symmetric around zero.
 
     Args:
         figure: With at least 84 pixels of the screen kept free on its right.
         limit: The change that has the last colour.
         title: What is drawn, with its unit.
-        column: Of the subplot that it belongs to, if there are several.
     """
     bar = {"thickness": 12, "outlinewidth": 0, "tickformat": "~g", "nticks": 7}
     scale = {"cmin": -limit, "cmax": limit, "colorscale": COLORSCALE, "showscale": True}
@@ -66,8 +65,7 @@ def add_color_bar(figure: go.Figure, limit: float, title: str, column: int | Non
         showlegend=False,
         marker=scale | {"color": [0], "colorbar": bar | place},
     )
-    where = {} if column is None else {"row": 1, "col": column}
-    figure.add_trace(trace, **where)
+    figure.add_trace(trace)
     # Plotly's own title of a scale would lie over long labels.
     x = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 66}
     y = {"y": 0.5, "yref": "paper"}

@@ -1,4 +1,4 @@
-"""Pictures: originals beside reconstructions, one scale, sharp pixels."""
+"""Pictures: one scale for all of them, sharp pixels."""
 
 import base64
 import io
@@ -7,11 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsnn_lab._basics.checks import check_int
-from vsnn_lab.figures.checks import check_pictures
-
 GAP = 2  # pixels between pictures, transparent
-_WIDEST = 2**15  # pixels in a row of a picture that every browser still draws
+MSE_SCALE = 1000  # pixels lie in [0, 1], so errors are a few thousandths
 
 
 def to_bytes(images: Tensor | np.ndarray) -> np.ndarray:
@@ -29,37 +26,6 @@ def to_bytes(images: Tensor | np.ndarray) -> np.ndarray:
     images = images.detach().cpu().to(torch.promote_types(images.dtype, torch.float32))
     clipped = images.clamp(0, 1)
     return (clipped * 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def mosaic(originals: np.ndarray, reconstructions: np.ndarray, columns: int) -> np.ndarray:
-    """Lay pictures out in bands of two rows: originals above, reconstructions below.
-
-    Args:
-        originals: uint8, shape (n, height, width, channels).
-        reconstructions: The same shape.
-        columns: Pictures in a row.
-
-    Returns:
-        uint8, shape (rows, columns, channels + 1); the last channel is opacity, zero in the gaps.
-
-    Raises:
-        TypeError: If one of them is no array, or ``columns`` no integer.
-        ValueError: If the shapes differ, or are not those of pictures.
-    """
-    check_pictures("originals", originals)
-    check_pictures("reconstructions", reconstructions)
-    if originals.shape != reconstructions.shape:
-        raise ValueError(
-            f"originals and reconstructions must have one shape, got {originals.shape} and "
-            f"{reconstructions.shape}"
-        )
-    count, _, width, _ = originals.shape
-    columns = check_int("columns", columns, 1, _WIDEST // (width + GAP))
-    bands = -(-count // columns)
-    pairs = add_opacity(np.stack([originals, reconstructions]))
-    filled = np.pad(pairs, ((0, 0), (0, bands * columns - count), (0, 0), (0, 0), (0, 0)))
-    rows = filled.reshape(2, bands, columns, *pairs.shape[2:]).swapaxes(0, 1)
-    return tile(rows.reshape(2 * bands, columns, *pairs.shape[2:]))
 
 
 def tile(grid: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_mask, check_text
+from vsnn_lab.figures.labels import LETTER, short_labels
 
 _SPACING = 0.06  # between pictures, as a share of the figure's width
 # Left out, kept. Left out is a tint rather than nothing, so that the batch shows its size.
@@ -41,7 +42,7 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         columns: Pictures in a row.
 
     Returns:
-        A figure of 900 pixels width.
+        A figure of 840 pixels width.
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"masks must map titles to masks, got {short_repr(masks)}")
@@ -51,15 +52,16 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
     if not checked:
         raise ValueError("masks must hold at least one mask, got none")
     columns = check_int("columns", columns, 1, int(1 / _SPACING))
-    rows = -(-len(checked) // columns)
+    rows, letters = -(-len(checked) // columns), int(style.PAGE / columns / LETTER)
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=list(masks),
+        subplot_titles=short_labels([title or "" for title in masks], letters),
         horizontal_spacing=_SPACING,
         vertical_spacing=0.5 / (rows + 1),
     )
-    figure.update_layout(template=style.TEMPLATE, width=900, height=90 + 290 * rows)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=90 + 290 * rows)
+    figure.update_annotations(font_size=13)
     for index, mask in enumerate(checked):
         where = {"row": index // columns + 1, "col": index % columns + 1}
         batch, units = mask.shape
@@ -69,44 +71,6 @@ def mask_gallery(masks: Mapping[str, Tensor], columns: int = 3) -> go.Figure:
         square |= {"constraintoward": "top", "autorange": "reversed"}
         figure.update_yaxes(_cell_axis(batch, "sample") | square, **where)
     return figure
-
-
-def mask_figure(mask: Tensor, most: int) -> go.Figure:
-    """Draw one mask beside how often each unit is trained.
-
-    Args:
-        mask: Shape (batch, units).
-        most: Units and samples that the axes reach to, so that they stay when the mask changes.
-
-    Returns:
-        A figure of 900 by 400 pixels. `show_mask` puts another mask in.
-    """
-    most = check_int("most", most)
-    figure = make_subplots(1, 2, column_widths=[0.45, 0.55], horizontal_spacing=0.12)
-    figure.add_trace(mask_heatmap(mask), 1, 1)
-    hover = "unit %{x}: %{y:.0%} of the samples<extra></extra>"
-    figure.add_trace(go.Bar(marker={"color": style.VARIABLE.color}, hovertemplate=hover), 1, 2)
-    figure.update_layout(template=style.TEMPLATE, width=900, height=400, bargap=0.1)
-    figure.update_layout(style.FIXED_VIEW)
-    cells = _cell_axis(most, "unit")
-    figure.update_xaxes(cells | {"constrain": "domain"}, row=1, col=1)
-    rows = _cell_axis(most, "sample") | {"scaleanchor": "x", "constrain": "domain"}
-    figure.update_yaxes(rows | {"range": [most + 0.5, 0.5]}, row=1, col=1)
-    figure.update_xaxes(cells, row=1, col=2)
-    figure.update_yaxes(
-        range=[0, 1.04], tickformat=".0%", title="samples that train the unit", row=1, col=2
-    )
-    show_mask(figure, mask)
-    return figure
-
-
-def show_mask(figure: go.Figure, mask: Tensor) -> None:
-    """Put another mask into a `mask_figure`, picture and bars in one message."""
-    kept = check_mask("mask", mask)
-    with figure.batch_update():
-        figure.data[0].z = kept
-        figure.data[1].x = np.arange(1, kept.shape[1] + 1)
-        figure.data[1].y = kept.mean(0)
 
 
 def _cell_axis(count: int, title: str) -> dict[str, object]:

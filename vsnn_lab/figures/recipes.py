@@ -10,8 +10,11 @@ from vsnn_lab._basics.checks import check_number, short_repr
 from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.comparison import LEGEND_ABOVE
+from vsnn_lab.figures.labels import check_label, short_labels
 from vsnn_lab.figures.overlay import run_style
 from vsnn_lab.figures.seeds import Points, Seeds, seed_means, seed_points
+
+_LONGEST = 36  # letters of a name in the legend
 
 
 def recipe_curves(
@@ -39,7 +42,7 @@ def recipe_curves(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 440 pixels.
+        A figure of 840 by 440 pixels.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -58,7 +61,7 @@ def recipe_curves(
     alone = check_points("dedicated", dedicated)
     if not alone or not all(checked.values()):
         raise ValueError("curves and dedicated must have a width each, got one that has none")
-    recommended, title = check_text("recommended", recommended), check_text("title", title)
+    recommended, title = check_text("recommended", recommended), check_label("title", title)
     if recommended is not None and recommended not in checked:
         raise ValueError(f"recommended must be one of {list(checked)}, got {recommended!r}")
     scale, lowest = check_number("scale", scale), check_number("lowest", lowest)
@@ -68,16 +71,17 @@ def recipe_curves(
     for column, points in enumerate((alone, own), 1):
         trace = _recipe_trace(style.DEDICATED, points, scale)
         figure.add_trace(trace.update(mode="markers"), 1, column)
-    for index, (name, points) in enumerate(checked.items()):
-        look = run_style(index, len(checked), name)
+    labels = short_labels(list(checked), _LONGEST)
+    for index, ((name, points), label) in enumerate(zip(checked.items(), labels, strict=True)):
+        look = run_style(index, len(checked), label)
         if name == recommended:
-            look = replace(style.VARIABLE, name=name)
+            look = replace(style.VARIABLE, name=label)
         gaps = {w: [each - mean[w]] for w, each in seed_means(points).items() if w in mean}
         figure.add_trace(_recipe_trace(look, points, scale), 1, 1)
         figure.add_trace(_recipe_trace(look, gaps, scale), 1, 2)
     figure.update_traces(showlegend=False, col=2)
     most = max(max(points) for points in [alone, *checked.values()])
-    figure.update_layout(template=style.TEMPLATE, width=900, height=440)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=440)
     figure.update_layout(title=title, legend=LEGEND_ABOVE, margin_t=84 if title else 44)
     figure.update_xaxes(style.log2_axis(most, "width (units kept)"))
     figure.update_yaxes(title="test accuracy, %", row=1, col=1)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab.figures import style
-from vsnn_lab.figures.checks import check_class_names, check_classes, check_floats, check_text
+from vsnn_lab.figures.checks import check_class_names, check_classes, check_floats
+from vsnn_lab.figures.labels import check_label, short_labels
 
 # Ten colours to be told apart with any colour vision: Petroff 2021, "Accessible Color Sequences for
 # Data Visualization", arXiv 2107.02270.
@@ -24,10 +25,12 @@ CLASS_COLORS = (
     "#717581",
     "#92dadd",
 )
-# Seven shapes against ten colours: each pair is met once in the first `MOST_CLASSES`.
 CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
+# Seven shapes against ten colours: each pair is met once in so many classes.
+_MOST_CLASSES = len(CLASS_COLORS) * len(CLASS_SYMBOLS)
 _AREA = (696, 472)  # pixels of the screen between the axes
 _RIGHT = 140  # for the legend
+_LETTERS = 14  # of a name
 _NAME = (84, 22)  # that a name takes, its frame included
 
 
@@ -60,13 +63,13 @@ def code_scatter(
     points = check_floats("codes", codes, "(n, units)", 2)
     if points.shape[1] < 2:
         raise ValueError(f"codes must have two units at least, got shape {points.shape}")
-    names = check_class_names(class_names)
+    names = check_class_names(class_names, _MOST_CLASSES)
     classes = check_classes("labels", labels, len(points), names)
     most, seed = check_int("most", most), check_int("seed", seed, 0)
-    title = check_text("title", title)
+    title = check_label("title", title)
     drawn = np.random.default_rng(seed).permutation(len(points))[:most]
     figure, medians = go.Figure(), []
-    for index, name in enumerate(names):
+    for index, name in enumerate(short_labels(names, _LETTERS)):
         members = classes == index
         if not members.any():
             continue

@@ -12,10 +12,10 @@ from vsnn_lab.figures.checks import (
     check_floats,
     check_images,
     check_images_by_width,
-    check_text,
 )
 from vsnn_lab.figures.diverging import add_color_bar, check_limit, colorize, symmetric_limit
 from vsnn_lab.figures.images import to_bytes
+from vsnn_lab.figures.labels import check_label
 from vsnn_lab.figures.tiles import tiles_figure
 
 _BAR = 96  # pixels of the screen for the scale
@@ -43,7 +43,7 @@ def unit_differences(
         title: Above the figure.
 
     Returns:
-        A figure of at most 900 pixels width, its height according to the pictures.
+        A figure of at most 840 pixels width, its height according to the pictures.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -52,7 +52,7 @@ def unit_differences(
     first = check_images("originals", originals)
     changes = check_images_by_width("differences", differences, first.shape)
     whole = np.stack(list(changes.values()))
-    limit, title = check_limit(limit, whole), check_text("title", title)
+    limit, title = check_limit(limit, whole), check_label("title", title)
     colors = colorize(whole, limit)
     # Of one channel, they get three too, to share the grid.
     grid = np.concatenate([np.broadcast_to(to_bytes(first), colors.shape[1:])[None], colors])
@@ -79,7 +79,7 @@ def traversal(
         title: Above the figure.
 
     Returns:
-        A figure of at most 900 pixels width, its height according to the pictures.
+        A figure of at most 840 pixels width, its height according to the pictures.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -106,7 +106,7 @@ def traversal(
         [f"unit {check_int('each of units', unit)}" for unit in units],
         [signed(move) for move in moves],
         columns_title="unit moved by, in its standard deviations",
-        title=check_text("title", title),
+        title=check_label("title", title),
     )
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from vsnn_lab.figures.autoencoder import MSE_SCALE
-from vsnn_lab.figures.checks import check_curve, check_images, check_images_by_width, check_text
-from vsnn_lab.figures.images import tile_centers, to_bytes
+from vsnn_lab.figures.checks import check_curve, check_images, check_images_by_width
+from vsnn_lab.figures.images import MSE_SCALE, tile_centers, to_bytes
+from vsnn_lab.figures.labels import check_label
 from vsnn_lab.figures.tiles import RIGHT, tiles_figure
 
 _ERRORS = 104  # pixels of the screen for the column of errors
@@ -33,7 +33,7 @@ def width_grid(
         title: Above the figure.
 
     Returns:
-        A figure of at most 900 pixels width, its height according to the pictures.
+        A figure of at most 840 pixels width, its height according to the pictures.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -44,7 +44,7 @@ def width_grid(
     """
     first = check_images("originals", originals)
     rebuilt = check_images_by_width("reconstructions", reconstructions, first.shape)
-    errors, title = check_curve("errors", errors), check_text("title", title)
+    errors, title = check_curve("errors", errors), check_label("title", title)
     if errors and not rebuilt.keys() <= errors.keys():
         raise ValueError(
             f"errors must hold every width of the reconstructions, {list(rebuilt)}, got "
@@ -60,5 +60,6 @@ def width_grid(
         figure.add_annotation(head, text="MSE × 1000")
         rows = tile_centers(len(grid), grid.shape[2])[1:]
         for row, width in zip(rows, rebuilt, strict=True):
-            figure.add_annotation(note, y=row, text=f"{errors[width] * MSE_SCALE:.1f}")
+            if row in figure.layout.yaxis.tickvals:
+                figure.add_annotation(note, y=row, text=f"{errors[width] * MSE_SCALE:.1f}")
     return figure

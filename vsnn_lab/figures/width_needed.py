@@ -4,8 +4,8 @@ import plotly.graph_objects as go
 
 from vsnn_lab._basics.checks import check_number
 from vsnn_lab.figures import style
-from vsnn_lab.figures.checks import check_text
 from vsnn_lab.figures.comparison import ERROR_LABEL, LEGEND_ABOVE
+from vsnn_lab.figures.labels import check_label
 from vsnn_lab.figures.seeds import METHODS, Curves, Seeds, check_errors, check_methods, seed_means
 
 _BEYOND = 1.05  # of the largest error, to where the steps run on
@@ -50,15 +50,14 @@ def width_needed(
         title: Above the figure.
 
     Returns:
-        A figure of 900 by 420 pixels.
+        A figure of 840 by 420 pixels.
 
     Raises:
         TypeError: If an argument is of another kind.
         ValueError: If a method is unknown, or an error is negative.
     """
     methods = check_methods("curves", curves)
-    scale, title = check_number("scale", scale, 0), check_text("title", title)
-    check_text("label", label)
+    scale, title = check_number("scale", scale, 0), check_label("title", title)
     errors = {method: seed_means(points, scale) for method, points in methods.items()}
     edge = _BEYOND * max(max(curve.values()) for curve in errors.values())
     figure = go.Figure()
@@ -82,8 +81,8 @@ def width_needed(
             hovertemplate="%{x:.3~g} or less: %{y} units",
         )
     most = max(max(curve) for curve in errors.values())
-    figure.update_layout(template=style.TEMPLATE, width=900, height=420, title=title)
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=420, title=title)
     figure.update_layout(legend=LEGEND_ABOVE, margin_t=76 if title else 44)
-    figure.update_xaxes(range=[0, edge], title=f"{label or ''}, at most")
+    figure.update_xaxes(range=[0, edge], title=f"{check_label('label', label) or ''}, at most")
     figure.update_yaxes(style.log2_axis(most, "fewest code units that reach it"))
     return figure

@@ -220,7 +220,8 @@ def _means(
     with evaluation_mode(model), bar:
         for batch in chunks:
             x, y = check_pair("batches", batch)
-            x, y = to_device_of(model, x), to_device_of(model, y)
+            x = to_device_of(model, x)
+            y = y.to(x.device)  # in its own dtype, which a metric may be finer for
             for index, output in enumerate(outputs(x)):
                 totals[index] += check_returned("metric", metric(output, y)) * len(x)
                 bar.update()

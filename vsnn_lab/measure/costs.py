@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vsnn_lab._basics.checks import check_int, short_repr
+from vsnn_lab._basics.checks import check_int, check_number, short_repr
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.measure.products import Products, count_products, warn_of_unknown
 from vsnn_lab.networks.extraction import cut_positions, extract, inner_network, plain_class
@@ -23,6 +23,8 @@ Positions = int | Mapping[WidthControl, int] | None
 
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
+# A median of fewer tells nothing.
+_FEWEST = 3
 # Ordinary layers, that have as many products at every width.
 _CONSTANT = nn.Linear | nn.Bilinear | nn.modules.conv._ConvNd
 # More than a machine has cores; torch would start as many as it is asked for.
@@ -184,6 +186,7 @@ def measure_latency(
     *,
     repeats: int = 50,
     threads: int | None = None,
+    seconds: float | None = None,
 ) -> Latency:
     """Time forwards of the extracted network: what one takes home.
 
@@ -196,6 +199,8 @@ def measure_latency(
         inputs: What the model takes, shape (batch, ...); all of it is one forward.
         repeats: Forwards to time, after a few that are not.
         threads: Threads of torch on the CPU; by default as many as now.
+        seconds: Time after which no further forward begins, once three are timed; by default all
+            ``repeats`` are.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -210,12 +215,14 @@ def measure_latency(
     check_int("repeats", repeats)
     if threads is not None:
         check_int("threads", threads, 1, _THREADS, hint="None leaves torch's number as it is")
+    seconds = math.inf if seconds is None else check_number("seconds", seconds, 0)
     before = torch.get_num_threads()
     threads = before if threads is None else int(threads)
     times = []
     with _submodel(model, width, inputs) as cut:
         try:
             torch.set_num_threads(threads)
+            begun = time.perf_counter()
             for _ in range(_WARM_UP + repeats):
                 x = private_copy(cut, inputs)
                 _synchronize(inputs)
@@ -223,9 +230,13 @@ def measure_latency(
                 cut(x)
                 _synchronize(inputs)
                 times.append(1e3 * (time.perf_counter() - start))
+                if len(times) > _FEWEST and time.perf_counter() - begun > seconds:
+                    break
         finally:
             torch.set_num_threads(before)
-    low, middle, high = (float(ms) for ms in np.percentile(times[_WARM_UP:], (25, 50, 75)))
+    whole = len(times) == _WARM_UP + repeats
+    timed = times[_WARM_UP if whole else min(_WARM_UP, len(times) - _FEWEST) :]
+    low, middle, high = (float(ms) for ms in np.percentile(timed, (25, 50, 75)))
     return Latency(middle, low, high, threads, len(inputs), str(inputs.device))
 
 

@@ -32,11 +32,18 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def to_device_of(model: nn.Module, x: Tensor) -> Tensor:
-    """Return a tensor on the device of a model's parameters; as it is where there are none."""
-    return x.to(next(model.parameters(), x).device)
+    """Return inputs where a model's parameters are, floats in their dtype if they have one dtype.
+
+    Without parameters a model takes what there is.
+    """
+    x = x.to(next(model.parameters(), x).device)
+    dtypes = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    if len(dtypes) == 1 and x.is_floating_point():
+        x = x.to(dtypes.pop())
+    return x
 
 
 def evaluate(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return what a model gives in evaluation mode, without gradients, and on its own device."""
+    """Return what a model gives in evaluation mode, without gradients, on its device and dtype."""
     with evaluation_mode(model):
         return model(private_copy(model, to_device_of(model, inputs)))

@@ -11,6 +11,7 @@ from vsnn_lab.networks.convnet import ConvNet
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.networks.mlp import MLP
+from vsnn_lab.networks.pretrained import load_pretrained, pretrained_header
 
 __all__ = [
     "MLP",
@@ -19,5 +20,7 @@ __all__ = [
     "ConvNet",
     "extract",
     "forward_at_widths",
+    "load_pretrained",
     "make_variable",
+    "pretrained_header",
 ]

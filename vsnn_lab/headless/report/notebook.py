@@ -64,21 +64,24 @@ class Notebook:
 
     @property
     def cover(self) -> Block | None:
-        """The picture that stands for it: its first instrument, figure or picture."""
-        blocks = [block for cell in self.cells for block in cell.blocks]
-        for kind in ("instrument", "figure", "picture"):
-            for block in blocks:
-                if block.kind == kind:
-                    value = block.value["figure"] if kind == "instrument" else block.value
-                    return Block("picture" if kind == "picture" else "figure", value)
-        return None
+        """The picture that stands for it: its first figure, or else its first picture."""
+        blocks = [block for kind in ("figure", "picture") for block in self.blocks(kind)]
+        return next(iter(blocks), None)
 
     @property
     def failure(self) -> str | None:
         """What stopped it, if it did not end: the name of an error, or else an interruption."""
-        blocks = (block for cell in self.cells for block in cell.blocks)
-        errors = (block.value["name"] for block in blocks if block.kind == "error")
+        errors = (block.value["name"] for block in self.blocks("error"))
         return next(errors, "an interruption" if self.stopped else None)
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of its blocks."""
+        return {block.kind for cell in self.cells for block in cell.blocks}
+
+    def blocks(self, kind: str) -> list[Block]:
+        """Return what its code put out of one kind."""
+        return [block for cell in self.cells for block in cell.blocks if block.kind == kind]
 
 
 def read_notebook(path: Path, files: Collection[str] = ()) -> Notebook:

@@ -1,12 +1,14 @@
 """Outputs of a cell: what a page shows of each."""
 
 import base64
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vsnn_lab import explore
-from vsnn_lab.explore.instrument import MIME as INSTRUMENT
+from vsnn_lab.explore.portable import MIME as INSTRUMENT
 from vsnn_lab.figures import Metric
 from vsnn_lab.headless.report.text import Place, clean, markdown, terminal_text
 from vsnn_lab.headless.runs.results import MIME as RECORD
@@ -15,6 +17,12 @@ from vsnn_lab.headless.runs.results import decode_results
 PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _NEEDS_KERNEL = "This instrument needs a kernel: open the notebook in JupyterLab."
+_UNREADABLE = "This instrument is damaged: run the notebook again."
+_NOT_ALONE = "This figure ({}) needs code or maps that a page on its own is not allowed."
+# As `vsnn_lab.explore.portable` writes it.
+_STATE = re.compile(rf'<script type="{re.escape(INSTRUMENT)}">(.*?)</script>', re.DOTALL)
+# Plotly draws these by code that it makes as it runs, or on maps from a server.
+_REFUSED = re.compile("parcoords|splom|choropleth.*|scattergeo|(scatter|density)map.*")
 _STREAMS = ("stdout", "stderr")
 _PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 
@@ -25,7 +33,8 @@ class Block:
 
     Attributes:
         kind: Which part of the template draws it.
-        value: What it is drawn from: text, HTML, an address, or data for Plotly.
+        value: What it is drawn from: text, HTML, an address, data for Plotly, or an instrument's
+            state.
     """
 
     kind: str
@@ -60,10 +69,10 @@ def _block(output: Mapping[str, Any], place: Place) -> Block | None:
 
 def _richest_block(data: Mapping[str, Any], about: Mapping[str, Any], place: Place) -> Block | None:
     """Return the richest of the forms that an output has."""
-    if INSTRUMENT in data:
-        return Block("instrument", data[INSTRUMENT])
+    if found := _STATE.search(data.get("text/html", "")):
+        return _instrument(found[1])
     if PLOTLY in data:
-        return Block("figure", {name: data[PLOTLY].get(name) for name in ("data", "layout")})
+        return _figure(data[PLOTLY])
     if RECORD in data:
         metric = about.get(RECORD, {}).get("metric")
         metric = None if metric is None else Metric(**metric)
@@ -81,6 +90,33 @@ def _richest_block(data: Mapping[str, Any], about: Mapping[str, Any], place: Pla
     if "text/markdown" in data:
         return Block("html", markdown(data["text/markdown"], place))
     return Block("text", terminal_text(data.get("text/plain", "")))
+
+
+def _instrument(text: str) -> Block:
+    """Return an instrument as it was saved, without the program that came with it."""
+    try:
+        state = json.loads(text, parse_constant=_refuse_constant)
+        if isinstance(state["description"], dict) and isinstance(state["arrays"], dict):
+            return Block("instrument", {n: v for n, v in state.items() if not n.startswith("_")})
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return Block("note", _UNREADABLE)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _figure(figure: Mapping[str, Any]) -> Block:
+    """Return a figure of traces that are drawn without WebGL, whose code is made as it runs."""
+    traces = [dict(trace) for trace in figure.get("data") or []]
+    for trace in traces:
+        kind = trace.get("type", "scatter")
+        if _REFUSED.fullmatch(kind):
+            return Block("note", _NOT_ALONE.format(kind))
+        if kind in ("scattergl", "scatterpolargl"):
+            trace["type"] = kind.removesuffix("gl")
+    return Block("figure", {"data": traces, "layout": figure.get("layout") or {}})
 
 
 def data_url(kind: str, picture: str) -> str:

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from vsnn_lab._basics.checks import check_collection, check_path
 from vsnn_lab._basics.files import atomic_write
+from vsnn_lab.explore import front
 from vsnn_lab.figures import Metric, style
 from vsnn_lab.figures.checks import check_text
 from vsnn_lab.headless.report.groups import group_pages
@@ -19,7 +20,6 @@ from vsnn_lab.headless.report.notebook import read_notebook
 from vsnn_lab.headless.runs.folder import NOTEBOOK
 from vsnn_lab.headless.runs.results import is_number, is_scalar
 
-_ASSETS = ("report.css", "report.js")
 _LARGE_PAGE = 3_000_000  # bytes; an instrument's share is limited so that its page stays below
 
 
@@ -30,8 +30,8 @@ def build_report(
 
     A front page shows each notebook's question once, and below it picture, date, results and
     parameters of each of its runs; where they recorded a metric, which of several is the best. A
-    page for each run shows all of it, and the width slider of an autoencoder moves. Where an
-    instrument needs a kernel, its page says so. The pages ask no server for anything: the folder
+    page for each run shows all of it, and its instruments move. Where one needs a kernel, its page
+    says so. Nothing of a notebook runs, and the pages ask no server for anything: the folder
     can be opened from a disk, sent to somebody, or put on any web server. Links to files that are
     not in it become text.
 
@@ -65,15 +65,27 @@ def build_report(
     pages = {f"{name}.html": notebook for name, notebook in zip(names, read, strict=True)}
     templates = _templates(title)
     texts = {
-        page: templates.get_template("notebook.html").render(page=page, notebook=each, pages=pages)
+        page: templates.get_template("notebook.html").render(
+            page=page, notebook=each, pages=pages, kinds=each.kinds
+        )
         for page, each in pages.items()
     }
     groups = group_pages(pages)
-    texts["index.html"] = templates.get_template("index.html").render(pages=pages, groups=groups)
+    covers = {each.cover.kind for each in pages.values() if each.cover}
+    texts["index.html"] = templates.get_template("index.html").render(
+        pages=pages, groups=groups, kinds=covers
+    )
     # What pages use is there before they are, and they before the front page.
     own = resources.files("vsnn_lab.headless.report") / "pages"
-    assets = {name: (own / name).read_text(encoding="utf-8") for name in _ASSETS}
-    for name, text in {"plotly.min.js": get_plotlyjs(), **assets, **texts}.items():
+    assets = {
+        name: (own / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
+    }
+    kinds = {kind for each in pages.values() for kind in each.kinds}
+    if "figure" in kinds:
+        assets["plotly.min.js"] = get_plotlyjs()
+    if "instrument" in kinds:
+        assets |= {"instrument.js": front.classic_script(), "instrument.css": front.style()}
+    for name, text in (assets | texts).items():
         with atomic_write(folder / name) as part:
             part.write_text(text, encoding="utf-8")
     for name in texts:

@@ -1,120 +1,67 @@
-// Draws the figures of a page and moves its instruments. A classic script, because browsers load
+// Draws the figures of a page and starts its instruments. A classic script, because browsers load
 // modules from no disk.
 "use strict";
 
-const INTERVAL = 400; // milliseconds a width when playing, as in the notebook
 const WIDTH = 1000; // pixels of a figure that says nothing of its own
 const HEIGHT = 450;
+const MARGINS = { l: 80, r: 80, t: 100, b: 80 }; // Plotly's own
+const LEAST = 0.65; // of a figure's width, to which pictures and panels are narrowed
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
-const stored = (element) => JSON.parse(element.textContent);
-
-/** Scale what was drawn at its own size to the room that there is. */
-function fit(holder) {
-  const plot = holder.firstElementChild;
-  const [width, height] = [plot.offsetWidth, plot.offsetHeight];
+/**
+ * Return what fits a figure to the room that there is: text keeps its size, pictures their shape.
+ *
+ * Pictures and panels are not narrowed below what their labels need: their holder scrolls.
+ */
+function fitted(holder, { data, layout }) {
   const style = getComputedStyle(holder);
-  const room = holder.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
   const most = parseFloat(style.maxHeight) || Infinity;
-  const scale = Math.min(1, room / width, most / height);
-  plot.style.transform = scale < 1 ? `scale(${scale})` : "";
-  plot.style.marginLeft = `${Math.max(0, (room - width * scale) / 2)}px`;
-  holder.style.height = `${height * scale}px`;
+  const own = { width: layout.width || WIDTH, height: layout.height || HEIGHT };
+  const template = layout.template?.layout ?? {};
+  const { l, r, t, b } = { ...MARGINS, ...template.margin, ...layout.margin };
+  const pictures = data.every(({ type, x }) => type === "image" || x?.[0] === null);
+  const least = pictures || layout.xaxis2 ? LEAST * own.width : 0;
+  const width = Math.min(own.width, Math.max(holder.clientWidth, least));
+  const scale = pictures ? (width - l - r) / (own.width - l - r) : 1;
+  const height = Math.min(t + b + scale * (own.height - t - b), most);
+  // On a ground of its own a figure's own ink is right.
+  const ground = layout.paper_bgcolor ?? template.paper_bgcolor;
+  return { width, height, ...(ground === "rgba(0,0,0,0)" && { "font.color": style.color }) };
 }
 
-/** Draw a figure in place of its data; return what Plotly drew into. */
-async function draw(holder) {
-  const { data, layout } = stored(holder.querySelector("script"));
+/** Draw a figure in place of its data, and again where the room changes. */
+async function draw(holder, figure) {
   const still = holder.classList.contains("thumb");
-  const size = { width: layout.width || WIDTH, height: layout.height || HEIGHT };
   const plot = document.createElement("div");
-  plot.style.width = `${size.width}px`;
-  plot.style.height = `${size.height}px`;
   holder.replaceChildren(plot);
   const config = { displayModeBar: false, staticPlot: still, responsive: false };
-  await Plotly.newPlot(plot, data, { ...layout, ...size }, config);
-  fit(holder);
-  new ResizeObserver(() => fit(holder)).observe(holder);
-  return plot;
-}
-
-/** Return what changes in the figure at one width: properties, parts of the layout, traces. */
-function changes(told, index) {
-  const properties = {};
-  const traces = Object.keys(told.changes[index]).map(Number);
-  if (told.picture !== null && !traces.includes(told.picture)) traces.push(told.picture);
-  traces.forEach((trace, place) => {
-    const changed = { ...told.changes[index][trace] };
-    if (trace === told.picture) changed.source = told.pictures[index];
-    for (const [name, value] of Object.entries(changed)) {
-      // What is undefined for a trace stays as it is.
-      properties[name] ??= new Array(traces.length).fill(undefined);
-      properties[name][place] = value;
-    }
-  });
-  return [properties, { ...told.layouts[index] }, traces];
-}
-
-/** Put the read-outs and the number beside the slider to a width. */
-function tell(instrument, told, index) {
-  const tiles = instrument.querySelectorAll(".readouts > div");
-  told.readouts[index].forEach(([, number, remark], place) => {
-    const [, shown, small] = tiles[place].children;
-    shown.textContent = number;
-    small.textContent = remark;
-  });
-  const slider = instrument.querySelector("input");
-  slider.setAttribute("aria-valuetext", told.widths[index]);
-  slider.style.setProperty("--share", `${(100 * index) / Math.max(1, slider.max)}%`);
-  instrument.querySelector("output").textContent = told.widths[index];
-}
-
-/** Show a width: pictures, marker, read-outs and number in one frame. */
-async function show(instrument, told, plot, index) {
-  const [{ source, ...others }, layout, traces] = changes(told, index);
-  // Plotly waits for pictures to be decoded, and for nothing else: so they go first, and all that
-  // follows comes before the browser paints.
-  if (source) await Plotly.restyle(plot, { source }, traces);
-  const drawn = Plotly.update(plot, others, layout, traces);
-  tell(instrument, told, index);
-  await drawn;
-}
-
-/** Let the slider and the play button of an instrument move what it shows. */
-function connect(instrument, told, plot) {
-  const slider = instrument.querySelector("input");
-  const button = instrument.querySelector("button");
-  let shown = Number(slider.value);
-  let busy = false;
-  let playing = null;
-
-  async function follow() {
-    if (busy) return; // the loop below takes the latest position, and skips those in between
-    busy = true;
-    while (shown !== Number(slider.value)) {
-      shown = Number(slider.value);
-      await show(instrument, told, plot, shown);
-      await new Promise(requestAnimationFrame);
-    }
-    busy = false;
+  // Plotly keeps the layout that it is given, and one change at a time.
+  let last = Plotly.newPlot(plot, figure.data, { ...figure.layout }, config);
+  let shown = "";
+  async function adjust() {
+    const size = fitted(holder, figure);
+    if (!holder.clientWidth || JSON.stringify(size) === shown) return; // none while it is hidden
+    shown = JSON.stringify(size);
+    await Plotly.relayout(plot, size);
+    if (still) plot.style.zoom = Math.min(1, holder.clientWidth / size.width);
+    else holder.tabIndex = holder.scrollWidth > holder.clientWidth ? 0 : -1;
   }
+  const fit = () => (last = last.then(adjust));
+  await fit();
+  // In the next frame: what a figure does to its holder's height is no news to the observer then.
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(holder);
+  dark.addEventListener("change", fit);
+}
 
-  function play(on) {
-    clearInterval(playing);
-    playing = on ? setInterval(step, INTERVAL) : null;
-    button.setAttribute("aria-pressed", String(on));
+/** Draw what a holder has the data of; where that fails, say so there and leave the rest alone. */
+async function start(holder) {
+  try {
+    const stored = JSON.parse(holder.querySelector("script").textContent);
+    if ("figure" in holder.dataset) await draw(holder, stored);
+    else window.vsnnMount(holder, stored);
+  } catch (error) {
+    holder.textContent = `This could not be drawn: ${error.message}`;
   }
-
-  function step() {
-    slider.value = (Number(slider.value) + 1) % told.widths.length;
-    follow();
-  }
-
-  slider.addEventListener("input", () => {
-    play(false);
-    follow();
-  });
-  button.addEventListener("click", () => play(playing === null));
-  instrument.dataset.ready = "";
 }
 
 /** Open or close all code of the page. */
@@ -130,14 +77,11 @@ function toggleCode() {
   });
 }
 
-async function start() {
+async function startAll() {
   toggleCode();
-  for (const holder of document.querySelectorAll("[data-figure]")) {
-    const plot = await draw(holder);
-    const instrument = holder.closest("[data-instrument]");
-    if (instrument) connect(instrument, stored(instrument.querySelector("[data-widths]")), plot);
-  }
+  const holders = document.querySelectorAll("[data-figure], [data-vsnn-state]");
+  for (const holder of holders) await start(holder);
   document.documentElement.dataset.ready = "";
 }
 
-start();
+startAll();

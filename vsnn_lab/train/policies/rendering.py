@@ -71,9 +71,11 @@ def _drawing_environment(env_id: str, height: int, width: int) -> gymnasium.Env[
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     entry = str(gymnasium.spec(env_id).entry_point)
-    size: Any = {"height": height, "width": width} if "mujoco" in entry else {}
+    # The camera that follows the robot, which runs out of the other one's picture in a second.
+    size = {"height": height, "width": width, "camera_name": "track"}
+    options: Any = size if "mujoco" in entry else {}
     try:
-        return gymnasium.make(env_id, render_mode="rgb_array", **size)
+        return gymnasium.make(env_id, render_mode="rgb_array", **options)
     except Exception as error:
         raise _cannot_draw(error) from error
 

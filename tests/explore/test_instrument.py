@@ -197,3 +197,11 @@ def test_an_error_of_what_the_browser_moved_stands_in_the_status_line():
     with pytest.raises(ValueError, match="image must lie in"):
         explorer.set_state({"image": 99})
     assert explorer.status.startswith("image must lie in 0..5, got 99")
+
+
+def test_a_button_acts_where_the_page_stands_whatever_the_kernel_has_heard(monkeypatch):
+    explorer, acted = EVERY["autoencoder"](), []
+    monkeypatch.setitem(explorer._buttons, "save", lambda: acted.append(explorer.width))
+    message = {"type": "action", "name": "save", "at": {"width": 5}}
+    assert heard(explorer, monkeypatch, message) == [{"id": 7}]
+    assert acted == [5]

@@ -121,6 +121,9 @@ class Instrument(anywidget.AnyWidget):
         answer = {"id": content["id"]}
         try:
             if content["type"] == "action":
+                at = content.get("at", {})
+                for name in (each["name"] for each in self._controls() if each["name"] in at):
+                    setattr(self, name, at[name])
                 self._buttons[content["name"]]()
             elif content["type"] == "draw" and self.run_drawing is not None:
                 self.drawn = array(self.run_drawing(buffers[0]), "width")

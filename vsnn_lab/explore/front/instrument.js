@@ -97,7 +97,9 @@ export function render({ model, el }) {
     /** Ask the kernel for something; promises to be done when what it changed has arrived. */
     ask(kind, content = {}, bytes = []) {
       const id = crypto.getRandomValues(new Uint32Array(1))[0];
-      model.send({ type: kind, id, ...content }, undefined, bytes);
+      // A message overtakes moves that still wait for a busy kernel: it says itself where all stand.
+      const at = Object.fromEntries(Object.keys(positions).map((name) => [name, model.get(name)]));
+      model.send({ type: kind, id, at, ...content }, undefined, bytes);
       return new Promise((resolve, reject) => { waiting.set(id, { resolve, reject }); });
     },
     /** Say something in the status line. */

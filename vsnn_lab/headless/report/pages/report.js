@@ -18,15 +18,20 @@ function fitted(holder, { data, layout }) {
   const most = parseFloat(style.maxHeight) || Infinity;
   const own = { width: layout.width || WIDTH, height: layout.height || HEIGHT };
   const template = layout.template?.layout ?? {};
+  // On a ground of its own a figure's own ink is right.
+  const ground = layout.paper_bgcolor ?? template.paper_bgcolor;
+  const ink = ground === "rgba(0,0,0,0)" && { "font.color": style.color };
+  if (holder.classList.contains("thumb")) {
+    const zoom = Math.min(1, holder.clientWidth / own.width, most / own.height);
+    return { ...own, ...ink, zoom };
+  }
   const { l, r, t, b } = { ...MARGINS, ...template.margin, ...layout.margin };
   const pictures = data.every(({ type, x }) => type === "image" || x?.[0] === null);
   const least = pictures || layout.xaxis2 ? LEAST * own.width : 0;
   const width = Math.min(own.width, Math.max(holder.clientWidth, least));
   const scale = pictures ? (width - l - r) / (own.width - l - r) : 1;
   const height = Math.min(t + b + scale * (own.height - t - b), most);
-  // On a ground of its own a figure's own ink is right.
-  const ground = layout.paper_bgcolor ?? template.paper_bgcolor;
-  return { width, height, ...(ground === "rgba(0,0,0,0)" && { "font.color": style.color }) };
+  return { width, height, ...ink };
 }
 
 /** Draw a figure in place of its data, and again where the room changes. */
@@ -42,8 +47,9 @@ async function draw(holder, figure) {
     const size = fitted(holder, figure);
     if (!holder.clientWidth || JSON.stringify(size) === shown) return; // none while it is hidden
     shown = JSON.stringify(size);
-    await Plotly.relayout(plot, size);
-    if (still) plot.style.zoom = Math.min(1, holder.clientWidth / size.width);
+    const { zoom, ...laid } = size;
+    await Plotly.relayout(plot, laid);
+    if (still) plot.style.zoom = zoom;
     else holder.tabIndex = holder.scrollWidth > holder.clientWidth ? 0 : -1;
   }
   const fit = () => (last = last.then(adjust));

@@ -4,6 +4,8 @@ Triangular Dropout, Staley & Markowitz 2022, arXiv 2205.01235.
 """
 
 from importlib import import_module as _import_module
+from sys import modules as _modules
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING
 
 from vsnn_lab.layers import (
@@ -151,3 +153,15 @@ def __getattr__(name: str) -> object:
             if hasattr(room, name):
                 return getattr(room, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _LatePolicies(_ModuleType):
+    """What ``from vsnn_lab.policies import ...`` finds: `train.policies`, loaded when used."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # whoever looks through all modules wants none of them loaded
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(_import_module("vsnn_lab.train.policies"), name)
+
+
+_modules[f"{__name__}.policies"] = _LatePolicies(f"{__name__}.policies")

@@ -290,3 +290,22 @@ def test_without_the_extra_the_error_names_it():
 
 def test_policies_are_an_attribute_of_the_package():
     assert vsnn_lab.policies.VariablePolicy is VariablePolicy
+
+
+def test_the_room_has_a_short_name_that_loads_nothing_before_it_is_used():
+    code = """
+import sys
+import vsnn_lab, vsnn_lab.policies
+assert "stable_baselines3" not in sys.modules
+from vsnn_lab.policies import VariablePolicy
+assert VariablePolicy is vsnn_lab.policies.VariablePolicy
+assert VariablePolicy is sys.modules["vsnn_lab.train.policies"].VariablePolicy
+try:
+    from vsnn_lab.policies import Nothing
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+    assert "cannot import name 'Nothing'" in done.stdout, done.stderr

@@ -16,7 +16,15 @@ from vsnn_lab._basics.checks import check_int, check_path
 from vsnn_lab.explore.drawing import drawing_pad
 from vsnn_lab.explore.image_batch import check_image_batch, check_rebuilt, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
-from vsnn_lab.explore.parts import array, curve, tile, tiles, width_control, widths_that_fit
+from vsnn_lab.explore.parts import (
+    array,
+    count_tile,
+    curve,
+    tile,
+    tiles,
+    width_control,
+    widths_that_fit,
+)
 from vsnn_lab.export.submodel import free_stem
 from vsnn_lab.export.weights import save_weights
 from vsnn_lab.figures.checks import check_curve, check_sweep
@@ -144,8 +152,7 @@ class AutoencoderExplorer(Instrument):
         """Return what the read-outs say at each width of the slider."""
         widths, pixels = self._widths, math.prod(self.images.shape[1:])
         errors = [self.sweep.at(width) * MSE_SCALE for width in widths]
-        full, parameters = errors[-1], [count_parameters(self.model, width) for width in widths]
-        shares = [f"{count / parameters[-1]:.1%} of full width" for count in parameters]
+        full = errors[-1]
         return [
             tile("code units kept", [f"{w}" for w in widths], f"of {self.steps}"),
             tile(
@@ -155,7 +162,7 @@ class AutoencoderExplorer(Instrument):
             ),
             tile("test MSE × 1000", [f"{e:.2f}" for e in errors], "per pixel, pixels in [0, 1]"),
             tile("against full width", [f"{e / full:.2f} ×" for e in errors], f"full: {full:.2f}"),
-            tile("parameters", [f"{count:,}" for count in parameters], shares),
+            count_tile("parameters", [count_parameters(self.model, w) for w in widths]),
         ]
 
     def _pictures(self) -> dict[str, Any]:

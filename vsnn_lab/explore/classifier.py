@@ -16,6 +16,7 @@ from vsnn_lab.explore.image_batch import check_image_batch, to_sprites
 from vsnn_lab.explore.instrument import Instrument, Position
 from vsnn_lab.explore.parts import (
     array,
+    count_tile,
     counts,
     curve,
     log2_positions,
@@ -248,8 +249,8 @@ class ClassifierExplorer(Instrument):
                 [f"{accuracy - full * _PERCENT:+.2f}" for accuracy in accuracies],
                 f"points; full: {full * _PERCENT:.2f} %",
             ),
-            self._count("parameters", "parameters"),
-            self._count("MACs a sample", "macs"),
+            count_tile("parameters", self._costs("parameters")),
+            count_tile("MACs a sample", self._costs("macs")),
             tile(
                 f"latency, batch {latency.batch}",
                 [f"{self.latency[width].median_ms:.3f} ms" for width in timed],
@@ -262,24 +263,16 @@ class ClassifierExplorer(Instrument):
             ),
         ]
 
-    def _count(self, name: str, kind: str) -> dict[str, Any]:
-        costs, most = (
-            [self.sweep.cost(kind, w) for w in self._widths],
-            self.sweep.cost(kind, self.steps),
-        )
-        shares = [f"{cost / most:.1%} of full width" for cost in costs]
-        return tile(name, [f"{cost:,}" for cost in costs], shares)
+    def _costs(self, kind: str) -> list[Any]:
+        return [self.sweep.cost(kind, width) for width in self._widths]
 
     def _budgets(self) -> dict[str, list[float | None]]:
         """Return what each width of the slider costs and reaches; None where it was not timed."""
         times = {width: latency.median_ms for width, latency in self.latency.items()}
-        costs = {
-            kind: [self.sweep.cost(kind, w) for w in self._widths]
-            for kind in ("parameters", "macs")
-        }
         return {
             "width": self._widths,
-            **costs,
+            "parameters": self._costs("parameters"),
+            "macs": self._costs("macs"),
             "latency_ms": [times.get(width) for width in self._widths],
             "accuracy": self._at(self.sweep.values).round(_DECIMALS).tolist(),
         }

@@ -113,8 +113,7 @@ def run_drawing(
     if len(pixels) != size:
         raise ValueError(f"pixels must be {size} bytes for shape {tuple(shape)}, got {len(pixels)}")
     image = torch.tensor(np.frombuffer(pixels, np.uint8)).view(1, *shape)
-    kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    x = to_input(to_device_of(model, image.to(torch.float32).div(255).to(kind)))
+    x = to_input(to_device_of(model, image.div(255)))
     with evaluation_mode(model):
         output = forward_at_widths(
             model, x.expand(len(widths), *x.shape[1:]), torch.tensor([*widths])

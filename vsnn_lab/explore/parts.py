@@ -63,16 +63,19 @@ def width_control(
     name: str, label: str, widths: Sequence[int], steps: int, axis: str = "width"
 ) -> dict[str, Any]:
     """Return a width slider over some widths of a knob of ``steps`` positions."""
-    log2 = {
-        min(range(len(widths)), key=lambda i: abs(widths[i] - w)) for w in log2_positions(steps)
-    }
-    stops = {"values": list(widths), "log2": sorted(log2)}
+    stops = {"values": list(widths), "log2": nearest_places(widths, log2_positions(steps))}
     return {"type": "width", "name": name, "label": label, "axis": axis, "of": steps} | stops
 
 
 def tile(name: str, values: Texts, notes: Texts = "") -> dict[str, Any]:
     """Return a number of the line of read-outs: a text for each position, or one for all."""
     return {"name": name, "values": values, "notes": notes}
+
+
+def count_tile(name: str, found: Sequence[int]) -> dict[str, Any]:
+    """Return a tile of what each position counts, with its share of the last one's."""
+    shares = [f"{count / found[-1]:.1%} of full width" for count in found]
+    return tile(name, [f"{count:,}" for count in found], shares)
 
 
 def tiles(items: Sequence[Mapping[str, Any]], by: str = "width") -> dict[str, Any]:

@@ -1,27 +1,19 @@
 """What a policy earns and costs at each width, as a curve and as read-outs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vsnn_lab.explore.parts import curves, series, tile
-from vsnn_lab.figures import style
+from vsnn_lab.explore.parts import count_tile, curves, series, tile
+from vsnn_lab.figures.returns import LOOKS
 from vsnn_lab.figures.seeds import Points, seed_means
 from vsnn_lab.measure.costs import count_parameters, measure_latency
 
 if TYPE_CHECKING:
     from vsnn_lab.train.policies import TrainedPolicy
 
-_LEVELS = {
-    "ordinary": replace(style.PLAIN, name="ordinary policy"),
-    "linear": replace(style.REFERENCE, name="linear policy"),
-}
-_LOOKS = {
-    "variable": replace(style.VARIABLE, name="variable policy"),
-    "dedicated": replace(style.DEDICATED, name="dedicated policies"),
-}
+_LEVELS = ("ordinary", "linear")
 
 
 def return_curve(returns: Points, beside: Mapping[str, Points], steps: int) -> dict[str, Any]:
@@ -38,11 +30,11 @@ def return_curve(returns: Points, beside: Mapping[str, Points], steps: int) -> d
     for name, points in shown.items():
         means = seed_means(points)
         if name in _LEVELS:
-            lines.append(series(_LEVELS[name]) | {"level": max(means.values())})
+            lines.append(series(LOOKS[name]) | {"level": max(means.values())})
             continue
         ends = {"low": [*map(min, points.values())], "high": [*map(max, points.values())]}
         kind = {"follow": True} if name == "variable" else {"points": True}
-        lines.append(series(_LOOKS[name], [*points], [*means.values()]) | ends | kind)
+        lines.append(series(LOOKS[name], [*points], [*means.values()]) | ends | kind)
     every = [each for points in shown.values() for values in points.values() for each in values]
     top = 1.08 * max(0.0, *every) or float(max(every) == 0)
     return curves(lines, steps, "return of an episode", [1.08 * min(0.0, *every), top])
@@ -76,8 +68,7 @@ def actor_tiles(trained: "TrainedPolicy", widths: Sequence[int]) -> list[dict[st
         first: Any = actor[0]
         inputs = torch.zeros(1, first.in_features)
         times.append(1000 * measure_latency(actor, None, inputs, threads=1).median_ms)
-    shares = [f"{size / sizes[-1]:.1%} of full width" for size in sizes]
     return [
-        tile("parameters", [f"{size:,}" for size in sizes], shares),
+        count_tile("parameters", sizes),
         tile("µs an action", [f"{time:.0f}" for time in times], "the actor, one thread"),
     ]

@@ -9,7 +9,7 @@ from vsnn_lab.figures import style
 from vsnn_lab.figures.checks import check_points, check_text
 from vsnn_lab.figures.seeds import Seeds, line_in_band, seed_points
 
-_LOOKS = {
+LOOKS = {
     "variable": style.Style("variable policy", style.VARIABLE.color, style.VARIABLE.symbol),
     "acting": style.Style("widths that act while learning", "#9a7b1f", "triangle-up", "longdash"),
     "dedicated": style.Style("dedicated policies", style.DEDICATED.color, style.DEDICATED.symbol),
@@ -55,13 +55,13 @@ def return_curves(
     for name, values in (("linear", linear), ("ordinary", ordinary)):
         if values is not None:
             numbers = [check_number(name, value) for value in _listed(values)]
-            figure.add_traces(line_in_band(_LOOKS[name], {1: numbers, most: numbers}))
+            figure.add_traces(line_in_band(LOOKS[name], {1: numbers, most: numbers}))
     for name, curve in curves.items():
         if curve:
-            figure.add_traces(line_in_band(_LOOKS[name], curve))
+            figure.add_traces(line_in_band(LOOKS[name], curve))
     if points:
-        figure.add_trace(seed_points(_LOOKS["dedicated"], points, 1.0, size=9))
-    figure.update_layout(template=style.TEMPLATE, width=840, height=420, title=title)
+        figure.add_trace(seed_points(LOOKS["dedicated"], points, 1.0, size=9))
+    figure.update_layout(template=style.TEMPLATE, width=style.PAGE, height=420, title=title)
     figure.update_layout(legend=_LEGEND, margin_r=224)
     figure.update_xaxes(style.log2_axis(most, "width (units of each hidden layer)"))
     figure.update_yaxes(title="return of an episode")

@@ -56,7 +56,6 @@ export function pictures(spec, instrument) {
   const element = html("div", { class: `vsnn-pictures vsnn-${across ? "across" : "rows"}` });
   element.classList.toggle("vsnn-captioned", spec.tracks.some((track) => track.captions));
   element.style.setProperty("--columns", columns);
-  element.style.setProperty("--share", columns * width / height);
   const cells = spec.tracks.map((track) => Array.from({ length: count }, (_, i) => cell(track, i)));
 
   function cell(track, index) {
@@ -90,9 +89,8 @@ export function pictures(spec, instrument) {
     spec.tracks.forEach((track, row) => {
       const pixels = instrument.slice(track.source, positions);
       const other = track.minus && instrument.slice(track.minus, positions);
-      const same = shown.get(row);
-      if (same && same[0] === pixels.byteOffset && same[1] === pixels.buffer && !other) return caption(row, positions);
-      shown.set(row, [pixels.byteOffset, pixels.buffer]);
+      if (shown.get(row) === pixels && !other) return caption(row, positions);
+      shown.set(row, pixels);
       cells[row].forEach(({ canvas }, i) => {
         const own = pixels.subarray(i * size, (i + 1) * size);
         if (!other) return paint(canvas, own, channels);

@@ -192,7 +192,10 @@ def test_a_kernel_that_died_leaves_number_and_picture_together(page, first):
     before = first.press("Home")
     process = int(lab.run_cell(cell(page, PROCESS)))
     os.kill(process, signal.SIGKILL)
-    page.locator("#jp-bottom-panel >> text=/ipykernel.*(Restarting|Idle)/").wait_for()
+    # The dialog that says so comes when the server has noticed, and covers the page.
+    page.locator(".jp-Dialog >> text=/appears to have died/").wait_for()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    lab.wait_until_idle(page)
     for key in ("ArrowRight", "End", "Home"):
         moved = first.press(key)
         assert moved.width == int(next(iter(moved.numbers.values())))
@@ -202,6 +205,8 @@ def test_a_kernel_that_died_leaves_number_and_picture_together(page, first):
 
 
 def test_opened_anew_without_its_kernel_it_moves_from_the_saved_state(page):
+    # A kernel that died took the widgets' state along.
+    lab.run_all(page)
     lab.command(page, "docmanager:save")
     state = nbformat.read(page.notebook, 4).metadata.widgets
     assert state["application/vnd.jupyter.widget-state+json"]["state"]

@@ -36,8 +36,10 @@ from vsnn_lab.train.policies import (
     save_policy,
     shipped_policies,
     smallest_width,
+    tracked_results,
 )
 from vsnn_lab.train.policies.__main__ import main
+from vsnn_lab.train.policies.results import track_results
 
 
 @pytest.fixture(scope="module", params=[DISCRETE, CONTINUOUS])
@@ -244,6 +246,21 @@ def test_returns_are_gathered_by_width_over_seeds():
     results = [{"method": method, "returns": returns} for method, returns in runs]
     assert returns_by_width(results, "dedicated") == {1: [3.0], 2: [5.0, 7.0]}
     assert returns_by_width(results, "linear") == {}
+
+
+def test_results_join_what_the_file_has_of_other_runs(tmp_path):
+    path = tmp_path / "policies.json"
+    first = [{"task": "a", "method": "variable", "seed": seed, "returns": {}} for seed in (0, 1)]
+    track_results(first, path)
+    again = [first[1] | {"returns": {"1": 2.0}}, first[0] | {"method": "linear"}]
+    track_results(again, path)
+    assert sorted(map(str, tracked_results(path))) == sorted(map(str, [first[0], *again]))
+
+
+@pytest.mark.parametrize("method", ["variable", "linear", "dedicated-4"])
+def test_the_checkout_keeps_three_seeds_of_every_task(method):
+    kept = [each["task"] for each in tracked_results() if each["method"] == method]
+    assert sorted(kept) == sorted(3 * list(TASKS))
 
 
 def test_an_unknown_task_or_method_is_refused():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.options import checked_options
-from vsnn_lab.widths import Width, WidthControl, kept_size
+from vsnn_lab.widths import Width, WidthControl, knobs_of, take_units
 
 WeightAndBias = tuple[Tensor, Tensor | None]
 Layer = TypeVar("Layer", bound="VariableLayer")
@@ -105,7 +105,10 @@ class VariableLayer(nn.Module):
                 continue
             part = part.detach()
             for dim, axis in enumerate(axes):
-                part = part.narrow(dim, 0, kept_size(axis, positions))
+                if isinstance(axis, Width):
+                    part = take_units(part, axis.ranges(positions), dim)
+                else:
+                    part = part.narrow(dim, 0, axis)
             # A narrowed view would keep the whole tensor alive, in memory and in files.
             parts[name] = part.clone(memory_format=torch.contiguous_format)
         return parts
@@ -140,11 +143,11 @@ def remember_slices(
 
     @wraps(slice_parameters)
     def remembered(layer: Layer) -> WeightAndBias:
-        out_axis, in_axis = layer.out_axis, layer.in_axis
-        axis = in_axis if isinstance(out_axis, int) else out_axis
-        if torch.is_grad_enabled() or isinstance(axis, int) or torch.compiler.is_compiling():
+        controls = knobs_of(layer.out_axis, layer.in_axis)
+        # Only where there is no other knob to be turned.
+        if torch.is_grad_enabled() or len(controls) != 1 or torch.compiler.is_compiling():
             return slice_parameters(layer)
-        memo, parameters = axis.control.setting.memo, layer._parameters
+        memo, parameters = controls[0].setting.memo, layer._parameters
         weight, bias = parameters.get("weight"), parameters.get("bias", _RECOMPUTED)
         # What stands in for a parameter, in `torch.func` say, may lie nowhere; what a hook or a
         # parametrization recomputes is none.
@@ -157,9 +160,7 @@ def remember_slices(
         if found and found[0] is weight and found[1] is bias and found[2] == state:
             return found[3]
         parts = slice_parameters(layer)
-        # Only where there is no other knob to be turned.
-        if isinstance(in_axis, int) or in_axis.control is axis.control:
-            memo[id(layer)] = weight, bias, state, parts
+        memo[id(layer)] = weight, bias, state, parts
         return parts
 
     return remembered
@@ -175,4 +176,4 @@ def ask_for_forward(layer: nn.Module, inputs: Any) -> None:
 
 def is_masked(axis: Axis) -> TypeGuard[Width]:
     """Whether each sample has a width of its own along ``axis`` now."""
-    return isinstance(axis, Width) and not isinstance(axis.control.position, int)
+    return any(not isinstance(control.position, int) for control in knobs_of(axis))

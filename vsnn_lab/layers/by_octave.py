@@ -27,7 +27,14 @@ from vsnn_lab.layers.corners import Axis, Device
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
 from vsnn_lab.layers.side_by_side import block_indices, kept_units
-from vsnn_lab.widths import SeveralPositions, Width, WidthControl, keep_prefix, kept_size
+from vsnn_lab.widths import (
+    SeveralPositions,
+    Width,
+    WidthControl,
+    check_prefix,
+    keep_prefix,
+    kept_size,
+)
 
 # Scales and shifts move this much faster than weights, as in `ConditionedLinear`.
 _PACE = 5.0
@@ -59,11 +66,12 @@ class OctaveLayer(WeightedLayer):
         if not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {short_repr(control)}")
         for axis in (self.in_axis, self.out_axis):
-            if isinstance(axis, Width) and axis.control is not control:
+            if isinstance(axis, Width) and axis.controls != [control]:
                 raise ValueError(
                     f"control must be the knob of the layer's variable axes, got {control!r} and "
                     f"{axis!r}; Width(...).control is an axis's own"
                 )
+            check_prefix("a corrected layer's axis", axis)
         share = None if own_share is None else check_fraction("own_share", own_share)
         self.control, self.octaves = control, octaves_with_weights(control.steps, share)
         tops = octave_tops(control.steps)

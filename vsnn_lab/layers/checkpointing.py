@@ -6,24 +6,30 @@ from types import FrameType
 import torch
 from torch.utils import checkpoint
 
-from vsnn_lab.widths import Width
+from vsnn_lab.widths import Width, knobs_of
 
 _FILE = checkpoint.__file__
 _REENTRANT = checkpoint.CheckpointFunction.forward.__code__
 
 
-def refuse_checkpointing(axis: int | Width) -> None:
+def refuse_checkpointing(*axes: int | Width) -> None:
     """Refuse to run a layer of less than full width where its gradient would be another width's.
 
     Raises:
         RuntimeError: If `torch.utils.checkpoint` is about to forget the layer's activations, or to
             make them again.
     """
-    if isinstance(axis, int) or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
         return
-    position, steps = axis.control.setting.position, axis.control.steps
-    if isinstance(position, int) and position == steps:
+    positions = {control: control.setting.position for control in knobs_of(*axes)}
+    narrow = [
+        (position, control.steps)
+        for control, position in positions.items()
+        if not (isinstance(position, int) and position == control.steps)
+    ]
+    if not narrow:
         return
+    position, steps = narrow[0]
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == _FILE and (

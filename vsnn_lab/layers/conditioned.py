@@ -11,7 +11,7 @@ from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.layers.corners import Axis, Device, first_corner, first_units
 from vsnn_lab.layers.linear import VariableLinear
-from vsnn_lab.widths import WidthControl, geometric_widths, keep_prefix, kept_size
+from vsnn_lab.widths import WidthControl, check_prefix, geometric_widths, keep_prefix, kept_size
 
 # Scales and shifts move this much faster than weights, whose rate an optimizer is given: each of
 # them is trained by the widths around its knot alone. Chosen on validation images of
@@ -78,6 +78,8 @@ class ConditionedLinear(VariableLinear):
             raise TypeError(f"control must be a WidthControl, got {short_repr(control)}")
         rank = check_int("rank", rank, 0)
         super().__init__(in_features, out_features, True, device, dtype)
+        for name in ("in_axis", "out_axis"):
+            check_prefix(name, getattr(self, name))
         self.control, self.rank = control, rank
         mix = _interpolation_weights(control.steps).to(self.weight)
         self.register_buffer("mix", mix, persistent=False)

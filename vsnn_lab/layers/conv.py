@@ -2,7 +2,7 @@
 
 The arguments are those of the torch layer, with ``in_channels`` and ``out_channels`` an int or a
 `Width`. Groups can be cut only whole: with a variable axis and more than one group, both axes must
-be on one knob whose steps divide the groups, as in a depthwise convolution; anything else is a
+keep the same groups at every position, as in a depthwise convolution; anything else is a
 ``ValueError``.
 
 Shape:
@@ -23,8 +23,9 @@ from vsnn_lab.layers.base import (
     WeightedLayer,
     remember_slices,
 )
-from vsnn_lab.layers.corners import Axis, current_size, first_corner, first_units
-from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix
+from vsnn_lab.layers.corners import Axis, first_corner, first_units
+from vsnn_lab.layers.groups import check_whole_groups
+from vsnn_lab.widths import check_axis, full_size, keep_prefix, widest_size
 
 
 class _Convolution(VariableLayer, nn.modules.conv._ConvNd):
@@ -34,7 +35,7 @@ class _Convolution(VariableLayer, nn.modules.conv._ConvNd):
         in_axis = check_axis("in_channels", in_channels)
         out_axis = check_axis("out_channels", out_channels)
         super().__init__(full_size(in_axis), full_size(out_axis), *args, **options)
-        _check_groups(self.groups, in_axis, out_axis)
+        check_whole_groups("groups", self.groups, in_channels=in_axis, out_channels=out_axis)
         self.in_axis = in_axis
         self.out_axis = out_axis
 
@@ -69,18 +70,6 @@ class _Convolution(VariableLayer, nn.modules.conv._ConvNd):
         return f"{self.in_axis}, {self.out_axis}, kernel_size{rest}" if rest else sizes
 
 
-def _check_groups(groups: int, in_axis: Axis, out_axis: Axis) -> None:
-    variable = [axis for axis in (in_axis, out_axis) if isinstance(axis, Width)]
-    if groups == 1 or not variable:
-        return
-    control = variable[0].control
-    if len(variable) == 1 or variable[1].control is not control or groups % control.steps:
-        raise ValueError(
-            f"groups must be cut whole: both channels on one knob whose steps divide them, got "
-            f"groups={groups}, in_channels={in_axis}, out_channels={out_axis}"
-        )
-
-
 class _Forward(WeightedLayer, _Convolution):
     _convolve: ClassVar[Callable[..., Tensor]]
 
@@ -103,7 +92,7 @@ class _Forward(WeightedLayer, _Convolution):
         if self.padding_mode != "zeros":
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
-        groups = self._groups(current_size(self.in_axis))
+        groups = self._groups(widest_size(self.in_axis))
         return type(self)._convolve(x, weight, bias, self.stride, padding, self.dilation, groups)
 
     @property
@@ -125,7 +114,7 @@ class _Transposed(_Convolution, nn.modules.conv._ConvTransposeNd):
         output_padding = self._output_padding(x, output_size, *sizes, *more)
         weight = self._first_weights(self.in_axis, self.out_axis)
         bias = first_units(self.bias, self.out_axis)
-        groups = self._groups(current_size(self.in_axis))
+        groups = self._groups(widest_size(self.in_axis))
         return type(self)._convolve(
             x, weight, bias, self.stride, self.padding, output_padding, groups, self.dilation
         )

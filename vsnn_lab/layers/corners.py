@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab.layers.checkpointing import refuse_checkpointing
-from vsnn_lab.widths import Series, Width, WidthControl, kept_size, with_setting
+from vsnn_lab.widths import (
+    Series,
+    Width,
+    WidthControl,
+    is_whole,
+    kept_size,
+    knobs_of,
+    take_units,
+    with_setting,
+)
 
 Axis = int | Width
 Device = torch.device | str | int | None
@@ -29,32 +38,27 @@ def first_units(tensor: None, axis: Axis, dim: int = 0) -> None: ...
 
 def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
     """Cut a tensor's dimension down to the units computed now, those kept or to be masked."""
-    if tensor is None or isinstance(axis, int):
+    if tensor is None or isinstance(axis, int) or is_whole(axis):
         return tensor
-    widest = axis.control.widest
-    whole = widest == axis.control.steps
-    return tensor if whole else tensor.narrow(dim, 0, widest * axis.per_step)
+    widest = {control: control.widest for control in axis.controls}
+    return take_units(tensor, axis.ranges(widest), dim)
 
 
 def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Cut a weight's first two dimensions down to the units computed now."""
-    refuse_checkpointing(rows if isinstance(rows, Width) else columns)
+    refuse_checkpointing(rows, columns)
     # What stands in for a parameter, in `torch.func` say, is left to torch; and what is compiled,
     # which would be compiled anew for other positions.
     gains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     if gains and type(weight) is nn.Parameter and weight.numel() >= _LARGE:
-        controls = {axis.control for axis in (rows, columns) if isinstance(axis, Width)}
-        if len(controls) == 1:
+        controls = knobs_of(rows, columns)
+        prefixes = all(isinstance(axis, int) or axis.is_prefix for axis in (rows, columns))
+        if len(controls) == 1 and prefixes:
             (control,) = controls
             series = control.setting.series
             if series and control.widest in series.positions:
                 return _corners(weight, rows, columns, control, series)[control.widest]
     return first_units(first_units(weight, rows), columns, 1)
-
-
-def current_size(axis: Axis) -> int:
-    """Return the units that a layer computes now: those kept, or those a mask decides on."""
-    return axis if isinstance(axis, int) else axis.control.widest * axis.per_step
 
 
 def cut_in_series(control: WidthControl, positions: Sequence[int]) -> AbstractContextManager[None]:
@@ -76,7 +80,7 @@ def _corners(
 ) -> dict[int, Tensor]:
     """Return what each position of a series takes of a weight."""
     # Layers that share a weight may take other parts of it.
-    key = weight, *(axis if isinstance(axis, int) else -axis.per_step for axis in (rows, columns))
+    key = weight, *(axis if isinstance(axis, int) else axis.parts for axis in (rows, columns))
     if key not in series.memo:
         turned = [{control: position} for position in series.positions]
         sizes = [(kept_size(rows, turn), kept_size(columns, turn)) for turn in turned]

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.layers.base import VariableLayer, is_masked
 from vsnn_lab.layers.corners import Axis, first_units
-from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
+from vsnn_lab.layers.groups import check_whole_groups
+from vsnn_lab.widths import check_axis, full_size, keep_prefix, mask_like
 
 
 class Norm(VariableLayer):
@@ -180,8 +181,8 @@ class VariableRMSNorm(_LastAxisNorm, nn.RMSNorm):
 class VariableGroupNorm(Norm, nn.GroupNorm):
     """`torch.nn.GroupNorm` over channels of which a prefix is kept.
 
-    Groups can be cut only whole: either the knob's steps divide them, or there is one group, which
-    then holds the channels that are kept.
+    Groups can be cut only whole: the axis keeps whole ones at every position, or there is one
+    group, which then holds the channels that are kept.
 
     Args:
         num_groups: Groups at full width.
@@ -200,11 +201,7 @@ class VariableGroupNorm(Norm, nn.GroupNorm):
     def __init__(self, num_groups: int, num_channels: Axis, *args: Any, **options: Any) -> None:
         axis = check_axis("num_channels", num_channels)
         super().__init__(num_groups, full_size(axis), *args, **options)
-        if isinstance(axis, Width) and num_groups != 1 and num_groups % axis.control.steps:
-            raise ValueError(
-                f"num_groups must be 1 or a multiple of the knob's {axis.control.steps} steps, so "
-                f"that groups are cut whole, got {num_groups}"
-            )
+        check_whole_groups("num_groups", self.num_groups, num_channels=axis)
         self.set_axis(axis)
 
     @property

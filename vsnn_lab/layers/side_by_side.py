@@ -43,11 +43,12 @@ def kept_units(axis: Width, device: torch.device) -> Tensor:
     """Return which units an axis keeps where those of several octaves stand in a row."""
     position, memo = axis.control.setting.position, axis.control.setting.memo
     assert isinstance(position, SeveralPositions)
-    key = kept_units, axis.per_step
+    key = kept_units, axis.parts
     if key not in memo:
         pairs = zip(octave_tops(axis.control.steps), position.positions, strict=False)
-        flags = [place < kept for top, kept in pairs for place in range(top)]
-        mask = torch.tensor(flags, device=device).repeat_interleave(axis.per_step)
+        sizes = [(axis.at(top), axis.at(kept)) for top, kept in pairs]
+        flags = [unit < kept for units, kept in sizes for unit in range(units)]
+        mask = torch.tensor(flags, device=device)
         memo[key] = F.pad(mask, (0, _padding(len(mask))))
     return memo[key]
 

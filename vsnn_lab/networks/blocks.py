@@ -20,7 +20,7 @@ from vsnn_lab.layers import (
     VariableConv2d,
     VariableLinear,
 )
-from vsnn_lab.widths import Width, WidthControl, check_axis
+from vsnn_lab.widths import Width, WidthControl, check_axis, knobs_of
 
 Axis = int | Width
 Activation = Callable[[], nn.Module]
@@ -94,12 +94,12 @@ def shared_knob(conditioned: bool, axes: Sequence[Axis]) -> WidthControl | None:
     """Return the knob of all variable axes for layers that are conditioned by it, if they are."""
     if not check_flag("conditioned", conditioned):
         return None
-    knobs = {axis.control: None for axis in axes if isinstance(axis, Width)}
+    knobs = knobs_of(*axes)
     if len(knobs) != 1:
         raise ValueError(
-            f"conditioned must be False unless all variable axes are on one knob, got {[*knobs]}"
+            f"conditioned must be False unless all variable axes are on one knob, got {knobs}"
         )
-    return next(iter(knobs))
+    return knobs[0]
 
 
 def check_axes(name: str, axes: Collection[Axis]) -> list[Axis]:

@@ -4,7 +4,6 @@ Both give the same numbers; which is cheaper depends on how many samples share a
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_rows
@@ -17,6 +16,7 @@ from vsnn_lab.widths import (
     at_width,
     check_widths,
     keep_prefix,
+    put_units,
     single_control,
     with_setting,
 )
@@ -125,12 +125,10 @@ def _check_tensor(output: object) -> Tensor:
 
 
 def _pad_units(output: Tensor, axis: int | Width, dim: int) -> Tensor:
-    if not isinstance(axis, Width):
+    if not isinstance(axis, Width) or output.shape[dim] == axis.max_width:
         return output
-    missing = axis.max_width - output.shape[dim]
-    # F.pad counts pairs of sizes from the last dimension backwards.
-    after = -(dim % output.dim() - output.dim()) - 1
-    return F.pad(output, (0, 0) * after + (0, missing))
+    widest = {control: control.widest for control in axis.controls}
+    return put_units(output, axis, axis.ranges(widest), dim)
 
 
 def _concatenate(outputs: list[Tensor]) -> Tensor:

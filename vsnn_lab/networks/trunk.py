@@ -138,13 +138,18 @@ def _count_shared(modules: Sequence[nn.Module]) -> int:
         if any(isinstance(part, VariableLayer) for part in module.modules()):
             if not (isinstance(module, VariableLayer) and isinstance(module.in_axis, int)):
                 return index
+            if isinstance(module.out_axis, Width) and not module.out_axis.is_prefix:
+                return index
             varies = isinstance(module.out_axis, Width)
     return len(modules)
 
 
 def _sums_over_units(module: nn.Module) -> TypeGuard[VariableLinear]:
     """Whether a layer's output is a sum over units that widths add to one by one."""
-    return isinstance(module, VariableLinear) and isinstance(module.in_axis, Width)
+    if not (isinstance(module, VariableLinear) and isinstance(module.in_axis, Width)):
+        return False
+    axes = module.in_axis, module.out_axis
+    return all(isinstance(axis, int) or axis.is_prefix for axis in axes)
 
 
 def _widest_alike(module: nn.Module, position: int) -> int | None:

@@ -4,16 +4,21 @@ May import ``_basics``.
 """
 
 from vsnn_lab.widths.axes import (
-    Position,
+    Part,
+    Range,
     VariableSize,
     Width,
-    WidthControl,
     check_axis,
-    check_widths,
+    check_prefix,
     full_size,
-    geometric_widths,
+    is_whole,
     kept_size,
+    knobs_of,
+    put_units,
+    take_units,
+    widest_size,
 )
+from vsnn_lab.widths.knob import Position, WidthControl, check_widths, geometric_widths
 from vsnn_lab.widths.masks import keep_prefix, mask_like, prefix_mask, spread
 from vsnn_lab.widths.setting import Series, Setting, SeveralPositions
 from vsnn_lab.widths.turning import (
@@ -25,7 +30,9 @@ from vsnn_lab.widths.turning import (
 )
 
 __all__ = [
+    "Part",
     "Position",
+    "Range",
     "Series",
     "Setting",
     "SeveralPositions",
@@ -34,16 +41,22 @@ __all__ = [
     "WidthControl",
     "at_width",
     "check_axis",
+    "check_prefix",
     "check_widths",
     "full_size",
     "geometric_widths",
+    "is_whole",
     "keep_prefix",
     "kept_size",
+    "knobs_of",
     "mask_like",
     "positions_of",
     "prefix_mask",
+    "put_units",
     "single_control",
     "spread",
+    "take_units",
+    "widest_size",
     "width_controls",
     "with_setting",
 ]

@@ -1,184 +1,196 @@
 """Widths are axes: an axis of a layer is an ``int`` (fixed) or a `Width` (variable).
 
-A `WidthControl` is the knob behind one or more axes, and `at_width` turns it for a while. The
-knob's setting is the only state, it lives on the knob, and the model that holds the axis finds
-it there; nothing is global.
+A `WidthControl` is the knob behind one or more axes, and `at_width` turns it for a while. Axes are
+an algebra: ``a + b`` is that of a concatenation, ``a * n`` repeats each unit as neighbours.
 """
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, Union
 
 import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int, short_repr
-from vsnn_lab.widths.setting import Setting, SeveralPositions
+from vsnn_lab.widths.knob import AnyPosition, WidthControl
 
-Position = int | Tensor
-
-
-def check_widths(name: str, widths: Any, steps: int, *, hint: str = "") -> Tensor:
-    """Return ``widths`` as a LongTensor of positions in 1..steps, or say what is wrong with it."""
-    tail = f"; {hint}" if hint else ""
-    if not isinstance(widths, Tensor):
-        raise TypeError(
-            f"{name} must be a LongTensor of shape (batch,), got {short_repr(widths)}{tail}"
-        )
-    if widths.dtype == torch.bool or widths.is_floating_point() or widths.is_complex():
-        raise TypeError(f"{name} must be an integer tensor, got dtype {widths.dtype}{tail}")
-    if widths.dim() != 1 or len(widths) == 0:
-        raise ValueError(
-            f"{name} must be a non-empty vector of shape (batch,), got shape "
-            f"{tuple(widths.shape)}; pass an int to give every sample the same width"
-        )
-    # torch compares few of the unsigned types.
-    widths = widths.long()
-    low, high = (int(value) for value in widths.aminmax())
-    if low < 1 or high > steps:
-        worst = low if low < 1 else high
-        raise ValueError(f"{name} must lie in 1..{steps}, got {worst}{tail}")
-    return widths
+Range = tuple[int, int]
+"Where neighbouring units begin, and how many they are."
 
 
-def geometric_widths(steps: int) -> list[int]:
-    """Return 1, 2, 4, ... and ``steps``: the widths worth a tick on a log2 axis.
+class Part(NamedTuple):
+    """Neighbouring units of an axis, of which the first stay.
 
-    Example:
-        >>> geometric_widths(20)
-        [1, 2, 4, 8, 16, 20]
-    """
-    steps = check_int("steps", steps)
-    return sorted({2**power for power in range(steps.bit_length())} | {steps})
-
-
-class WidthControl:
-    """The knob behind one or more variable axes.
-
-    A position is an integer in ``1..steps``; every axis on the knob keeps the same share of its
-    units. At rest the knob stands at ``steps``: full width.
-
-    Args:
-        steps: Number of positions, at least 1.
-
-    Raises:
-        TypeError: If ``steps`` is not an integer.
-        ValueError: If it is below 1.
-
-    Example:
-        Layers of 6 and 9 units share three positions, of 2 and 3 units a step:
-
-        >>> knob = WidthControl(3)
-        >>> knob.axis(6).at(2), knob.axis(9).at(2)
-        (4, 6)
+    Attributes:
+        units: What a knob keeps a share of: single units, or groups of them, heads say.
+        repeats: Elements of each unit, as neighbours.
+        control: The knob; None where all of them stay.
     """
 
-    def __init__(self, steps: int) -> None:
-        self.steps = check_int("steps", steps)
-        self._setting = Setting(self.steps, self.steps)
+    units: int
+    repeats: int
+    control: WidthControl | None
 
     @property
-    def setting(self) -> Setting:
-        """Where the knob stands, and what layers remember while it does."""
-        return self._setting
+    def size(self) -> int:
+        """Elements at full width."""
+        return self.units * self.repeats
 
-    @property
-    def position(self) -> Position:
-        """Where the knob stands, an int in 1..steps or one position per sample."""
-        position = self._setting.position
-        if isinstance(position, SeveralPositions):
-            raise RuntimeError(f"only octave layers run at several widths side by side: {position}")
-        return position
-
-    @property
-    def widest(self) -> int:
-        """The widest position whose units are computed now, where samples may have their own."""
-        return self._setting.widest
-
-    def axis(self, size: int) -> "Width":
-        """Return an axis of ``size`` units on this knob; ``steps`` must divide ``size``."""
-        return Width(check_int("size", size), control=self)
-
-    def check(self, width: Any) -> Position:
-        """Return ``width`` as a valid position, or say what is wrong with it.
-
-        Args:
-            width: An int in 1..steps, or an integer tensor of shape (batch,) of such positions.
-
-        Raises:
-            TypeError: If it is neither an integer nor an integer tensor.
-            ValueError: If a position lies outside the range or the tensor is not a vector.
-        """
-        hint = f"WidthControl(steps={self.steps}) sets the range"
-        if not isinstance(width, Tensor):
-            return check_int("width", width, 1, self.steps, hint=hint)
-        return check_widths("width", width, self.steps, hint=hint)
-
-    def __repr__(self) -> str:
-        return f"WidthControl({self.steps})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy starts at rest: the `with` block that turned this knob would never turn it back.
-        return vars(WidthControl(self.steps))
+    def kept(self, position: AnyPosition) -> AnyPosition:
+        """Return the elements that stay at a position of the knob."""
+        assert self.control is not None
+        return self.control.share(self.units, position) * self.repeats
 
 
 class Width:
     """A variable axis: ``max_width`` units of which a prefix is kept.
 
+    ``a * n`` repeats each unit as n neighbours: channels become pixels, heads the entries of their
+    vectors. ``a + b`` is the axis of a concatenation: each part keeps a prefix of its own, at a
+    fixed place; either may be an int, which stays whole.
+
     Args:
         max_width: Units at full width.
         control: The knob; by default one of its own with ``max_width`` positions.
 
+    Attributes:
+        max_width: The same.
+        parts: What it is joined of, a single one unless it is a sum.
+
     Raises:
         TypeError: If ``max_width`` is not an integer or ``control`` not a `WidthControl`.
-        ValueError: If ``max_width`` is below 1, or the knob's steps do not divide it.
+        ValueError: If ``max_width`` is below 1, or the knob's steps do not divide it and it is not
+            ``rounded``.
 
     Example:
         >>> channels = Width(16)
         >>> pixels = channels * 49  # a flatten: channel c becomes 49 neighbouring features
         >>> pixels.at(3)
         147
+        >>> fused = channels + channels + 4
+        >>> fused.at(3), fused.ranges({channels.control: 3})
+        (10, [(0, 3), (16, 3), (32, 4)])
     """
 
     # An array on the left leaves the product to `__rmul__`.
     __array_ufunc__ = None
 
     def __init__(self, max_width: int, control: WidthControl | None = None) -> None:
-        self.max_width = check_int("max_width", max_width)
+        size = check_int("max_width", max_width)
         if control is not None and not isinstance(control, WidthControl):
             raise TypeError(
                 f"control must be a WidthControl, "
                 f"got {short_repr(control)} of type {type(control).__name__}"
             )
-        self.control = WidthControl(self.max_width) if control is None else control
-        if self.max_width % self.control.steps:
+        control = WidthControl(size) if control is None else control
+        if size % control.steps and not control.rounded:
             raise ValueError(
                 f"max_width must be a multiple of the knob's steps, got max_width="
-                f"{self.max_width} and steps={self.control.steps}; choose a common divisor of "
-                "all sizes on the knob as steps"
+                f"{size} and steps={control.steps}; choose a common divisor of "
+                "all sizes on the knob as steps, or WidthControl(steps, rounded=True)"
             )
-        self.per_step = self.max_width // self.control.steps
+        self._join((Part(size, 1, control),))
+
+    def _join(self, parts: Sequence[Part]) -> "Width":
+        self.parts = tuple(parts)
+        self.max_width = sum(part.size for part in parts)
+        return self
+
+    @property
+    def controls(self) -> list[WidthControl]:
+        """The knobs that it stands on, each once."""
+        return list({part.control: None for part in self.parts if part.control is not None})
+
+    @property
+    def control(self) -> WidthControl:
+        """The knob that it stands on.
+
+        Raises:
+            ValueError: If it is joined of parts on several knobs.
+        """
+        controls = self.controls
+        if len(controls) > 1:
+            raise ValueError(f"an axis must be on one knob for this, got {self!r}")
+        return controls[0]
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether the units kept are the first ones, as they are unless it is a sum."""
+        return len(self.parts) == 1
 
     def at(self, position: int) -> int:
-        """Return the units kept at a knob position."""
-        return check_int("position", position, 1, self.control.steps) * self.per_step
+        """Return the units kept at a position of its knob."""
+        control = self.control
+        return kept_size(self, {control: check_int("position", position, 1, control.steps)})
+
+    def ranges(self, positions: Mapping[WidthControl, int]) -> list[Range]:
+        """Return where the units lie that are kept at positions of the knobs."""
+        starts = accumulate((part.size for part in self.parts), initial=0)
+        found: list[Range] = []
+        for start, part in zip(starts, self.parts, strict=False):
+            kept = part.size if part.control is None else part.kept(positions[part.control])
+            # Whole neighbours are one: what is cut is copied the less often.
+            if found and sum(found[-1]) == start:
+                found[-1] = found[-1][0], found[-1][1] + kept
+            else:
+                found.append((start, kept))
+        return found
 
     def __mul__(self, repeats: int) -> "Width":
-        return Width(self.max_width * check_int("repeats", repeats), control=self.control)
+        repeats = check_int("repeats", repeats)
+        return _joined(_repeated(part, repeats) for part in self.parts)
 
     __rmul__ = __mul__
 
+    def __add__(self, other: Union[int, "Width"]) -> "Width":
+        return _joined([*self.parts, *_parts_of(other)])
+
+    def __radd__(self, other: int) -> "Width":
+        if type(other) is int and other == 0:  # where `sum` begins
+            return self
+        return _joined([*_parts_of(other), *self.parts])
+
     def __repr__(self) -> str:
-        own = self.control.steps == self.max_width
-        return f"Width({self.max_width}{'' if own else f', control={self.control}'})"
+        return " + ".join(map(_part_repr, self.parts))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Width | int":
         # `extract` copies a model with its knobs replaced by positions in the memo; every axis,
         # wherever a user's module keeps it, then becomes its number of kept units.
-        control = copy.deepcopy(self.control, memo)
-        if isinstance(control, int):
-            return control * self.per_step
-        return Width(self.max_width, control=control)
+        parts = []
+        for part in self.parts:
+            control = copy.deepcopy(part.control, memo)
+            if isinstance(control, int):
+                part, control = Part(part.kept(control), 1, None), None
+            parts.append(part._replace(control=control))
+        if all(part.control is None for part in parts):
+            return sum(part.size for part in parts)
+        return _joined(parts)
+
+
+def _joined(parts: Any) -> Width:
+    return Width.__new__(Width)._join(tuple(parts))
+
+
+def _parts_of(axis: Any) -> Sequence[Part]:
+    if isinstance(axis, Width):
+        return axis.parts
+    return [Part(check_int("an axis to join", axis, hint="or a Width"), 1, None)]
+
+
+def _repeated(part: Part, repeats: int) -> Part:
+    if part.control is not None and part.control.rounded:
+        return part._replace(repeats=part.repeats * repeats)
+    # Where nothing is rounded, units and their elements are the same.
+    return part._replace(units=part.units * repeats)
+
+
+def _part_repr(part: Part) -> str:
+    if part.control is None:
+        return str(part.size)
+    own = part.control.steps == part.units
+    more = "" if own else f", control={part.control!r}"
+    return f"Width({part.units}{more})" + (f" * {part.repeats}" if part.repeats > 1 else "")
 
 
 class VariableSize(int):
@@ -195,6 +207,13 @@ def check_axis(name: str, axis: Any) -> int | Width:
     return axis if isinstance(axis, Width) else check_int(name, axis, hint=hint)
 
 
+def check_prefix(name: str, axis: int | Width) -> int | Width:
+    """Return ``axis`` unless it is a sum, or say what is wrong with it."""
+    if isinstance(axis, Width) and not axis.is_prefix:
+        raise ValueError(f"{name} must not be joined of several parts, got {axis!r}")
+    return axis
+
+
 def full_size(axis: int | Width) -> int:
     """Return the units of ``axis`` at full width."""
     return axis.max_width if isinstance(axis, Width) else axis
@@ -202,4 +221,49 @@ def full_size(axis: int | Width) -> int:
 
 def kept_size(axis: int | Width, positions: Mapping[WidthControl, int]) -> int:
     """Return the units of ``axis`` at given knob positions."""
-    return positions[axis.control] * axis.per_step if isinstance(axis, Width) else axis
+    if isinstance(axis, int):
+        return axis
+    return sum(kept for _, kept in axis.ranges(positions))
+
+
+def widest_size(axis: int | Width) -> int:
+    """Return the units of ``axis`` that are computed now: those kept, or that masks decide on."""
+    if isinstance(axis, int):
+        return axis
+    return kept_size(axis, {control: control.widest for control in axis.controls})
+
+
+def is_whole(axis: int | Width) -> bool:
+    """Whether all units of ``axis`` are computed now."""
+    return isinstance(axis, int) or all(
+        control.widest == control.steps for control in axis.controls
+    )
+
+
+def knobs_of(*axes: int | Width) -> list[WidthControl]:
+    """Return the knobs behind some axes, each once."""
+    variable = (axis for axis in axes if isinstance(axis, Width))
+    return list({control: None for axis in variable for control in axis.controls})
+
+
+def take_units(x: Tensor, ranges: Sequence[Range], dim: int) -> Tensor:
+    """Return the units of a tensor that lie in ranges: a view where there is one range."""
+    parts = [x.narrow(dim, start, length) for start, length in ranges]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+def put_units(x: Tensor, axis: Width, ranges: Sequence[Range], dim: int) -> Tensor:
+    """Return a tensor of all units of an axis, zero but for those in ranges, which ``x`` has."""
+    shape = list(x.shape)
+    shape[dim] = axis.max_width
+    whole, done = x.new_zeros(shape), 0
+    for start, length in ranges:
+        whole.narrow(dim, start, length).copy_(x.narrow(dim, done, length))
+        done += length
+    return whole
+
+
+def kept_parts(axis: Width) -> Iterator[tuple[Part, int]]:
+    """List the parts of an axis, each with how many of its elements are computed now."""
+    for part in axis.parts:
+        yield part, part.size if part.control is None else part.kept(part.control.widest)

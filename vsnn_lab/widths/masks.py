@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int, check_tensor
-from vsnn_lab.widths.axes import Width, check_widths
+from vsnn_lab.widths.axes import Width, kept_parts, kept_size, take_units
+from vsnn_lab.widths.knob import WidthControl, check_widths
 
 
 def prefix_mask(widths: Tensor, max_width: int) -> Tensor:
@@ -64,31 +65,39 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
     check_tensor("x", x)
     if not -x.dim() <= dim < x.dim():
         raise ValueError(f"x must have units in dimension {dim}, got shape {tuple(x.shape)}")
-    position = axis.control.position
-    if isinstance(position, int):
-        kept = position * axis.per_step
-        if x.shape[dim] == kept:
-            return x
-        if x.shape[dim] == axis.max_width:
-            return x.narrow(dim, 0, kept)
+    positions = {control: control.position for control in axis.controls}
+    fixed = {control: each for control, each in positions.items() if isinstance(each, int)}
+    if len(fixed) == len(positions):
+        return _slice(x, axis, dim, fixed)
+    rows = {len(each) for each in positions.values() if isinstance(each, Tensor)}
+    if x.dim() < 2 or dim % x.dim() == 0 or rows != {len(x)}:
         raise ValueError(
-            f"x must have {kept} or {axis.max_width} units in dimension {dim} at width "
-            f"{position} of {axis.control.steps}, got shape {tuple(x.shape)}"
+            f"x must have one row for each of the {max(rows)} widths, got shape {tuple(x.shape)}"
         )
-    if x.dim() < 2 or dim % x.dim() == 0 or len(x) != len(position):
-        raise ValueError(
-            f"x must have one row for each of the {len(position)} widths, got shape "
-            f"{tuple(x.shape)}"
-        )
-    most = axis.control.widest * axis.per_step
-    if x.shape[dim] not in (most, axis.max_width):
+    widest = {control: control.widest for control in axis.controls}
+    ranges, size = axis.ranges(widest), x.shape[dim]
+    most = sum(length for _, length in ranges)
+    if size not in (most, axis.max_width):
         raise ValueError(
             f"x must have {axis.max_width} units in dimension {dim} when each sample has its own "
             f"width, got shape {tuple(x.shape)}"
         )
-    x = x.narrow(dim, 0, most)
+    x = x if size == most else take_units(x, ranges, dim)
     # `where`, not a product: an infinity beyond the width must not become a NaN.
     return torch.where(mask_like(x, axis, dim), x, 0.0)
+
+
+def _slice(x: Tensor, axis: Width, dim: int, positions: dict[WidthControl, int]) -> Tensor:
+    kept = kept_size(axis, positions)
+    if x.shape[dim] == kept:
+        return x
+    if x.shape[dim] == axis.max_width:
+        return take_units(x, axis.ranges(positions), dim)
+    where = [f"{position} of {control.steps}" for control, position in positions.items()]
+    raise ValueError(
+        f"x must have {kept} or {axis.max_width} units in dimension {dim} at width "
+        f"{', '.join(where)}, got shape {tuple(x.shape)}"
+    )
 
 
 def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
@@ -96,16 +105,20 @@ def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
 
     Args:
         x: Activations, shape (batch, ...), ``axis`` along ``dim``.
-        axis: The axis; its knob stands at a width vector.
+        axis: The axis; a knob of it stands at a width vector.
         dim: Where it lies.
 
     Returns:
         Boolean, batch and units in their places and 1 everywhere else.
     """
-    position = axis.control.position
-    assert isinstance(position, Tensor)
-    units = position.to(x.device) * axis.per_step
-    return spread(_prefix(units, axis.control.widest * axis.per_step), x, dim)
+    parts = []
+    for part, most in kept_parts(axis):
+        position = None if part.control is None else part.control.position
+        if isinstance(position, Tensor):
+            parts.append(_prefix(part.kept(position.to(x.device)), most))
+        else:
+            parts.append(torch.ones(len(x), most, dtype=torch.bool, device=x.device))
+    return spread(parts[0] if len(parts) == 1 else torch.cat(parts, 1), x, dim)
 
 
 def spread(mask: Tensor, x: Tensor, dim: int) -> Tensor:

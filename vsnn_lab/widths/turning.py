@@ -9,8 +9,9 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_module, short_repr
-from vsnn_lab.widths.axes import Position, VariableSize, Width, WidthControl
+from vsnn_lab.widths.axes import VariableSize, Width
 from vsnn_lab.widths.fast_path import FastPathSwitch
+from vsnn_lab.widths.knob import Position, WidthControl
 from vsnn_lab.widths.setting import Setting
 
 _fast_path = FastPathSwitch()
@@ -35,7 +36,7 @@ def width_controls(model: nn.Module) -> list[WidthControl]:
                     "in place of one, as convert_sync_batchnorm makes it; leave variable batch "
                     "norms as they are, or convert what `extract` returns"
                 )
-            found[value.control if isinstance(value, Width) else value] = None
+            found |= dict.fromkeys(value.controls if isinstance(value, Width) else [value])
     return list(found)
 
 

@@ -82,7 +82,7 @@ class FullAndNarrow(Recipe):
         prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
         whole = prefixes
         if self.spared and isinstance(axis, Width):
-            units = min(self.spared, axis.control.steps) * axis.per_step
+            units = axis.at(min(self.spared, axis.control.steps))
             first, others = prefixes.split([units, axis.max_width - units], dim)
             whole = torch.cat([first.detach(), others], dim)
         full = check_tensor("what loss returns", step.loss(rest(private_copy(rest, whole)), step.y))

@@ -1,15 +1,16 @@
-"""Make an ordinary network variable: find which axes belong together, and put them on knobs.
+"""Make any network variable: find which axes belong together, put them on knobs, and prove it.
 
-torch.fx lays the network out as a graph. Along it each layer's units are followed to the layers
-that consume them: through activations, norms, pooling and flattening; residual sums tie the axes
-of both sides together. The network's own input and output stay fixed. What mixes units in a way
-that a prefix cannot be cut out of is refused, by name.
+The network runs on sizes alone and is written down as a graph of core operations. Along it each
+layer's units are followed to the layers that consume them; what is not understood fixes the axes
+that reach it, and the rest varies. The network's own input and output stay.
 """
 
 import copy
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 from torch import nn
 
@@ -17,53 +18,83 @@ from vsnn_lab import layers
 from vsnn_lab._basics.checks import (
     check_choice,
     check_collection,
+    check_flag,
     check_int,
     check_module,
     short_repr,
 )
 from vsnn_lab.layers.recomputed import detached_copies
+from vsnn_lab.networks.examples import find_example
+from vsnn_lab.networks.explanation import explained
 from vsnn_lab.networks.extraction import inner_network
-from vsnn_lab.networks.trace import Trace
-from vsnn_lab.widths import Width, WidthControl
+from vsnn_lab.networks.graph.understanding import Understanding, understand
+from vsnn_lab.networks.graph.units import Dim, Segment
+from vsnn_lab.networks.graph.walk import Walk
+from vsnn_lab.networks.proof import prove
+from vsnn_lab.widths import Rows, Width, WidthControl, at_width
 
 _VARIABLE: dict[type, type[layers.VariableLayer]] = {
     getattr(nn, name.removeprefix("Variable")): getattr(layers, name)
     for name in layers.__all__
     if name.startswith("Variable") and name != "VariableLayer"
 }
+# Fewer positions than these are no slider: then any size gets a knob of rounded positions.
+_FEWEST = 16
+_ROUNDED = 32
+
+Knobs = Literal["shared", "per_layer"] | Mapping[str, WidthControl | int]
 
 
 def make_variable(
     model: nn.Module,
+    example: Any = None,
     *,
     steps: int | None = None,
-    knobs: Literal["shared", "per_layer"] = "shared",
+    knobs: Knobs = "shared",
     exclude: Iterable[str] = (),
+    order: Any = None,
+    strict: bool = False,
+    verify: bool = True,
 ) -> nn.Module:
     """Return a variable copy of a network, with the same weights and state_dict keys.
 
-    Every axis between two of its layers becomes a `Width`. Module classes and forwards stay; only
-    linear layers, convolutions, norms and embeddings become variable ones.
+    Every axis between two of its layers becomes a `Width`, through views, concatenations, splits,
+    sums and attention. Module classes and forwards stay; only torch's own layers become variable
+    ones. What is not understood, such as a number in the code, a parameter that is read outside of
+    its layer or a scaling by an axis's own size, fixes the axes that reach it; `explain` tells
+    what stayed, where and why. Before it is handed over the network is proven to compute at a width
+    what its cut computes there, and at full width exactly what ``model`` computes.
 
     Args:
-        model: An ``nn.Sequential``, a torchvision VGG or ResNet, or any module that torch.fx can
-            trace. Hooks stay, also those of pruning and of the older weight and spectral norm; what
-            ``torch.compile``, ``nn.DataParallel`` or `torch.optim.swa_utils.AveragedModel` holds is
-            taken out of it.
-        steps: Positions of each knob; by default the greatest common divisor of the sizes on it.
+        model: Any module that runs on sizes alone. Hooks stay, also those of pruning and of the
+            older weight and spectral norm; what ``torch.compile``, ``nn.DataParallel`` or
+            `torch.optim.swa_utils.AveragedModel` holds is taken out of it.
+        example: What the model takes, as a tensor, a tuple of arguments or a dict of arguments by
+            name, samples along the first dimension. Without it one is made for the first layer,
+            where that can be done.
+        steps: Positions of each knob, which must divide the units on it. By default their
+            greatest common divisor if that is at least 16, else 32 rounded ones.
         knobs: "shared" puts all axes on one knob; "per_layer" gives each set of axes that must
-            agree a knob of its own.
+            agree a knob of its own. A dict puts layers by their names, with wildcards as in
+            ``"blocks.*.mlp*"``, on a `WidthControl` or on a knob of so many positions for each
+            module that the pattern names; what it does not name goes on one shared knob.
         exclude: Names of modules, as in ``named_modules``, that keep their sizes; so do the layers
             that feed them.
+        order: Sorts units so that the most useful come first; "magnitude", or a function that
+            scores units. The output at full width stays the same to rounding.
+        strict: Whether to refuse a network some of whose axes stay because they are not
+            understood.
+        verify: Whether to prove it on the example.
 
     Returns:
-        The network; at full width it computes exactly what ``model`` computes.
+        The network.
 
     Raises:
         TypeError: If ``model`` is no module or ``steps`` no integer.
-        ValueError: If torch.fx cannot trace the network, a layer or operation mixes units in a way
-            that cannot be cut (a concatenation, say), ``steps`` does not divide a size, an excluded
-            name is unknown, or nothing is left to vary.
+        ValueError: If the network does not run on the example or none can be made, ``steps`` does
+            not divide a size, an excluded name is unknown, or nothing is left to vary.
+        RuntimeError: If what came out is not proven; the message names the first module that
+            differs.
 
     References:
         Yu et al. 2019, "Slimmable Neural Networks", arXiv 1812.08928, for networks whose layers
@@ -75,16 +106,27 @@ def make_variable(
         VariableLinear(784, Width(256, control=WidthControl(16)), bias=True)
     """
     check_module("model", model)
-    check_choice("knobs", knobs, ("shared", "per_layer"))
+    if not isinstance(knobs, Mapping):
+        check_choice("knobs", knobs, ("shared", "per_layer"))
+    for name, flag in (("strict", strict), ("verify", verify)):
+        check_flag(name, flag)
     if steps is not None:
         steps = check_int("steps", steps)
     model = inner_network(model)
+    for name, module in model.named_modules():
+        if isinstance(module, layers.VariableLayer):
+            raise ValueError(f"model must be plain, got {type(module).__name__} at {name!r}")
+    excluded = _excluded(model, exclude)
     variable = copy.deepcopy(model, detached_copies(model))
-    trace = Trace(variable, _excluded(model, exclude))
-    axes = _axes(trace, steps, knobs)
-    for module, (fan_in, fan_out) in trace.layers.items():
-        knobs_of = [None if a is None else axes.get(trace.find(a)) for a in (fan_in, fan_out)]
-        _convert(module, *knobs_of)
+    given = find_example(variable, example)
+    found = understand(variable, given.args, given.options, excluded, _turning(variable))
+    controls = _controls(found.walk, steps, knobs, variable)
+    if strict:
+        _refuse_fixed(found)
+    _convert(variable, found.walk, controls)
+    explained(variable, found)
+    if verify:
+        prove(variable, model, given)
     return variable
 
 
@@ -94,54 +136,138 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
     for name in exclude:
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"exclude must name modules of the model, got {short_repr(name)}")
-    # A container stands for all that it holds.
-    return {name for name in known if any(f"{name}.".startswith(f"{e}.") for e in exclude)}
+    return {*exclude}
 
 
-def _axes(trace: Trace, steps: int | None, knobs: str) -> dict[int, WidthControl]:
-    """Return the knob of each variable axis, by the element that stands for it."""
-    sizes = trace.variable()
-    pairs = trace.layers.values()
-    used = {trace.find(axis) for pair in pairs for axis in pair if axis is not None}
-    sizes = {axis: divisors for axis, divisors in sizes.items() if axis in used}
-    if not sizes:
-        raise ValueError("model must have an axis between two layers that can vary, got none")
-    if knobs == "shared":
-        shared = WidthControl(steps or math.gcd(*(s for each in sizes.values() for s in each)))
-        return dict.fromkeys(sizes, shared)
-    return {axis: WidthControl(steps or math.gcd(*each)) for axis, each in sizes.items()}
+def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
+    """Return what makes a network narrow for a while, each axis by a knob of its own."""
+
+    @contextmanager
+    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[None]:
+        units = {part.axis: part.units for part in _segments(walk)}
+        controls = {axis: WidthControl(units[axis]) for axis in counts}
+        plain = {module: type(module) for module in model.modules()}
+        try:
+            _convert(model, walk, controls)
+            with at_width(model, {controls[axis]: count for axis, count in counts.items()}):
+                yield
+        finally:
+            _take_back(plain)
+
+    return turn
 
 
-def _convert(module: nn.Module, fan_in: WidthControl | None, fan_out: WidthControl | None) -> None:
-    """Turn a layer into its variable form, in place; its parameters stay the same objects."""
-    if fan_in is None and fan_out is None:
-        return
-    form = _VARIABLE[type(module)]
-    size_in, size_out = _sizes(module)
-    axes = {"in_axis": _axis(fan_in, size_in), "out_axis": _axis(fan_out, size_out)}
-    axes["axis"] = axes["out_axis"]
-    for name in form.own_attributes:
-        setattr(module, name, axes[name])
-    module.__class__ = form
+def _segments(walk: Walk) -> list[Segment]:
+    """Return the axes of layers that vary, each once, in the order of the layers."""
+    found = {
+        part.axis: part
+        for dims in walk.layers.values()
+        for dim in dims.values()
+        for part in walk.axes.resolve(dim)
+        if part.varies
+    }
+    return list(found.values())
 
 
-def _axis(control: WidthControl | None, size: int) -> int | Width:
-    return size if control is None else control.axis(size)
+def _controls(
+    walk: Walk, steps: int | None, knobs: Knobs, model: nn.Module
+) -> dict[int | None, WidthControl]:
+    """Return the knob of each axis that varies."""
+    segments = _segments(walk)
+    if not segments:
+        reasons = sorted({*walk.axes.reasons.values()} - {"the network's output"})
+        why = f": {'; '.join(reasons[:3])} keep what there is" if reasons else ""
+        raise ValueError(f"model must have an axis between two layers that can vary, got none{why}")
+    if knobs == "per_layer":
+        return {part.axis: _control([part.units], steps) for part in segments}
+    if isinstance(knobs, Mapping):
+        return _named_controls(walk, steps, knobs, segments)
+    shared = _control([part.units for part in segments], steps)
+    return dict.fromkeys((part.axis for part in segments), shared)
 
 
-def _sizes(module: nn.Module) -> tuple[int, int]:
-    """Return the units that a plain layer takes and gives."""
-    if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features
-    if isinstance(module, nn.Embedding):
-        return module.num_embeddings, module.embedding_dim
-    if isinstance(module, nn.modules.conv._ConvNd):
-        return module.in_channels, module.out_channels
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        size = module.normalized_shape[-1]
-    elif isinstance(module, nn.GroupNorm):
-        size = module.num_channels
-    else:
-        assert isinstance(module, nn.modules.batchnorm._BatchNorm)
-        size = module.num_features
-    return size, size
+def _control(units: list[int], steps: int | None) -> WidthControl:
+    divisor = math.gcd(*units)
+    if steps is None:
+        return WidthControl(divisor) if divisor >= _FEWEST else WidthControl(_ROUNDED, rounded=True)
+    for each in units:
+        if each % steps:
+            raise ValueError(
+                f"steps must divide the units of every axis, whole groups and heads, got "
+                f"steps={steps} and {each} units; leave it out for rounded positions"
+            )
+    return WidthControl(steps)
+
+
+def _named_controls(
+    walk: Walk, steps: int | None, knobs: Mapping[str, Any], segments: list[Segment]
+) -> dict[int | None, WidthControl]:
+    """Return the knobs of axes by patterns of the names of layers that make or take them."""
+    makers: dict[int | None, list[str]] = {part.axis: [] for part in segments}
+    for name, dims in walk.layers.items():
+        for key in sorted(dims, key=lambda key: key == "in_axis"):
+            for part in walk.axes.resolve(dims[key]):
+                if part.varies:
+                    makers[part.axis].append(name)
+    found: dict[int | None, WidthControl] = {}
+    for pattern, knob in knobs.items():
+        named = [
+            part
+            for part in segments
+            if part.axis not in found
+            and any(fnmatchcase(name, pattern) for name in makers[part.axis])
+        ]
+        if not named:
+            raise ValueError(f"knobs must name layers that vary, got {pattern!r}")
+        if isinstance(knob, WidthControl):
+            own = knob
+        else:
+            own = _control([part.units for part in named], None if knob is None else knob)
+        found |= dict.fromkeys((part.axis for part in named), own)
+    rest = [part for part in segments if part.axis not in found]
+    if rest:
+        shared = _control([part.units for part in rest], steps)
+        found |= dict.fromkeys((part.axis for part in rest), shared)
+    return found
+
+
+def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:
+    """Turn layers into their variable form, in place; parameters stay the same objects."""
+    for name, dims in walk.layers.items():
+        (place, *others) = walk.rows[name]
+        rows = None if others or place is None else Rows(*place)
+        axes = {key: _axis(walk.axes.resolve(dim), controls, rows) for key, dim in dims.items()}
+        if not any(isinstance(axis, Width) for axis in axes.values()):
+            continue
+        module = model.get_submodule(name)
+        form = _VARIABLE[type(module)]
+        for key in form.own_attributes:
+            # An embedding's rows are no axis of its tensors.
+            setattr(module, key, axes.get(key) or module.num_embeddings)
+        module.__class__ = form
+
+
+def _take_back(plain: Mapping[nn.Module, type[nn.Module]]) -> None:
+    for module, kind in plain.items():
+        if isinstance(module, layers.VariableLayer):
+            for key in module.own_attributes:
+                delattr(module, key)
+            object.__setattr__(module, "__class__", kind)
+
+
+def _axis(dim: Dim, controls: Mapping[Any, WidthControl], rows: Rows | None) -> int | Width:
+    parts: list[int | Width] = [
+        controls[part.axis].axis(part.units) * part.repeats if part.varies else part.size
+        for part in dim
+    ]
+    axis = sum(parts)
+    return axis.with_rows(rows) if isinstance(axis, Width) else axis
+
+
+def _refuse_fixed(found: Understanding) -> None:
+    reasons = {*found.walk.axes.reasons.values()} - {"the network's output"}
+    if reasons:
+        raise ValueError(
+            f"model must be understood throughout with strict=True, got axes that stay because of "
+            f"{'; '.join(sorted(reasons)[:3])}"
+        )

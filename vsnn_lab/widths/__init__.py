@@ -6,6 +6,7 @@ May import ``_basics``.
 from vsnn_lab.widths.axes import (
     Part,
     Range,
+    Rows,
     VariableSize,
     Width,
     check_axis,
@@ -33,6 +34,7 @@ __all__ = [
     "Part",
     "Position",
     "Range",
+    "Rows",
     "Series",
     "Setting",
     "SeveralPositions",

@@ -19,6 +19,18 @@ Range = tuple[int, int]
 "Where neighbouring units begin, and how many they are."
 
 
+class Rows(NamedTuple):
+    """Where the samples of a tensor lie that has an axis.
+
+    Attributes:
+        dim: The dimension.
+        several: Whether each sample has several neighbouring rows there: its tokens, say.
+    """
+
+    dim: int = 0
+    several: bool = False
+
+
 class Part(NamedTuple):
     """Neighbouring units of an axis, of which the first stay.
 
@@ -57,6 +69,7 @@ class Width:
     Attributes:
         max_width: The same.
         parts: What it is joined of, a single one unless it is a sum.
+        rows: Where samples lie that have widths of their own; None if that is unknown.
 
     Raises:
         TypeError: If ``max_width`` is not an integer or ``control`` not a `WidthControl`.
@@ -90,10 +103,10 @@ class Width:
                 f"{size} and steps={control.steps}; choose a common divisor of "
                 "all sizes on the knob as steps, or WidthControl(steps, rounded=True)"
             )
-        self._join((Part(size, 1, control),))
+        self._join((Part(size, 1, control),), Rows())
 
-    def _join(self, parts: Sequence[Part]) -> "Width":
-        self.parts = tuple(parts)
+    def _join(self, parts: Sequence[Part], rows: Rows | None) -> "Width":
+        self.parts, self.rows = tuple(parts), rows
         self.max_width = sum(part.size for part in parts)
         return self
 
@@ -139,17 +152,24 @@ class Width:
 
     def __mul__(self, repeats: int) -> "Width":
         repeats = check_int("repeats", repeats)
-        return _joined(_repeated(part, repeats) for part in self.parts)
+        return self._like([_repeated(part, repeats) for part in self.parts])
 
     __rmul__ = __mul__
 
     def __add__(self, other: Union[int, "Width"]) -> "Width":
-        return _joined([*self.parts, *_parts_of(other)])
+        return self._like([*self.parts, *_parts_of(other)])
 
     def __radd__(self, other: int) -> "Width":
         if type(other) is int and other == 0:  # where `sum` begins
             return self
-        return _joined([*_parts_of(other), *self.parts])
+        return self._like([*_parts_of(other), *self.parts])
+
+    def with_rows(self, rows: Rows | None) -> "Width":
+        """Return the same axis of a tensor whose samples lie elsewhere."""
+        return Width.__new__(Width)._join(self.parts, rows)
+
+    def _like(self, parts: Sequence[Part]) -> "Width":
+        return Width.__new__(Width)._join(parts, self.rows)
 
     def __repr__(self) -> str:
         return " + ".join(map(_part_repr, self.parts))
@@ -165,11 +185,7 @@ class Width:
             parts.append(part._replace(control=control))
         if all(part.control is None for part in parts):
             return sum(part.size for part in parts)
-        return _joined(parts)
-
-
-def _joined(parts: Any) -> Width:
-    return Width.__new__(Width)._join(tuple(parts))
+        return self._like(parts)
 
 
 def _parts_of(axis: Any) -> Sequence[Part]:

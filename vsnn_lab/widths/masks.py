@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int, check_tensor
-from vsnn_lab.widths.axes import Width, kept_parts, kept_size, take_units
+from vsnn_lab.widths.axes import Rows, Width, kept_parts, kept_size, take_units
 from vsnn_lab.widths.knob import WidthControl, check_widths
 
 
@@ -69,11 +69,9 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
     fixed = {control: each for control, each in positions.items() if isinstance(each, int)}
     if len(fixed) == len(positions):
         return _slice(x, axis, dim, fixed)
-    rows = {len(each) for each in positions.values() if isinstance(each, Tensor)}
-    if x.dim() < 2 or dim % x.dim() == 0 or rows != {len(x)}:
-        raise ValueError(
-            f"x must have one row for each of the {max(rows)} widths, got shape {tuple(x.shape)}"
-        )
+    _check_rows(
+        x, axis, dim, {len(each) for each in positions.values() if isinstance(each, Tensor)}
+    )
     widest = {control: control.widest for control in axis.controls}
     ranges, size = axis.ranges(widest), x.shape[dim]
     most = sum(length for _, length in ranges)
@@ -85,6 +83,22 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
     x = x if size == most else take_units(x, ranges, dim)
     # `where`, not a product: an infinity beyond the width must not become a NaN.
     return torch.where(mask_like(x, axis, dim), x, 0.0)
+
+
+def _check_rows(x: Tensor, axis: Width, dim: int, widths: set[int]) -> None:
+    """Refuse a tensor whose rows are not those of samples that have widths of their own."""
+    most = max(widths)
+    if axis.rows is None:
+        raise ValueError(
+            "width must be an int for a layer where samples have no rows of their own, got "
+            f"{most} widths; forward_at_widths runs each width by itself"
+        )
+    place, several = axis.rows
+    rows = x.shape[place] if x.dim() > max(1, place) and dim % x.dim() != place else 0
+    if len(widths) > 1 or not rows or (rows % most if several else rows != most):
+        raise ValueError(
+            f"x must have one row for each of the {most} widths, got shape {tuple(x.shape)}"
+        )
 
 
 def _slice(x: Tensor, axis: Width, dim: int, positions: dict[WidthControl, int]) -> Tensor:
@@ -111,18 +125,22 @@ def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
     Returns:
         Boolean, batch and units in their places and 1 everywhere else.
     """
+    place, _ = rows = axis.rows or Rows()
     parts = []
     for part, most in kept_parts(axis):
         position = None if part.control is None else part.control.position
         if isinstance(position, Tensor):
-            parts.append(_prefix(part.kept(position.to(x.device)), most))
+            units = part.kept(position.to(x.device))
+            if rows.several:
+                units = units.repeat_interleave(x.shape[place] // len(units))
+            parts.append(_prefix(units, most))
         else:
-            parts.append(torch.ones(len(x), most, dtype=torch.bool, device=x.device))
-    return spread(parts[0] if len(parts) == 1 else torch.cat(parts, 1), x, dim)
+            parts.append(torch.ones(x.shape[place], most, dtype=torch.bool, device=x.device))
+    return spread(parts[0] if len(parts) == 1 else torch.cat(parts, 1), x, dim, place)
 
 
-def spread(mask: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Shape a mask (batch, units) to act on ``x``, whose units lie along ``dim``."""
+def spread(mask: Tensor, x: Tensor, dim: int, rows: int = 0) -> Tensor:
+    """Shape a mask (rows, units) to act on ``x``, whose units lie along ``dim``."""
     shape = [1] * x.dim()
-    shape[0], shape[dim] = mask.shape
-    return mask.view(shape)
+    shape[rows], shape[dim] = mask.shape
+    return mask.view(shape) if rows < dim % x.dim() else mask.T.reshape(shape)

@@ -1,0 +1,150 @@
+"""What known layers do with the dimensions of their inputs, and which axes of theirs these are.
+
+One line for each kind in `LAYERS`; the names of axes are those of the variable layer's attributes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from vsnn_lab.networks.graph.units import Axes, Dim, Shape, fixed
+
+
+@dataclass
+class LayerCall:
+    """One call of a known layer.
+
+    Attributes:
+        name: Of the layer.
+        module: The layer.
+        axes: What is known of all axes.
+        known: Its own axes by the names of the attributes that hold them, from earlier calls.
+        inputs: The dimensions of the tensors it is given, by names or places of arguments.
+        sizes: The sizes of the tensors that it gives.
+    """
+
+    name: str
+    module: Any
+    axes: Axes
+    known: dict[str, Dim]
+    inputs: dict[str, Shape]
+    sizes: list[tuple[int, ...]]
+
+    @property
+    def input(self) -> Shape:
+        """The dimensions of what it is given first."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def reason(self) -> str:
+        """What to say of units that stay because of it."""
+        return f"{type(self.module).__name__} {self.name!r}"
+
+    def is_axis(self, name: str, dim: Dim) -> Dim:
+        """Note that a dimension is an axis of the layer; of one that is called again, the same."""
+        before = self.known.get(name)
+        if before is not None:
+            dim = self.axes.unite(before, dim, self.reason)
+        self.known[name] = dim
+        return dim
+
+    def own_axis(self, name: str, size: int) -> Dim:
+        """Return an axis that the layer makes."""
+        return self.known.setdefault(name, self.axes.new(size))
+
+    def fix_inputs(self, *but: str) -> None:
+        """Let all that it is given stay, but for some arguments."""
+        for name, shape in self.inputs.items():
+            for dim in shape if name not in but else ():
+                self.axes.fix(dim, self.reason)
+
+
+Rule = Callable[[LayerCall], Sequence[Shape]]
+
+
+def _linear(call: LayerCall) -> list[Shape]:
+    call.is_axis("in_axis", call.input[-1])
+    return [(*call.input[:-1], call.own_axis("out_axis", call.module.out_features))]
+
+
+def _convolution(call: LayerCall) -> list[Shape]:
+    layer, place = call.module, -1 - len(call.module.kernel_size)
+    channels = call.input[place]
+    if layer.groups == 1:
+        call.is_axis("in_axis", channels)
+        out = call.own_axis("out_axis", layer.out_channels)
+    else:
+        # Groups are cut whole, and the same on both sides.
+        into, of = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+        grouped = call.axes.group(call.is_axis("in_axis", channels), into, call.reason)
+        (groups, *_) = call.axes.apart(grouped, [layer.groups, into], 0, call.reason)
+        out = call.is_axis("out_axis", call.axes.times(groups, fixed(of), call.reason))
+    image = [fixed(size) for size in call.sizes[0][place + 1 :]]
+    for dim in call.input[place + 1 :]:
+        call.axes.fix(dim, call.reason)
+    return [(*call.input[:place], out, *image)]
+
+
+def _norm(place: int) -> Rule:
+    def rule(call: LayerCall) -> list[Shape]:
+        for name in ("axis", "in_axis", "out_axis"):
+            call.is_axis(name, call.input[place])
+        return [call.input]
+
+    return rule
+
+
+def _last_norm(call: LayerCall) -> list[Shape]:
+    if len(call.module.normalized_shape) > 1:
+        return stays(call)
+    return list(_norm(-1)(call))
+
+
+def _group_norm(call: LayerCall) -> list[Shape]:
+    layer = call.module
+    if layer.num_groups > 1:
+        size = layer.num_channels // layer.num_groups
+        call.axes.group(call.input[1], size, call.reason)
+    for dim in call.input[2:]:
+        call.axes.fix(dim, call.reason)
+    return list(_norm(1)(call))
+
+
+def stays(call: LayerCall) -> list[Shape]:
+    """Let all stay that a layer is given and gives."""
+    call.fix_inputs()
+    return [tuple(map(fixed, sizes)) for sizes in call.sizes]
+
+
+def _embedding(call: LayerCall) -> list[Shape]:
+    layer = call.module
+    if layer.max_norm or layer.sparse:
+        return stays(call)
+    return [(*call.input, call.own_axis("out_axis", layer.embedding_dim))]
+
+
+LAYERS: dict[type[nn.Module], Rule] = {
+    nn.Linear: _linear,
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _norm(1)),
+    **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), _last_norm),
+    nn.GroupNorm: _group_norm,
+    nn.Embedding: _embedding,
+}
+"""The rule of each kind of layer that can be variable."""
+
+
+def _convolved(layer: Any) -> tuple[str | None, ...]:
+    return ("out_axis", "in_axis") if layer.groups == 1 else ("out_axis",)
+
+
+WEIGHTS: dict[type[nn.Module], Callable[[Any], tuple[str | None, ...]]] = {
+    nn.Linear: lambda layer: ("out_axis", "in_axis"),
+    nn.Embedding: lambda layer: (None, "out_axis"),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolved),
+    **dict.fromkeys((nn.LayerNorm, nn.RMSNorm, nn.GroupNorm), lambda layer: ("axis",)),
+}
+"""The axes along the first dimensions of a weight that layers may share; None stays."""

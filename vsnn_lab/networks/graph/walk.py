@@ -1,0 +1,224 @@
+"""Follow every dimension of every tensor through the graphs of a network."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import fx, nn
+
+from vsnn_lab.networks.graph.calls import Call, Known, fix_all
+from vsnn_lab.networks.graph.capture import Graph, Step
+from vsnn_lab.networks.graph.layer_rules import LAYERS, WEIGHTS, LayerCall, stays
+from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
+from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed
+
+_log = logging.getLogger(__name__)
+
+Place = tuple[int, int]
+"A step: which graph, and which of its steps."
+
+
+class Walk:
+    """Where units come from and go to in the graphs of one network.
+
+    Args:
+        model: The network.
+        graphs: What it does, in evaluation and in training say; their layers' axes are the same.
+        excluded: Names of modules that keep their sizes, each a step of its own.
+        stopped: Steps that did something else at another width than was foreseen: what reaches
+            them stays, for the reason given.
+        varying: Of steps that take a dimension apart, which part varies.
+
+    Attributes:
+        axes: All axes.
+        layers: The axes of each known layer, by its name.
+        shapes: The dimensions of what each node gives.
+        rows: Where samples lie in what each known layer is given: the dimension, and whether a
+            sample has several rows there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graphs: Sequence[Graph],
+        excluded: set[str],
+        stopped: Mapping[Place, str],
+        varying: Mapping[Place, int],
+    ) -> None:
+        self._model, self._excluded = model, excluded
+        self._stopped, self._varying = stopped, varying
+        self.axes = Axes()
+        self.layers: dict[str, dict[str, Dim]] = {}
+        self.shapes: dict[fx.Node, list[Shape]] = {}
+        self.rows: dict[str, set[tuple[int, bool] | None]] = {}
+        self._owners = _owners(model)
+        self._outside: dict[str, str] = {}
+        for number, graph in enumerate(graphs):
+            self._graph(number, graph)
+        self._settle()
+
+    def _graph(self, number: int, graph: Graph) -> None:
+        self._behind = ""
+        for node in graph.samples:
+            sizes = sizes_of(value_of(node))
+            self.shapes[node] = [_sample_shape(each) for each in sizes]
+        for node in graph.state:
+            self.shapes[node] = [tuple(map(fixed, each)) for each in sizes_of(value_of(node))]
+        for count, step in enumerate(graph.steps):
+            place = number, count
+            (self._layer if step.layer else self._operation)(step, place, graph)
+            if place in self._stopped:
+                self._stop(step, self._stopped[place])
+        for node in graph.results:
+            self._fix(node, "the network's output")
+
+    def dims(self, node: fx.Node) -> list[Shape]:
+        """Return the dimensions of what a node gives, as far as axes are known now."""
+        return [tuple(self.axes.resolve(dim) for dim in shape) for shape in self.shapes[node]]
+
+    def _fix(self, node: fx.Node, reason: str) -> None:
+        for shape in self.shapes.get(node, ()):
+            for dim in shape:
+                self.axes.fix(dim, reason)
+
+    def _stop(self, step: Step, reason: str) -> None:
+        nodes = [*step.inputs.values(), *step.outputs]
+        for node in nodes:
+            for source in [node, *node.all_input_nodes]:
+                self._fix(source, reason)
+        for dims in self.layers.get(step.name, {}).values() if step.layer else ():
+            self.axes.fix(dims, reason)
+
+    def _layer(self, step: Step, place: Place, graph: Graph) -> None:
+        module, self._behind = self._model.get_submodule(step.name), step.name
+        inputs = {
+            key: self.shapes[source][0]
+            for key, node in step.inputs.items()
+            for source in [_marked(node)]
+        }
+        for node in step.inputs.values():
+            self.shapes[node] = self.shapes[_marked(node)]
+        known = self.layers.setdefault(step.name, {})
+        sizes = [size for node in step.outputs for size in sizes_of(value_of(node))]
+        call = LayerCall(step.name, module, self.axes, known, inputs, sizes)
+        self.rows.setdefault(step.name, set()).add(_rows(call.input))
+        found = (stays if step.name in self._excluded else LAYERS[type(module)])(call)
+        for node, shape in zip(step.outputs, found, strict=False):
+            self.shapes[node] = [shape]
+
+    def _operation(self, step: Step, place: Place, graph: Graph) -> None:
+        node = step.node
+        for source in node.all_input_nodes:
+            self._read(source, graph)
+        if step.name == "getitem":
+            self.shapes[node] = self._part(node)
+            return
+        call = Call(
+            step.name,
+            self.axes,
+            [self._given(value) for value in node.args],
+            {key: self._given(value) for key, value in node.kwargs.items()},
+            sizes_of(value_of(node)),
+            self._behind,
+            self._varying.get(place),
+        )
+        known = operation(step.name)
+        try:
+            found = (known.rule if known else fix_all)(call)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # A form of it that the table does not foresee.
+            _log.debug("%s is not understood: %r", step.name, error)
+            found = fix_all(call)
+        self.shapes[node] = list(found)
+
+    def _part(self, node: fx.Node) -> list[Shape]:
+        source, place = node.args
+        assert isinstance(source, fx.Node)
+        before = value_of(source)
+        assert isinstance(before, list | tuple)
+        assert isinstance(place, int)
+        counts = [len(sizes_of(each)) for each in before]
+        start = sum(counts[:place])
+        return self.shapes[source][start : start + counts[place]]
+
+    def _read(self, node: fx.Node, graph: Graph) -> None:
+        """Note which layers' parameters are read outside of their forwards."""
+        name = graph.state.get(node)
+        for owner in self._owners.get(name or "", ()):
+            self._outside[owner] = f"{name!r} is read outside of its layer"
+
+    def _settle(self) -> None:
+        """Fix and unite what shows only when all graphs are known."""
+        for owner, reason in self._outside.items():
+            for dim in self.layers.get(owner, {}).values():
+                self.axes.fix(dim, reason)
+        for names in _tied(self._model, self.layers).values():
+            (first, *others) = [weight_dims(self._model, each, self.layers) for each in names]
+            for other in others:
+                for one, another in zip(first, other, strict=False):
+                    self.axes.unite(one, another, f"weights that {names} share")
+
+    def _given(self, value: Any) -> Any:
+        if isinstance(value, fx.Node):
+            shapes = self.shapes[value]
+            return Known(shapes[0]) if len(shapes) == 1 else [Known(shape) for shape in shapes]
+        if isinstance(value, list | tuple):
+            return [self._given(each) for each in value]
+        return value
+
+
+def _sample_shape(sizes: Sequence[int]) -> Shape:
+    """Return the dimensions of an input: samples, and numbers that stay."""
+    return tuple(
+        fixed(size) if place else (Segment(SAMPLES, size),) for place, size in enumerate(sizes)
+    )
+
+
+def _rows(shape: Shape) -> tuple[int, bool] | None:
+    found = [
+        (place, dim[0].repeats > 1)
+        for place, dim in enumerate(shape)
+        if [part.axis for part in dim] == [SAMPLES]
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _marked(node: fx.Node) -> fx.Node:
+    (source,) = node.all_input_nodes
+    return source
+
+
+def _owners(model: nn.Module) -> dict[str, list[str]]:
+    """Return the known layers that hold a tensor, by any of its names."""
+    holders: dict[int, list[str]] = {}
+    names: dict[str, int] = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for name, value in {**module._parameters, **module._buffers}.items():
+            names[f"{prefix}.{name}".lstrip(".")] = id(value)
+            # What hooks recompute is read before the forward that it is for.
+            if value is not None and type(module) in LAYERS and not module._forward_pre_hooks:
+                holders.setdefault(id(value), []).append(prefix)
+    return {name: holders[key] for name, key in names.items() if key in holders}
+
+
+def _tied(model: nn.Module, layers: Mapping[str, object]) -> dict[int, list[str]]:
+    """Return the layers that were called and share a weight, by the weight."""
+    by_weight: dict[int, list[str]] = {}
+    for name in layers:
+        weight = model.get_submodule(name)._parameters.get("weight")
+        if weight is not None and type(model.get_submodule(name)) in WEIGHTS:
+            by_weight.setdefault(id(weight), []).append(name)
+    return {key: names for key, names in by_weight.items() if len(names) > 1}
+
+
+def weight_dims(
+    model: nn.Module, name: str, layers: Mapping[str, Mapping[str, Dim]]
+) -> tuple[Dim, ...]:
+    """Return the dimensions of a layer's weight, as far as they lie on its axes."""
+    module = model.get_submodule(name)
+    names = WEIGHTS[type(module)](module)
+    sizes = module.get_parameter("weight").shape
+    return tuple(
+        fixed(size) if axis is None else layers[name][axis]
+        for axis, size in zip(names, sizes, strict=False)
+    )

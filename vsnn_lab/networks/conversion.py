@@ -234,8 +234,7 @@ def _named_controls(
 def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:
     """Turn layers into their variable form, in place; parameters stay the same objects."""
     for name, dims in walk.layers.items():
-        (place, *others) = walk.rows[name]
-        rows = None if others or place is None else Rows(*place)
+        rows = Rows(*(walk.rows_of(name) or ()))
         axes = {key: _axis(walk.axes.resolve(dim), controls, rows) for key, dim in dims.items()}
         if not any(isinstance(axis, Width) for axis in axes.values()):
             continue
@@ -255,7 +254,7 @@ def _take_back(plain: Mapping[nn.Module, type[nn.Module]]) -> None:
             object.__setattr__(module, "__class__", kind)
 
 
-def _axis(dim: Dim, controls: Mapping[Any, WidthControl], rows: Rows | None) -> int | Width:
+def _axis(dim: Dim, controls: Mapping[Any, WidthControl], rows: Rows) -> int | Width:
     parts: list[int | Width] = [
         controls[part.axis].axis(part.units) * part.repeats if part.varies else part.size
         for part in dim

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from vsnn_lab.layers import VariableLayer
 from vsnn_lab.networks.examples import Example
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.graph.capture import tensors_in
-from vsnn_lab.widths import Width, WidthControl, at_width, width_controls
+from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 # Of more numbers than these a copy in double precision is not made: 4 GB.
 _MOST = 500_000_000
@@ -181,15 +180,8 @@ def _apart(first: Outputs, second: Outputs, *, exact: bool) -> float | None:
 
 def _prove_masks(network: nn.Module, example: Example) -> None:
     """Give each sample a width of its own, where that can be done, and compare with its cut."""
-    axes = [
-        value
-        for module in network.modules()
-        if isinstance(module, VariableLayer)
-        for value in vars(module).values()
-        if isinstance(value, Width)
-    ]
     rows = {len(each) for each in (*example.args, *example.options.values()) if _has_rows(each)}
-    if any(axis.rows is None for axis in axes) or len(rows) != 1:
+    if len(rows) != 1:
         return
     (count,) = rows
     knobs = width_controls(network)

@@ -69,7 +69,7 @@ class Width:
     Attributes:
         max_width: The same.
         parts: What it is joined of, a single one unless it is a sum.
-        rows: Where samples lie that have widths of their own; None if that is unknown.
+        rows: Where samples lie that have widths of their own.
 
     Raises:
         TypeError: If ``max_width`` is not an integer or ``control`` not a `WidthControl`.
@@ -105,7 +105,7 @@ class Width:
             )
         self._join((Part(size, 1, control),), Rows())
 
-    def _join(self, parts: Sequence[Part], rows: Rows | None) -> "Width":
+    def _join(self, parts: Sequence[Part], rows: Rows) -> "Width":
         self.parts, self.rows = tuple(parts), rows
         self.max_width = sum(part.size for part in parts)
         return self
@@ -164,7 +164,7 @@ class Width:
             return self
         return self._like([*_parts_of(other), *self.parts])
 
-    def with_rows(self, rows: Rows | None) -> "Width":
+    def with_rows(self, rows: Rows) -> "Width":
         """Return the same axis of a tensor whose samples lie elsewhere."""
         return Width.__new__(Width)._join(self.parts, rows)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int, check_tensor
-from vsnn_lab.widths.axes import Rows, Width, kept_parts, kept_size, take_units
+from vsnn_lab.widths.axes import Width, kept_parts, kept_size, take_units
 from vsnn_lab.widths.knob import WidthControl, check_widths
 
 
@@ -88,11 +88,6 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
 def _check_rows(x: Tensor, axis: Width, dim: int, widths: set[int]) -> None:
     """Refuse a tensor whose rows are not those of samples that have widths of their own."""
     most = max(widths)
-    if axis.rows is None:
-        raise ValueError(
-            "width must be an int for a layer where samples have no rows of their own, got "
-            f"{most} widths; forward_at_widths runs each width by itself"
-        )
     place, several = axis.rows
     rows = x.shape[place] if x.dim() > max(1, place) and dim % x.dim() != place else 0
     if len(widths) > 1 or not rows or (rows % most if several else rows != most):
@@ -125,13 +120,13 @@ def mask_like(x: Tensor, axis: Width, dim: int = -1) -> Tensor:
     Returns:
         Boolean, batch and units in their places and 1 everywhere else.
     """
-    place, _ = rows = axis.rows or Rows()
+    place, several = axis.rows
     parts = []
     for part, most in kept_parts(axis):
         position = None if part.control is None else part.control.position
         if isinstance(position, Tensor):
             units = part.kept(position.to(x.device))
-            if rows.several:
+            if several:
                 units = units.repeat_interleave(x.shape[place] // len(units))
             parts.append(_prefix(units, most))
         else:

@@ -104,7 +104,7 @@ def mixed(call: Call, tensor: Known, dim: Dim, size: int) -> Dim:
     return dim if size_of(dim) == size else fixed(size)
 
 
-def places(call: Call, dims: int, place: int = 1, name: str = "dim") -> list[int]:
+def places_of(call: Call, dims: int, place: int = 1, name: str = "dim") -> list[int]:
     """Return which dimensions are meant, counted from the first."""
     given = call.argument(place, name)
     if given is None or given == [] or isinstance(given, bool):

@@ -1,6 +1,6 @@
 """How dimensions go through operations that compute entries of entries."""
 
-from vsnn_lab.networks.graph.calls import Call, Known, broadcast, fix_all, mixed, places
+from vsnn_lab.networks.graph.calls import Call, Known, broadcast, fix_all, mixed, places_of
 from vsnn_lab.networks.graph.units import SAMPLES, Dim, Shape, fixed, size_of
 
 
@@ -45,7 +45,7 @@ def reduce(call: Call) -> list[Shape]:
     if call.name in ("max", "min") and len(call.tensors) > 1:
         return each(call)  # The larger of two.
     tensor = call.tensors[0]
-    gone = places(call, tensor.dims, 2 if "norm" in call.name else 1)
+    gone = places_of(call, tensor.dims, 2 if "norm" in call.name else 1)
     for other in call.tensors[1:]:
         for dim in other.shape:
             call.axes.fix(dim, call.reason)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vsnn_lab.networks.graph.calls import Call, broadcast, fix_all, mixed
+from vsnn_lab.networks.graph.calls import Call, broadcast, fix_all, mixed, places_of
 from vsnn_lab.networks.graph.units import SAMPLES, Dim, Shape, fixed, size_of
 
 
@@ -182,7 +182,7 @@ def squeeze(call: Call) -> list[Shape]:
     if len(sizes) > tensor.dims:
         place = call.argument(1, "dim") % len(sizes)
         return [(*tensor.shape[:place], fixed(1), *tensor.shape[place:])]
-    gone = places(call, tensor.dims)
+    gone = places_of(call, tensor.dims)
     return [
         tuple(
             dim for place, dim in enumerate(tensor.shape) if place not in gone or size_of(dim) != 1

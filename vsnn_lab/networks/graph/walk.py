@@ -33,8 +33,7 @@ class Walk:
         axes: All axes.
         layers: The axes of each known layer, by its name.
         shapes: The dimensions of what each node gives.
-        rows: Where samples lie in what each known layer is given: the dimension, and whether a
-            sample has several rows there.
+        rows: Where samples lie in what each known layer is given, of all its calls.
     """
 
     def __init__(
@@ -75,6 +74,13 @@ class Walk:
     def dims(self, node: fx.Node) -> list[Shape]:
         """Return the dimensions of what a node gives, as far as axes are known now."""
         return [tuple(self.axes.resolve(dim) for dim in shape) for shape in self.shapes[node]]
+
+    def rows_of(self, name: str) -> tuple[int, bool] | None:
+        """Return where samples lie in what a layer is given, and whether each has several rows."""
+        found = self.rows[name]
+        if None in found or len({each[0] for each in found if each is not None}) != 1:
+            return None
+        return max(each for each in found if each is not None)
 
     def _fix(self, node: fx.Node, reason: str) -> None:
         for shape in self.shapes.get(node, ()):
@@ -152,6 +158,11 @@ class Walk:
         for owner, reason in self._outside.items():
             for dim in self.layers.get(owner, {}).values():
                 self.axes.fix(dim, reason)
+        for name, dims in self.layers.items():
+            # A layer that leaves units out for some samples must know where these lie.
+            for key in dims if self.rows_of(name) is None else ():
+                if key != "out_axis":
+                    self.axes.fix(dims[key], f"{name!r}, where samples have no rows of their own")
         for names in _tied(self._model, self.layers).values():
             (first, *others) = [weight_dims(self._model, each, self.layers) for each in names]
             for other in others:

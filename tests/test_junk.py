@@ -249,6 +249,7 @@ def sampler(name: str, **settings: Any) -> dict[str, Call]:
 def layer(name: str, axis: str) -> dict[str, Call]:
     """Return the call that makes a layer with one variable axis and torch's own defaults."""
     sizes = {"in_channels": 4, "in_features": 4, "num_embeddings": 5, "num_groups": 1}
+    sizes |= {"embed_dim": 6}
     plain = inspect.signature(getattr(nn, name.removeprefix("Variable"))).parameters
     options = {key: sizes.get(key, 3) for key in plain if not key.startswith("_")}
     options |= {
@@ -306,6 +307,7 @@ CALLS: dict[str, Call] = {
     **layer("VariableGroupNorm", "num_channels"),
     **layer("VariableLayerNorm", "normalized_shape"),
     **layer("VariableLinear", "out_features"),
+    **layer("VariableMultiheadAttention", "num_heads"),
     **layer("VariableRMSNorm", "normalized_shape"),
     "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, input=x()),
     "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, input=x()),

@@ -26,6 +26,7 @@ from vsnn_lab.layers import (
     VariableGroupNorm,
     VariableLayerNorm,
     VariableLinear,
+    VariableMultiheadAttention,
     VariableRMSNorm,
 )
 from vsnn_lab.networks import (
@@ -113,6 +114,7 @@ __all__ = [
     "VariableGroupNorm",
     "VariableLayerNorm",
     "VariableLinear",
+    "VariableMultiheadAttention",
     "VariableRMSNorm",
     "Weighted",
     "Width",

@@ -142,6 +142,7 @@ def embedding(lib, a, b):
 
 
 OWN_TESTS = {  # layers with a test module of their own
+    layers.VariableMultiheadAttention,
     layers.TriangularDropout,
     layers.ConditionedLinear,
     layers.OctaveConv2d,

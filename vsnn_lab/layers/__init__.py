@@ -6,6 +6,7 @@ state_dict of plain layers loads straight in.
 May import ``_basics``, ``widths``, ``samplers``.
 """
 
+from vsnn_lab.layers.attention import VariableMultiheadAttention
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm1d,
@@ -46,5 +47,6 @@ __all__ = [
     "VariableLayer",
     "VariableLayerNorm",
     "VariableLinear",
+    "VariableMultiheadAttention",
     "VariableRMSNorm",
 ]

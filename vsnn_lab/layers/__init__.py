@@ -27,6 +27,7 @@ from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
+from vsnn_lab.layers.recurrent import VariableGRU, VariableLSTM, VariableRNN
 
 __all__ = [
     "ConditionedLinear",
@@ -43,10 +44,13 @@ __all__ = [
     "VariableConvTranspose2d",
     "VariableConvTranspose3d",
     "VariableEmbedding",
+    "VariableGRU",
     "VariableGroupNorm",
+    "VariableLSTM",
     "VariableLayer",
     "VariableLayerNorm",
     "VariableLinear",
     "VariableMultiheadAttention",
     "VariableRMSNorm",
+    "VariableRNN",
 ]

@@ -249,11 +249,16 @@ def sampler(name: str, **settings: Any) -> dict[str, Call]:
 def layer(name: str, axis: str) -> dict[str, Call]:
     """Return the call that makes a layer with one variable axis and torch's own defaults."""
     sizes = {"in_channels": 4, "in_features": 4, "num_embeddings": 5, "num_groups": 1}
+    sizes |= {"embed_dim": 6}
     plain = inspect.signature(getattr(nn, name.removeprefix("Variable"))).parameters
+    if "kwargs" in plain:  # as torch's recurrent layers have it
+        plain = inspect.signature(getattr(vsnn_lab, name)).parameters
     options = {key: sizes.get(key, 3) for key in plain if not key.startswith("_")}
     options |= {
         key: plain[key].default for key in options if plain[key].default is not plain[key].empty
     }
+    if "num_layers" in options:  # Torch warns of dropout between layers where there is one.
+        options["num_layers"] = 2
     return {name: call(getattr(vsnn_lab, name), **options | {axis: Width(6)})}
 
 
@@ -305,8 +310,12 @@ CALLS: dict[str, Call] = {
     **layer("VariableEmbedding", "embedding_dim"),
     **layer("VariableGroupNorm", "num_channels"),
     **layer("VariableLayerNorm", "normalized_shape"),
+    **layer("VariableGRU", "hidden_size"),
+    **layer("VariableLSTM", "hidden_size"),
     **layer("VariableLinear", "out_features"),
+    **layer("VariableMultiheadAttention", "num_heads"),
     **layer("VariableRMSNorm", "normalized_shape"),
+    **layer("VariableRNN", "hidden_size"),
     "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, input=x()),
     "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, input=x()),
     "TriangularDropout": call(TriangularDropout, sampler=None, dim=-1, generator=None),

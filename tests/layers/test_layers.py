@@ -142,6 +142,10 @@ def embedding(lib, a, b):
 
 
 OWN_TESTS = {  # layers with a test module of their own
+    layers.VariableGRU,
+    layers.VariableLSTM,
+    layers.VariableMultiheadAttention,
+    layers.VariableRNN,
     layers.TriangularDropout,
     layers.ConditionedLinear,
     layers.OctaveConv2d,

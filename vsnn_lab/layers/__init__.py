@@ -6,6 +6,7 @@ state_dict of plain layers loads straight in.
 May import ``_basics``, ``widths``, ``samplers``.
 """
 
+from vsnn_lab.layers.attention import VariableMultiheadAttention
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm1d,
@@ -26,6 +27,7 @@ from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
+from vsnn_lab.layers.recurrent import VariableGRU, VariableLSTM, VariableRNN
 
 __all__ = [
     "ConditionedLinear",
@@ -42,9 +44,13 @@ __all__ = [
     "VariableConvTranspose2d",
     "VariableConvTranspose3d",
     "VariableEmbedding",
+    "VariableGRU",
     "VariableGroupNorm",
+    "VariableLSTM",
     "VariableLayer",
     "VariableLayerNorm",
     "VariableLinear",
+    "VariableMultiheadAttention",
     "VariableRMSNorm",
+    "VariableRNN",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
+from operator import attrgetter
 from types import NoneType
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
@@ -58,6 +59,9 @@ class VariableLayer(nn.Module):
     # the width: then rows that have widths of their own need no unit beyond the widest of them.
     takes_prefixes: ClassVar[bool] = False
 
+    # Whether the forward takes one tensor and returns one, as what follows in a chain expects.
+    is_link: ClassVar[bool] = True
+
     in_axis: Axis
     out_axis: Axis
 
@@ -80,7 +84,11 @@ class VariableLayer(nn.Module):
 
     @property
     def parameter_axes(self) -> dict[str, tuple[Axis, ...]]:
-        """The axes along the first dimensions of each parameter; further ones stay whole."""
+        """The axes along the first dimensions of each parameter; further ones stay whole.
+
+        ``child.weight`` is that of a module inside, which this layer then applies and cuts: all of
+        its tensors have to be named.
+        """
         return {}
 
     @property
@@ -93,6 +101,17 @@ class VariableLayer(nn.Module):
         """The plain layer's size attributes, from axes that are ints."""
         return {}
 
+    @property
+    def plain_form(self) -> type[nn.Module] | None:
+        """The class of a submodel, where that depends on axes that are ints by now."""
+        return None
+
+    @property
+    def inner_modules(self) -> set[str]:
+        """The names of the modules inside whose tensors this layer cuts."""
+        names = self.parameter_axes | self.buffer_axes
+        return {path for name in names if (path := name.rpartition(".")[0])}
+
     def folds(self, positions: Mapping[WidthControl, int]) -> bool:
         """Whether `cut` gives more than first units: then no tie to another layer is left."""
         return type(self).cut is not VariableLayer.cut
@@ -101,7 +120,7 @@ class VariableLayer(nn.Module):
         """Return what a submodel keeps of each parameter and buffer, as tensors of its own."""
         parts = {}
         for name, axes in (self.parameter_axes | self.buffer_axes).items():
-            if (part := getattr(self, name)) is None:
+            if (part := attrgetter(name)(self)) is None:
                 continue
             part = part.detach()
             for dim, axis in enumerate(axes):
@@ -172,6 +191,12 @@ def ask_for_forward(layer: nn.Module, inputs: Any) -> None:
     ``nn.TransformerEncoderLayer`` does so on its fast path, which it does not take where a layer
     has a hook. It is for layers that at full width are more than their weight.
     """
+
+
+def is_at_rest(*axes: Axis) -> bool:
+    """Whether all of ``axes`` stand at full width, for all samples alike."""
+    controls = knobs_of(*axes)
+    return all(isinstance(c.position, int) and c.position == c.steps for c in controls)
 
 
 def is_masked(axis: Axis) -> TypeGuard[Width]:

@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 
-from vsnn_lab._basics.checks import check_choice, check_flag, check_int, check_number, short_repr
+from vsnn_lab._basics.checks import (
+    check_choice,
+    check_flag,
+    check_fraction,
+    check_int,
+    check_number,
+    short_repr,
+)
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -61,7 +68,11 @@ def _dtype(name: str, value: Any) -> torch.dtype:
 _RULES: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("affine", "bias", "elementwise_affine", "track_running_stats"), check_flag),
     **dict.fromkeys(("scale_grad_by_freq", "sparse"), check_flag),
-    **dict.fromkeys(("groups", "num_groups"), check_int),
+    **dict.fromkeys(("add_bias_kv", "add_zero_attn", "batch_first", "bidirectional"), check_flag),
+    **dict.fromkeys(("groups", "num_groups", "num_layers"), check_int),
+    "dropout": check_fraction,
+    "nonlinearity": partial(check_choice, choices=("tanh", "relu")),
+    "proj_size": partial(check_int, low=0),
     **dict.fromkeys(("dilation", "kernel_size", "stride"), _sizes),
     "output_padding": partial(_sizes, low=0),
     "padding": _padding,

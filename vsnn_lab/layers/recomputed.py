@@ -45,6 +45,8 @@ def check_recomputed(name: str, layer: VariableLayer) -> None:
     """
     known = {*layer._parameters, *layer._buffers, *_hooks(layer)}
     known |= {name for name, _ in _parametrizations(layer).named_children()}
+    for path in layer.inner_modules:
+        known |= {f"{path}.{name}" for name in layer.get_submodule(path)._parameters}
     for part in layer.parameter_axes | layer.buffer_axes:
         if part not in known:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Hashable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.base import ask_for_forward
+from vsnn_lab.layers.plain_attention import CutMultiheadAttention
 from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
-from vsnn_lab.networks.tensor_uses import held_tensor, tensor_uses
+from vsnn_lab.networks.tensor_uses import held_tensor, holder, tensor_uses
 from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
 # What torch puts a network into; its state_dict names have another prefix there.
@@ -62,11 +64,15 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     cut = copy.deepcopy(model, memo)
     for module in list(cut.modules()):
         _make_plain(module)
+    for module in cut.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            _keep_off_nested_tensors(module)
     for (module, name), part in parts.items():
+        owner, own_name = holder(memo[id(module)], name)
         if isinstance(module, VariableLayer):
             # What was recomputed is a parameter again, where the plain layer has it.
-            memo[id(module)]._parameters.pop(name, None)
-        setattr(memo[id(module)], name, part)
+            owner._parameters.pop(own_name, None)
+        setattr(owner, own_name, part)
     return cut
 
 
@@ -123,7 +129,7 @@ def _cut_tensors(
                 if name not in keys:
                     continue
                 if name in layer.parameter_axes:
-                    trains = getattr(layer, name).requires_grad
+                    trains = attrgetter(name)(layer).requires_grad
                     part = nn.Parameter(part.detach(), requires_grad=trains)
                 parts[layer, name] = by_key.setdefault(keys[name], part)
                 cut.add(id(held_tensor(layer, name)))
@@ -156,6 +162,7 @@ def plain_class(module: nn.Module) -> type:
             )
         return declared
     ours = [cls for cls in classes if cls.__module__.partition(".")[0] == "vsnn_lab"]
+    ours = [cls for cls in ours if cls is not CutMultiheadAttention]  # It is what a cut may hold.
     if not ours:
         return type(module)
     if ours[0] is not classes[0]:
@@ -166,7 +173,8 @@ def plain_class(module: nn.Module) -> type:
             f"{classes[0].__name__} must not inherit from {ours[0].__name__} to be extracted: "
             f"its plain form is unknown; {way_out}"
         )
-    return next(cls for cls in classes if cls not in ours)
+    form = module.plain_form if isinstance(module, VariableLayer) else None
+    return form or next(cls for cls in classes if cls not in ours)
 
 
 def _make_plain(module: nn.Module) -> None:
@@ -174,13 +182,16 @@ def _make_plain(module: nn.Module) -> None:
     if isinstance(module, VariableLayer):
         strip_recomputed(module)
         sizes, known = module.plain_sizes, {*module.parameter_axes, *module.buffer_axes}
+        known |= module.inner_modules
         for name in module.own_attributes:
             if hasattr(module, name):  # unless it was recomputed, and has been taken off
                 delattr(module, name)
         for key, hook in list(module._forward_pre_hooks.items()):
             if hook is ask_for_forward:
                 del module._forward_pre_hooks[key]
-        vars(module).update(sizes)
+        for name, size in sizes.items():
+            owner, name = holder(module, name)
+            vars(owner)[name] = size
         held = {*module._parameters, *module._buffers, *module._modules}
         more = sorted(held - known - {"num_batches_tracked"})
         if more and module.plain_class:
@@ -189,3 +200,9 @@ def _make_plain(module: nn.Module) -> None:
                 f"not have, {', '.join(more)} included"
             )
     module.__class__ = plain
+
+
+def _keep_off_nested_tensors(encoder: nn.TransformerEncoder) -> None:
+    # As torch's constructor does where attention does not take them.
+    if any(isinstance(part, CutMultiheadAttention) for part in encoder.modules()):
+        encoder.use_nested_tensor = False

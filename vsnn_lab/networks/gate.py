@@ -66,6 +66,10 @@ def proven_chain(model: nn.Module) -> list[nn.Module] | None:
     All of them are torch's own or this package's, to the letter.
     """
     modules = list(flatten_sequential(model))
+    for module in modules:
+        if isinstance(module, VariableLayer) and not module.is_link:
+            _log.debug("%s takes the plain path: %r is no link", type(model).__name__, module)
+            return None
     for part in (part for module in modules for part in module.modules()):
         reason = _obstacle(part)
         if reason is None and not _is_from(type(part), "torch.nn.modules.", "vsnn_lab.layers."):

@@ -1,6 +1,7 @@
 """Which tensors a submodel has: what each module keeps of its own, and what stays tied."""
 
 from collections.abc import Hashable, Iterator, Mapping
+from operator import attrgetter
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -47,14 +48,22 @@ def tensor_uses(model: nn.Module, positions: Mapping[WidthControl, int]) -> Iter
         with evaluated_tensors(module):
             uses = list(_first_units(module, positions))
         yield from uses
+        cut_here = {"parametrizations", *module.own_attributes, *module.inner_modules}
         for child, inner in module.named_children():
-            if child == "parametrizations" or child in module.own_attributes:
+            if child in cut_here:
                 dropped.update(inner.modules())
 
 
 def held_tensor(module: nn.Module, name: str) -> Tensor | None:
     """Return a parameter or buffer, or None where there is none or something recomputes it."""
+    module, name = holder(module, name)
     return module._parameters.get(name, module._buffers.get(name))
+
+
+def holder(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Return what holds a thing of a module, itself or one inside, and its name there."""
+    path, _, name = name.rpartition(".")
+    return module.get_submodule(path), name
 
 
 def _whole(module: nn.Module) -> Iterator[TensorUse]:
@@ -71,7 +80,7 @@ def _first_units(
 ) -> Iterator[TensorUse]:
     folds = layer.folds(positions)
     for name, axes in (layer.parameter_axes | layer.buffer_axes).items():
-        if name in layer.own_attributes or (whole := getattr(layer, name)) is None:
+        if name in layer.own_attributes or (whole := attrgetter(name)(layer)) is None:
             continue
         kept = [kept_size(axis, positions) for axis in axes]
         shape = *kept, *whole.shape[len(kept) :]

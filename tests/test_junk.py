@@ -274,7 +274,8 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     }
 
 
-LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
+LAYERS = {"BatchNorm": "num_features", "InstanceNorm": "num_features"}
+LAYERS |= {"Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
 POLICY = untrained("CartPole-v1", 4)
@@ -302,10 +303,12 @@ CALLS: dict[str, Call] = {
         for dims in (1, 2, 3)
         for name, made in layer(f"Variable{kind}{dims}d", axis).items()
     },
+    **layer("VariableBilinear", "out_features"),
     **layer("VariableEmbedding", "embedding_dim"),
     **layer("VariableGroupNorm", "num_channels"),
     **layer("VariableLayerNorm", "normalized_shape"),
     **layer("VariableLinear", "out_features"),
+    **layer("VariablePReLU", "num_parameters"),
     **layer("VariableRMSNorm", "normalized_shape"),
     "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, input=x()),
     "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, input=x()),

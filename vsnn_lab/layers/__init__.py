@@ -12,6 +12,7 @@ from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm2d,
     VariableBatchNorm3d,
 )
+from vsnn_lab.layers.bilinear import VariableBilinear
 from vsnn_lab.layers.by_octave import OctaveConv2d, OctaveLinear
 from vsnn_lab.layers.conditioned import ConditionedLinear
 from vsnn_lab.layers.conv import (
@@ -24,8 +25,14 @@ from vsnn_lab.layers.conv import (
 )
 from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
+from vsnn_lab.layers.instance_norm import (
+    VariableInstanceNorm1d,
+    VariableInstanceNorm2d,
+    VariableInstanceNorm3d,
+)
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
+from vsnn_lab.layers.prelu import VariablePReLU
 
 __all__ = [
     "ConditionedLinear",
@@ -35,6 +42,7 @@ __all__ = [
     "VariableBatchNorm1d",
     "VariableBatchNorm2d",
     "VariableBatchNorm3d",
+    "VariableBilinear",
     "VariableConv1d",
     "VariableConv2d",
     "VariableConv3d",
@@ -43,8 +51,12 @@ __all__ = [
     "VariableConvTranspose3d",
     "VariableEmbedding",
     "VariableGroupNorm",
+    "VariableInstanceNorm1d",
+    "VariableInstanceNorm2d",
+    "VariableInstanceNorm3d",
     "VariableLayer",
     "VariableLayerNorm",
     "VariableLinear",
+    "VariablePReLU",
     "VariableRMSNorm",
 ]

@@ -23,6 +23,7 @@ from vsnn_lab.layers.base import (
     WeightedLayer,
     remember_slices,
 )
+from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.layers.corners import Axis, first_corner, first_units
 from vsnn_lab.layers.groups import check_whole_groups
 from vsnn_lab.widths import check_axis, full_size, keep_prefix, widest_size
@@ -62,6 +63,7 @@ class _Convolution(VariableLayer, nn.modules.conv._ConvNd):
         """Return the weight as wide as it is computed now; groups are whole rows of it."""
         if self.groups == 1:
             return first_corner(self.weight, rows, columns)
+        refuse_checkpointing(rows)
         return first_units(self.weight, rows)
 
     def extra_repr(self) -> str:

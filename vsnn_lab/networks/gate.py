@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers import VariableLayer, VariablePReLU
 from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.widths import Width
 
@@ -38,14 +38,16 @@ _CHANNELWISE: frozenset[type[nn.Module]] = frozenset(
         *(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Upsample, nn.ZeroPad2d),
     }
 )
+_SLOPED = (nn.PReLU, VariablePReLU)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 
 
 def is_elementwise(module: nn.Module) -> bool:
     """Whether a module is known to work on each entry by itself."""
-    one_slope = type(module) is nn.PReLU and module.num_parameters == 1
-    return one_slope or type(module) in ELEMENTWISE
+    # With a slope for each channel it has an axis.
+    one_slope = isinstance(module, nn.PReLU) and module.num_parameters == 1
+    return type(module) in ELEMENTWISE or (one_slope and type(module) in _SLOPED)
 
 
 def flatten_sequential(model: nn.Module) -> Iterator[nn.Module]:
@@ -148,13 +150,18 @@ def is_maskable(model: nn.Module) -> bool:
         if isinstance(module, VariableLayer):
             out_axis = getattr(module, "out_axis", None)
             if out_axis is not None:
-                varies, channels = isinstance(out_axis, Width), module.unit_dim != -1
+                varies = isinstance(out_axis, Width)
+                # What leaves its units in dimension 1 does not say whether that is the last one.
+                stays = getattr(module, "axis", None) is not None and module.unit_dim == 1
+                channels = channels if stays else module.unit_dim != -1
         elif any(isinstance(part, VariableLayer) for part in module.modules()) or (
             varies and not _keeps_units_apart(module, channels)
         ):
             name = type(model).__name__
             _log.debug("%s runs each width by itself: %r may mix units", name, module)
             return False
+        elif type(module) is nn.Flatten:
+            channels = False
     return not varies or isinstance(output_axis(model)[0], Width)
 
 

@@ -312,7 +312,9 @@ CALLS: dict[str, Call] = {
     **layer("VariableRMSNorm", "normalized_shape"),
     "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, input=x()),
     "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, input=x()),
-    "TriangularDropout": call(TriangularDropout, sampler=None, dim=-1, generator=None),
+    "TriangularDropout": call(
+        TriangularDropout, width=Width(4), dim=-1, generator=None, sampler=None, batch_dims=1
+    ),
     "TriangularDropout.forward": call(TriangularDropout(Uniform()).forward, input=x()),
     "MLP": call(
         MLP,

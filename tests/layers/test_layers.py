@@ -414,7 +414,7 @@ class TestTriangularDropout:
             (lambda d: type(d)(dim=0)(torch.ones(3, 3)), ValueError, "units in dimension 0"),
             (lambda d: type(d)(dim=2)(torch.ones(3, 3)), ValueError, "units in dimension 2"),
             (lambda d: type(d)(dim=-2)(torch.ones(3, 3)), ValueError, "units in dimension -2"),
-            (lambda d: type(d)(3), TypeError, "sampler must be a sampler or None, got 3"),
+            (lambda d: type(d)(3), TypeError, "width must be a Width, a sampler or None, got 3"),
             (lambda d: type(d)(dim=1.0), TypeError, r"dim must be an integer, got 1\.0"),
         ],
     )

@@ -97,6 +97,13 @@ class VariableLayer(nn.Module):
         """Whether `cut` gives more than first units: then no tie to another layer is left."""
         return type(self).cut is not VariableLayer.cut
 
+    def plain_module(self) -> nn.Module | None:
+        """Return what a submodel has in place of this layer, if its plain class does not do.
+
+        It is asked of the copy, whose axes are ints.
+        """
+        return None
+
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return what a submodel keeps of each parameter and buffer, as tensors of its own."""
         parts = {}

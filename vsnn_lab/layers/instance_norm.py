@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_tensor
 from vsnn_lab.layers.base import is_masked
-from vsnn_lab.layers.corners import Axis, first_units
+from vsnn_lab.layers.corners import Axis, first_units, write_units
 from vsnn_lab.layers.norm import Norm, sum_dtype
 from vsnn_lab.widths import Width, check_axis, full_size, keep_prefix, mask_like
 
@@ -54,36 +54,35 @@ class _InstanceNorm(Norm, nn.modules.instancenorm._InstanceNorm):
 
     def apply_plain(self, x: Tensor) -> Tensor:
         """Normalise units that all samples keep, by torch's own kernel."""
-        tracks = self.running_mean is not None
-        means = first_units(self.running_mean, self.axis)
-        variances = first_units(self.running_var, self.axis)
-        if tracks and self.training and is_masked(self.axis):
-            self._track(x, means, variances)
-            means = variances = None
-        return F.instance_norm(
-            x,
-            means,
-            variances,
-            *self.first_parameters(),
-            self.training or not self.track_running_stats,
-            0.0 if self.momentum is None else self.momentum,
-            self.eps,
-        )
+        share = 0.0 if self.momentum is None else self.momentum
+        parameters, from_input = self.first_parameters(), True
+        if self.training and self.running_mean is not None and is_masked(self.axis):
+            self._track(x, share)
+            return F.instance_norm(x, None, None, *parameters, from_input, share, self.eps)
+        from_input = self.training or not self.track_running_stats
+        mean = first_units(self.running_mean, self.axis)
+        variance = first_units(self.running_var, self.axis)
+        y = F.instance_norm(x, mean, variance, *parameters, from_input, share, self.eps)
+        if from_input:
+            write_units(self.running_mean, mean, self.axis)
+            write_units(self.running_var, variance, self.axis)
+        return y
 
     @torch.no_grad()
-    def _track(self, x: Tensor, means: Tensor | None, variances: Tensor | None) -> None:
+    def _track(self, x: Tensor, share: float) -> None:
         """Move the running statistics of channels by those of the samples that keep them."""
         assert isinstance(self.axis, Width)
-        assert means is not None
-        assert variances is not None
         flat = x.flatten(2).to(sum_dtype(x))
         kept = mask_like(flat, self.axis, 1).squeeze(2)
         count = kept.sum(0)
-        for running, found in (means, flat.mean(2)), (variances, flat.var(2)):
+        pairs = (self.running_mean, flat.mean(2)), (self.running_var, flat.var(2))
+        for whole, found in pairs:
+            running = first_units(whole, self.axis)
+            assert running is not None
             mean = torch.where(kept, found, 0.0).sum(0) / count.clamp(min=1)
-            share = 0.0 if self.momentum is None else self.momentum
             moved = running.to(mean.dtype).lerp(mean, share)
             running.copy_(torch.where(count > 0, moved, running.to(mean.dtype)))
+            write_units(whole, running, self.axis)
 
 
 class VariableInstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):

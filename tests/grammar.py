@@ -14,11 +14,13 @@ from torch.nn.utils import parametrizations, prune
 from vsnn_lab import (
     ConditionedLinear,
     OctaveLinear,
+    TriangularDropout,
     VariableBatchNorm1d,
     VariableLayerNorm,
     VariableLinear,
+    VariablePReLU,
     VariableRMSNorm,
-    Width,
+    WidthControl,
 )
 
 INPUTS, CLASSES, STEPS = 3, 2, 4
@@ -113,6 +115,8 @@ LINKS = {
     "normalize": lambda axis: Normalised(),
     "view": lambda axis: Reshaped(),
     "buffer": lambda axis: Buffered(),
+    "mask": TriangularDropout,
+    "slopes": VariablePReLU,
     "Flatten": lambda axis: nn.Flatten(),
     "linear": linear(),
     "octaves": linear(OctaveLinear),
@@ -123,6 +127,13 @@ LINKS = {
     "twice": lambda axis: nn.Sequential(*[VariableLinear(axis, axis)] * 2),
     "nested": lambda axis: nn.Sequential(nn.SELU(inplace=True), VariableLinear(axis, axis)),
 }
+# The axes of the hidden layers, and links that not all of them take.
+AXES = {
+    "even": lambda knob, size: knob.axis(STEPS * size),
+    "rounded": lambda knob, size: knob.axis(STEPS * size + 1),
+    "joined": lambda knob, size: knob.axis(STEPS * size) + size + knob.axis(STEPS) * 2,
+}
+NOT_JOINED = {"mask", "octaves", "conditioned"}
 BEFORE = {
     "nothing": lambda: [],
     "ReLU in place": lambda: [nn.ReLU(inplace=True)],
@@ -167,9 +178,15 @@ HOOKS = {
 def networks(draw, container):
     """Draw a network of one knob with 4 positions, and inputs for it."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
-    axis = Width(STEPS * draw(st.sampled_from([1, 2])), control=Width(STEPS).control)
-    names = draw(st.lists(st.sampled_from(sorted(LINKS)), max_size=4))
+    kind, size = draw(st.sampled_from(sorted(AXES))), draw(st.sampled_from([1, 2]))
+    knob = WidthControl(STEPS, rounded=kind == "rounded")
+    axis = AXES[kind](knob, size)
+    links = sorted(LINKS.keys() - NOT_JOINED if kind == "joined" else LINKS)
+    names = draw(st.lists(st.sampled_from(links), max_size=4))
     parts = BEFORE[draw(st.sampled_from(sorted(BEFORE)))]()
+    if knob.rounded and draw(st.booleans()):
+        # The inputs themselves, in front of layers that are cut or not.
+        parts.insert(0, TriangularDropout(knob.axis(INPUTS)))
     parts += [VariableLinear(INPUTS, axis), *(LINKS[name](axis) for name in names)]
     if draw(st.booleans()):
         parts.append(VariableLinear(axis, CLASSES, bias=draw(st.booleans())))

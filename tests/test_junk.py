@@ -279,7 +279,8 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     }
 
 
-LAYERS = {"BatchNorm": "num_features", "Conv": "out_channels", "ConvTranspose": "out_channels"}
+LAYERS = {"BatchNorm": "num_features", "InstanceNorm": "num_features"}
+LAYERS |= {"Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
 MASKS = FOLDER / "01_masks.ipynb"
 POLICY = untrained("CartPole-v1", 4)
@@ -307,6 +308,7 @@ CALLS: dict[str, Call] = {
         for dims in (1, 2, 3)
         for name, made in layer(f"Variable{kind}{dims}d", axis).items()
     },
+    **layer("VariableBilinear", "out_features"),
     **layer("VariableEmbedding", "embedding_dim"),
     **layer("VariableGroupNorm", "num_channels"),
     **layer("VariableLayerNorm", "normalized_shape"),
@@ -314,11 +316,14 @@ CALLS: dict[str, Call] = {
     **layer("VariableLSTM", "hidden_size"),
     **layer("VariableLinear", "out_features"),
     **layer("VariableMultiheadAttention", "num_heads"),
+    **layer("VariablePReLU", "num_parameters"),
     **layer("VariableRMSNorm", "normalized_shape"),
     **layer("VariableRNN", "hidden_size"),
     "VariableBatchNorm1d.forward": call(VariableBatchNorm1d(Width(4)).forward, input=x()),
     "VariableLinear.forward": call(VariableLinear(Width(4), 2).forward, input=x()),
-    "TriangularDropout": call(TriangularDropout, sampler=None, dim=-1, generator=None),
+    "TriangularDropout": call(
+        TriangularDropout, width=Width(4), dim=-1, generator=None, sampler=None, batch_dims=1
+    ),
     "TriangularDropout.forward": call(TriangularDropout(Uniform()).forward, input=x()),
     "MLP": call(
         MLP,

@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import vsnn_lab
 from vsnn_lab import (
     MLP,
     Autoencoder,
+    VariableLayerNorm,
     VariableLinear,
     Width,
     WidthControl,
@@ -156,6 +158,72 @@ def test_positions_of_another_knob_are_not_taken_for_this_ones(tmp_path):
     load(plain, path)
     load(other, save(plain, tmp_path / "b"))
     assert torch.equal(other[0].weight, plain[0].weight)
+
+
+def axes_of(kind):
+    """Return a network of 12 hidden units and 4 positions that keeps others of them."""
+    rounded, even = WidthControl(4, rounded=True), WidthControl(4)
+    axis = {
+        "even": even.axis(12),
+        "rounded, and even": rounded.axis(12),
+        "heads": rounded.axis(6) * 2,
+        "sum": even.axis(4) + even.axis(8),
+        "part whole": even.axis(8) + 4,
+        "swapped": even.axis(8) + even.axis(4),
+    }[kind]
+    return nn.Sequential(VariableLinear(5, axis), VariableLayerNorm(axis), VariableLinear(axis, 2))
+
+
+KINDS = ["even", "heads", "sum", "part whole", "swapped"]
+
+
+@pytest.mark.parametrize(("kind", "other"), [*itertools.permutations(KINDS, 2)])
+def test_axes_that_keep_other_units_are_not_taken_for_these(tmp_path, kind, other):
+    path, net = save(axes_of(kind), tmp_path / "a"), axes_of(other)
+    before = net[0].weight.clone()
+    with pytest.raises(ValueError, match=r"axes that .*a says, got 0\.out_axis of .*other units"):
+        load(net, path)
+    assert torch.equal(net[0].weight, before)
+
+
+@pytest.mark.parametrize("kind", ["heads", "sum", "part whole", "rounded, and even"])
+def test_axes_of_a_file_are_those_of_the_same_network(tmp_path, kind):
+    net, other = axes_of(kind), axes_of(kind)
+    header = load(other, save(net, tmp_path / "a"))
+    assert torch.equal(other[0].weight, net[0].weight)
+    assert ("axes" in header) == (kind != "rounded, and even")
+    assert header.get("rounded") == ([True] if kind in ("heads", "rounded, and even") else None)
+    small = save(net, tmp_path / "b", width=2)
+    assert "axes" not in load(extract(other, 2), small)
+
+
+def test_a_rounded_knob_whose_axes_it_divides_takes_the_file_of_one_that_is_not(tmp_path):
+    even, rounded = axes_of("even"), axes_of("rounded, and even")
+    load(rounded, save(even, tmp_path / "a"))
+    load(even, save(rounded, tmp_path / "b"))
+
+
+def test_a_file_from_before_axes_were_told_fits_even_ones_alone(tmp_path):
+    net = axes_of("heads")
+    path = save(net, tmp_path / "a")
+    header = {
+        k: v for k, v in checkpoints.read_header(path).items() if k not in ("axes", "rounded")
+    }
+    old = checkpoints.write(tmp_path / "old.safetensors", net.state_dict(), header)
+    load(axes_of("even"), old)
+    with pytest.raises(ValueError, match=r"axes that .* says"):
+        load(axes_of("heads"), old)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("rounded", 1), ("axes", [3]), ("axes", {"0.out_axis": 3})]
+)
+def test_what_a_damaged_header_tells_of_axes_is_refused(tmp_path, key, value):
+    net = axes_of("heads")
+    header = checkpoints.read_header(save(net, tmp_path / "a")) | {key: value}
+    path = checkpoints.write(tmp_path / "b.safetensors", net.state_dict(), header)
+    with pytest.raises(ValueError, match=f"its header must tell {key}"):
+        load(net, path)
 
 
 def test_the_best_weights_of_a_run_load_too(tmp_path):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
-from vsnn_lab import VariableConv2d, VariableLinear, Width, at_width, fit, forward_at_widths
+from vsnn_lab import VariableConv2d, VariableLinear, Width, at_width, fit, forward_at_widths, layers
 from vsnn_lab.measure.ablation import width_sweep
 
 REFUSED = "gradient checkpointing must be off where widths are trained, got a layer at"
@@ -70,6 +70,25 @@ def test_a_layer_that_was_evaluated_before_is_refused_too(kind, reentrant):
             net.eval()(x.detach())
         with pytest.raises(RuntimeError, match=f"{REFUSED} width 3 of 8"):
             net.train()(x)
+
+
+ALONE = {
+    "depthwise": lambda axis: VariableConv2d(axis, axis, 1, groups=8),
+    "BatchNorm2d": layers.VariableBatchNorm2d,
+    "GroupNorm": lambda axis: layers.VariableGroupNorm(1, axis),
+    "InstanceNorm2d": layers.VariableInstanceNorm2d,
+    "LayerNorm": layers.VariableLayerNorm,
+    "PReLU": layers.VariablePReLU,
+    "RMSNorm": layers.VariableRMSNorm,
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("width", [2, torch.tensor([1, 2, 3])])
+def test_a_layer_that_is_alone_in_it_is_refused_too(name, width, reentrant):
+    layer = ALONE[name](Width(8))
+    with at_width(layer, width), pytest.raises(RuntimeError, match=REFUSED):
+        checkpoint(layer, torch.randn(3, 8, 8, 8, requires_grad=True), use_reentrant=reentrant)
 
 
 def test_mixed_widths_are_refused(kind, reentrant):

@@ -137,6 +137,45 @@ def group_norm(lib, a, b):
     )  # fmt: skip
 
 
+def prelu(lib, a, b):
+    return nn.Sequential(
+        lib.Conv2d(2, a, 2), lib.PReLU(a), lib.PReLU(), lib.Conv2d(a, b, 1), lib.PReLU(1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), lib.PReLU(b), lib.Linear(b, 2),
+    )  # fmt: skip
+
+
+def instance_norm1d(lib, a, b):
+    return nn.Sequential(
+        lib.Conv1d(2, a, 2), lib.InstanceNorm1d(a), nn.Softplus(),
+        lib.InstanceNorm1d(a, affine=True), lib.Conv1d(a, 2, 1),
+    )  # fmt: skip
+
+
+def instance_norm2d(lib, a, b):
+    return nn.Sequential(
+        lib.Conv2d(2, a, 2), lib.InstanceNorm2d(a, affine=True, track_running_stats=True),
+        nn.Softplus(), lib.Conv2d(a, 2, 1),
+    )  # fmt: skip
+
+
+def instance_norm3d(lib, a, b):
+    return nn.Sequential(
+        lib.Conv3d(2, a, 2), lib.InstanceNorm3d(a, track_running_stats=True), nn.Softplus(),
+        lib.Conv3d(a, 2, 1), lib.InstanceNorm3d(2, affine=True),
+    )  # fmt: skip
+
+
+class Pairs(nn.Sequential):
+    """Gives each input to two layers, and what they return to the third."""
+
+    def forward(self, x):
+        return self[3](self[2](self[0](x).cos(), self[1](x).cos()).cos())
+
+
+def bilinear(lib, a, b):
+    return Pairs(lib.Linear(5, a), lib.Linear(5, b), lib.Bilinear(a, b, a), lib.Linear(a, 2))
+
+
 def embedding(lib, a, b):
     return nn.Sequential(lib.Embedding(7, b, padding_idx=0), nn.Softplus(), lib.Linear(b, 2))
 
@@ -167,6 +206,11 @@ INPUTS = {
     layer_norm: (4, 5),
     rms_norm: (5,),
     group_norm: (2, 4, 5),
+    prelu: (2, 4, 5),
+    instance_norm1d: (2, 5),
+    instance_norm2d: (2, 4, 4),
+    instance_norm3d: (2, 3, 3, 3),
+    bilinear: (5,),
     embedding: (4,),
 }
 each_kind = pytest.mark.parametrize("build", INPUTS, ids=lambda build: build.__name__)
@@ -374,7 +418,7 @@ class TestTriangularDropout:
             (lambda d: type(d)(dim=0)(torch.ones(3, 3)), ValueError, "units in dimension 0"),
             (lambda d: type(d)(dim=2)(torch.ones(3, 3)), ValueError, "units in dimension 2"),
             (lambda d: type(d)(dim=-2)(torch.ones(3, 3)), ValueError, "units in dimension -2"),
-            (lambda d: type(d)(3), TypeError, "sampler must be a sampler or None, got 3"),
+            (lambda d: type(d)(3), TypeError, "width must be a Width, a sampler or None, got 3"),
             (lambda d: type(d)(dim=1.0), TypeError, r"dim must be an integer, got 1\.0"),
         ],
     )

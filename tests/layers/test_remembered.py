@@ -59,6 +59,17 @@ def test_what_is_written_into_parameters_or_put_in_their_place_is_seen(layer):
 
 
 @torch.no_grad()
+def test_what_is_written_into_a_layer_on_a_joined_axis_is_seen():
+    knob = WidthControl(4)
+    layer = VariableLinear(3, knob.axis(4) + knob.axis(4))
+    with at_width(layer, 1):
+        before = layer(X)
+        layer.weight.mul_(2)
+        layer.bias.mul_(2)
+        torch.testing.assert_close(layer(X), 2 * before)
+
+
+@torch.no_grad()
 def test_tensors_that_stand_in_for_parameters_are_seen(layer):
     others = [VariableLinear(3, Width(4)) for _ in range(2)]
     parameters, _ = stack_module_state(others)

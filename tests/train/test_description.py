@@ -13,7 +13,7 @@ from torch import nn
 
 from tests import small
 from tests.small import ROWS, network, regression
-from vsnn_lab import Stratified, Triangular, Weighted, fit
+from vsnn_lab import Stratified, Triangular, VariableLayerNorm, Weighted, WidthControl, fit
 from vsnn_lab.data.batches import TensorBatches
 from vsnn_lab.train.description import describe, structure
 
@@ -396,3 +396,13 @@ def test_what_a_network_notes_while_it_runs_does_not_make_it_another(tmp_path):
     model = Noting()
     run(model, tmp_path)
     assert run(model.eval(), tmp_path).resumed_at == 1
+
+
+def test_networks_whose_positions_keep_other_units_are_runs_of_their_own():
+    rounded, even = WidthControl(4, rounded=True), WidthControl(4)
+    axes = [even.axis(12), rounded.axis(6) * 2, even.axis(4) + even.axis(8), even.axis(8) + 4]
+    axes.append(even.axis(8) + even.axis(4))
+    # A norm does not show its axis.
+    described = [json.dumps(describe(structure(VariableLayerNorm(axis)))) for axis in axes]
+    assert len(set(described)) == len(axes)
+    assert described[1] == json.dumps(describe(structure(VariableLayerNorm(rounded.axis(6) * 2))))

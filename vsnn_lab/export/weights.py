@@ -2,7 +2,7 @@
 
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_int, check_path
+from vsnn_lab.layers import VariableLayer
 from vsnn_lab.networks.extraction import cut_positions, extract, inner_network
-from vsnn_lab.widths import WidthControl, width_controls
+from vsnn_lab.widths import Part, Width, WidthControl, width_controls
 
 # Of the header that `save_weights` writes; a reader of another format refuses the file.
 _FORMAT = 1
+_Part = list[int | None]
 _SHOWN = 5  # differences that an error names before it only counts
 
 
@@ -28,8 +30,9 @@ def save_weights(
 
     The tensors bear the names of the ``state_dict``, so that ``safetensors.torch.load_file`` and
     ``load_state_dict`` are enough to use them. A small JSON header says what they are: format,
-    package version, class, architecture, steps of the knobs, width. Nothing is pickled; after a
-    crash the old file or the new one is there, whole.
+    package version, class, architecture, steps of the knobs, width; and, where they do not follow
+    from sizes and steps, which knobs are rounded and what axes are joined of. Nothing is pickled;
+    after a crash the old file or the new one is there, whole.
 
     Args:
         model: Any module. Of one that ``torch.compile``, ``nn.DataParallel`` or
@@ -75,13 +78,18 @@ def save_weights(
         "steps": [control.steps for control in controls],
         "width": noted,
     }
+    if any(control.rounded for control in controls):
+        header["rounded"] = [control.rounded for control in controls]
+    if noted is None and (axes := _uneven_axes(network, controls)):
+        header["axes"] = axes
     return checkpoints.write(path, state, header)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """Load weights from a file, as `save_weights` writes them, into a network that they fit.
 
-    All or nothing: names, shapes and steps of the knobs are checked before anything changes. Values
+    All or nothing: names, shapes and what positions of the knobs mean are checked before anything
+    changes. Values
     are cast to the dtypes of ``model``, and parameters that it ties together stay tied. A plain
     network takes the file of a variable one, and the other way round. A safetensors file that
     another program wrote is loaded, too, if its names and shapes are the model's; of tensors that
@@ -100,7 +108,8 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
             key differs.
     """
     model = inner_network(model)
-    steps = [control.steps for control in width_controls(model)]
+    controls = width_controls(model)
+    steps = [control.steps for control in controls]
     path = check_path("path", path, "file")
     if zipfile.is_zipfile(path):
         raise ValueError(
@@ -119,6 +128,8 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
             f"model must have knobs of {kept} steps, as {path} says, got {steps}; "
             "positions of other knobs mean other widths"
         )
+    if kept and steps:
+        _check_axes(path, header.get("axes", {}), _uneven_axes(model, controls))
     differing = _differences(own, found) or _wrongly_tied(own, found)
     if differing:
         more = len(differing) - _SHOWN
@@ -131,6 +142,45 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         )
     model.load_state_dict(found)
     return header
+
+
+def _uneven_axes(model: nn.Module, controls: Sequence[WidthControl]) -> dict[str, list[_Part]]:
+    """Return the parts of the axes that do not keep as many units with each step of one knob.
+
+    Each part is its units, the elements of a unit, and which knob it is on, None where it stays
+    whole. All other axes follow from their sizes and the steps of the knobs.
+    """
+    found = {}
+    for prefix, module in model.named_modules():
+        for name in module.own_attributes if isinstance(module, VariableLayer) else ():
+            axis = getattr(module, name, None)
+            if not isinstance(axis, Width):
+                continue
+            parts = [
+                [*_unit(part), None if part.control is None else controls.index(part.control)]
+                for part in axis.parts
+            ]
+            if len(parts) > 1 or axis.parts[0].units % axis.control.steps:
+                found[f"{prefix}.{name}" if prefix else name] = parts
+    return found
+
+
+def _unit(part: Part) -> tuple[int, int]:
+    """Return the units of a part and the elements of each; of an even one, single elements."""
+    even = part.control is None or part.units % part.control.steps == 0
+    return (part.size, 1) if even else (part.units, part.repeats)
+
+
+def _check_axes(path: Path, told: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse axes that keep other units than those of the file at some position."""
+    for name in sorted(told.keys() | own.keys()):
+        if told.get(name) != own.get(name):
+            even = "even steps of one knob"
+            raise ValueError(
+                f"model must have the axes that {path} says, got {name} of "
+                f"{own.get(name, even)}, in the file {told.get(name, even)} (units, elements of "
+                "each, number of the knob); positions mean other units there"
+            )
 
 
 def _check_header(path: Path, header: Mapping[str, Any]) -> None:
@@ -149,6 +199,8 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
             ("package", "class", "architecture"), lambda value: isinstance(value, str)
         )
         rules |= {"steps": _are_positions, "width": _is_width}
+        known = {"rounded": _are_flags, "axes": _are_axes}
+        rules |= {key: rule for key, rule in known.items() if key in header}
     for key, rule in rules.items():
         if key not in header or not rule(header[key]):
             found = f"got {header[key]!r:.40}" if key in header else "which is missing"
@@ -157,6 +209,14 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
 
 def _are_positions(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
+
+
+def _are_flags(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is bool for item in value)
+
+
+def _are_axes(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(parts, list) for parts in value.values())
 
 
 def _is_width(value: Any) -> bool:

@@ -13,6 +13,7 @@ from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm2d,
     VariableBatchNorm3d,
 )
+from vsnn_lab.layers.bilinear import VariableBilinear
 from vsnn_lab.layers.by_octave import OctaveConv2d, OctaveLinear
 from vsnn_lab.layers.conditioned import ConditionedLinear
 from vsnn_lab.layers.conv import (
@@ -25,8 +26,14 @@ from vsnn_lab.layers.conv import (
 )
 from vsnn_lab.layers.dropout import TriangularDropout
 from vsnn_lab.layers.embedding import VariableEmbedding
+from vsnn_lab.layers.instance_norm import (
+    VariableInstanceNorm1d,
+    VariableInstanceNorm2d,
+    VariableInstanceNorm3d,
+)
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.norm import VariableGroupNorm, VariableLayerNorm, VariableRMSNorm
+from vsnn_lab.layers.prelu import VariablePReLU
 from vsnn_lab.layers.recurrent import VariableGRU, VariableLSTM, VariableRNN
 
 __all__ = [
@@ -37,6 +44,7 @@ __all__ = [
     "VariableBatchNorm1d",
     "VariableBatchNorm2d",
     "VariableBatchNorm3d",
+    "VariableBilinear",
     "VariableConv1d",
     "VariableConv2d",
     "VariableConv3d",
@@ -46,11 +54,15 @@ __all__ = [
     "VariableEmbedding",
     "VariableGRU",
     "VariableGroupNorm",
+    "VariableInstanceNorm1d",
+    "VariableInstanceNorm2d",
+    "VariableInstanceNorm3d",
     "VariableLSTM",
     "VariableLayer",
     "VariableLayerNorm",
     "VariableLinear",
     "VariableMultiheadAttention",
+    "VariablePReLU",
     "VariableRMSNorm",
     "VariableRNN",
 ]

@@ -116,6 +116,13 @@ class VariableLayer(nn.Module):
         """Whether `cut` gives more than first units: then no tie to another layer is left."""
         return type(self).cut is not VariableLayer.cut
 
+    def plain_module(self) -> nn.Module | None:
+        """Return what a submodel has in place of this layer, if its plain class does not do.
+
+        It is asked of the copy, whose axes are ints.
+        """
+        return None
+
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return what a submodel keeps of each parameter and buffer, as tensors of its own."""
         parts = {}
@@ -162,9 +169,13 @@ def remember_slices(
 
     @wraps(slice_parameters)
     def remembered(layer: Layer) -> WeightAndBias:
-        controls = knobs_of(layer.out_axis, layer.in_axis)
-        # Only where there is no other knob to be turned.
-        if torch.is_grad_enabled() or len(controls) != 1 or torch.compiler.is_compiling():
+        axes = layer.out_axis, layer.in_axis
+        controls = knobs_of(*axes)
+        # Only where there is no other knob to be turned, and where they are views: what is taken
+        # of a joined axis is a copy, which sees nothing of what is written later.
+        views = all(isinstance(axis, int) or axis.is_prefix for axis in axes)
+        fresh = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if fresh or not views or len(controls) != 1:
             return slice_parameters(layer)
         memo, parameters = controls[0].setting.memo, layer._parameters
         weight, bias = parameters.get("weight"), parameters.get("bias", _RECOMPUTED)

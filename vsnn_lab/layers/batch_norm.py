@@ -24,9 +24,17 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_tensor
 from vsnn_lab.layers.base import is_masked
-from vsnn_lab.layers.corners import Axis, first_units
+from vsnn_lab.layers.corners import Axis, first_units, write_units
 from vsnn_lab.layers.norm import Norm, moments, normalise
-from vsnn_lab.widths import VariableSize, Width, check_axis, full_size, keep_prefix, mask_like
+from vsnn_lab.widths import (
+    VariableSize,
+    Width,
+    check_axis,
+    full_size,
+    is_whole,
+    keep_prefix,
+    mask_like,
+)
 
 
 class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
@@ -68,18 +76,18 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
             from_batch = input.numel() > input.shape[1]
         share = self._momentum_of_batch() if from_batch else 0.0
         if from_batch and is_masked(self.axis):
-            return self._normalise_masked(input, self.axis, share)
+            # Where another knob is at an int, units beyond it are not there.
+            x = input if is_whole(self.axis) else keep_prefix(input, self.axis, 1)
+            return self._normalise_masked(x, self.axis, share)
         x = keep_prefix(input, self.axis, 1)
         track = not self.training or self.track_running_stats
-        return F.batch_norm(
-            x,
-            first_units(self.running_mean, self.axis) if track else None,
-            first_units(self.running_var, self.axis) if track else None,
-            *self.first_parameters(),
-            from_batch,
-            share,
-            self.eps,
-        )
+        mean = first_units(self.running_mean, self.axis) if track else None
+        variance = first_units(self.running_var, self.axis) if track else None
+        y = F.batch_norm(x, mean, variance, *self.first_parameters(), from_batch, share, self.eps)
+        if from_batch:
+            write_units(self.running_mean, mean, self.axis)
+            write_units(self.running_var, variance, self.axis)
+        return y
 
     def _tracks(self) -> bool:
         """Whether a batch moves running statistics."""
@@ -112,13 +120,15 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
         several, used = count > 1, []
         unbiased = variance * count / (count - 1).clamp(min=1)
         pairs = (self.running_mean, mean, mean), (self.running_var, variance, unbiased)
-        for running, found, value in pairs:
+        for whole, found, value in pairs:
+            running = first_units(whole, self.axis)
             assert running is not None
             wide = running.to(torch.promote_types(running.dtype, found.dtype)).view(count.shape)
             used.append(torch.where(several, found, wide))
             with torch.no_grad():
                 moved = torch.where(several, wide.lerp(value.to(wide), share), wide)
                 running.copy_(moved.flatten())
+            write_units(whole, running, self.axis)
         return used[0], used[1]
 
 

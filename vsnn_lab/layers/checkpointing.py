@@ -27,9 +27,24 @@ def refuse_checkpointing(*axes: int | Width) -> None:
         for control, position in positions.items()
         if not (isinstance(position, int) and position == control.steps)
     ]
-    if not narrow:
+    if narrow:
+        position, steps = narrow[0]
+        at = f"width {position} of {steps}" if isinstance(position, int) else "a width vector"
+        refuse_recomputing(f"a layer at {at}", "at whatever width the knob stands at then")
+
+
+def refuse_recomputing(layer: str, how: str) -> None:
+    """Refuse to run a layer inside `torch.utils.checkpoint`.
+
+    Args:
+        layer: What it is, for the message.
+        how: What it would do in backward.
+
+    Raises:
+        RuntimeError: If it is about to forget the layer's activations, or to make them again.
+    """
+    if torch.compiler.is_compiling():
         return
-    position, steps = narrow[0]
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == _FILE and (
@@ -37,10 +52,8 @@ def refuse_checkpointing(*axes: int | Width) -> None:
             # Its first run records no gradients, whether there will be a second one or not.
             or (frame.f_code is _REENTRANT and any(frame.f_locals["ctx"].needs_input_grad))
         ):
-            at = f"width {position} of {steps}" if isinstance(position, int) else "a width vector"
             raise RuntimeError(
-                "gradient checkpointing must be off where widths are trained, got a layer at "
-                f"{at} inside torch.utils.checkpoint: in backward it would run again, at "
-                "whatever width the knob stands at then"
+                f"gradient checkpointing must be off where widths are trained, got {layer} "
+                f"inside torch.utils.checkpoint: in backward it would run again, {how}"
             )
         frame = frame.f_back

@@ -23,6 +23,7 @@ from vsnn_lab.layers.base import (
     WeightedLayer,
     remember_slices,
 )
+from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.layers.corners import Axis, first_corner, first_units
 from vsnn_lab.layers.groups import check_whole_groups
 from vsnn_lab.widths import check_axis, full_size, keep_prefix, widest_size
@@ -62,6 +63,7 @@ class _Convolution(VariableLayer, nn.modules.conv._ConvNd):
         """Return the weight as wide as it is computed now; groups are whole rows of it."""
         if self.groups == 1:
             return first_corner(self.weight, rows, columns)
+        refuse_checkpointing(rows)
         return first_units(self.weight, rows)
 
     def extra_repr(self) -> str:
@@ -130,6 +132,7 @@ class VariableConv1d(_Forward, nn.Conv1d):
     """`torch.nn.Conv1d` with variable channels, as this module describes.
 
     Example:
+        >>> from vsnn_lab import Width
         >>> VariableConv1d(3, Width(8), kernel_size=3)
         VariableConv1d(3, Width(8), kernel_size=(3,), stride=(1,))
     """
@@ -141,6 +144,7 @@ class VariableConv2d(_Forward, nn.Conv2d):
     """`torch.nn.Conv2d` with variable channels, as this module describes.
 
     Example:
+        >>> from vsnn_lab import Width
         >>> VariableConv2d(3, Width(8), kernel_size=3)
         VariableConv2d(3, Width(8), kernel_size=(3, 3), stride=(1, 1))
     """
@@ -152,6 +156,7 @@ class VariableConv3d(_Forward, nn.Conv3d):
     """`torch.nn.Conv3d` with variable channels, as this module describes.
 
     Example:
+        >>> from vsnn_lab import Width
         >>> VariableConv3d(3, Width(8), kernel_size=3)
         VariableConv3d(3, Width(8), kernel_size=(3, 3, 3), stride=(1, 1, 1))
     """
@@ -163,6 +168,7 @@ class VariableConvTranspose1d(_Transposed, nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d` with variable channels, as this module describes.
 
     Example:
+        >>> from vsnn_lab import Width
         >>> VariableConvTranspose1d(3, Width(8), kernel_size=3)
         VariableConvTranspose1d(3, Width(8), kernel_size=(3,), stride=(1,))
     """
@@ -174,6 +180,7 @@ class VariableConvTranspose2d(_Transposed, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` with variable channels, as this module describes.
 
     Example:
+        >>> from vsnn_lab import Width
         >>> VariableConvTranspose2d(3, Width(8), kernel_size=3)
         VariableConvTranspose2d(3, Width(8), kernel_size=(3, 3), stride=(1, 1))
     """
@@ -185,6 +192,7 @@ class VariableConvTranspose3d(_Transposed, nn.ConvTranspose3d):
     """`torch.nn.ConvTranspose3d` with variable channels, as this module describes.
 
     Example:
+        >>> from vsnn_lab import Width
         >>> VariableConvTranspose3d(3, Width(8), kernel_size=3)
         VariableConvTranspose3d(3, Width(8), kernel_size=(3, 3, 3), stride=(1, 1, 1))
     """

@@ -44,6 +44,20 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
     return take_units(tensor, axis.ranges(widest), dim)
 
 
+@torch.no_grad()
+def write_units(tensor: Tensor | None, units: Tensor | None, axis: Axis) -> None:
+    """Write what `first_units` took of a buffer, and somebody changed, back to where it was.
+
+    Of a prefix it took a view, which needs no more; of an axis that is joined a copy.
+    """
+    if tensor is None or units is None or isinstance(axis, int) or is_whole(axis):
+        return
+    ranges, done = axis.ranges({control: control.widest for control in axis.controls}), 0
+    for start, length in ranges if len(ranges) > 1 else ():
+        tensor.narrow(0, start, length).copy_(units.narrow(0, done, length))
+        done += length
+
+
 def first_corner(weight: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Cut a weight's first two dimensions down to the units computed now."""
     refuse_checkpointing(rows, columns)

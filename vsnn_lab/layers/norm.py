@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.layers.base import VariableLayer, is_masked
+from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.layers.corners import Axis, first_units
 from vsnn_lab.layers.groups import check_whole_groups
 from vsnn_lab.widths import check_axis, full_size, keep_prefix, mask_like
@@ -37,6 +38,7 @@ class Norm(VariableLayer):
 
     def first_parameters(self) -> tuple[Tensor | None, Tensor | None]:
         """Return weight and bias of the units computed now."""
+        refuse_checkpointing(self.axis)
         # Both are those of the torch norm that a subclass also derives from.
         parts: tuple[Any, Any] = self.weight, self.bias
         return first_units(parts[0], self.axis), first_units(parts[1], self.axis)
@@ -164,6 +166,7 @@ class VariableRMSNorm(_LastAxisNorm, nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the units kept at the width the knob stands at."""
+        refuse_checkpointing(self.axis)
         x = keep_prefix(x, self.axis)
         if not is_masked(self.axis):
             return self.apply_plain(x)

@@ -183,6 +183,7 @@ def _make_plain(module: nn.Module) -> None:
         strip_recomputed(module)
         sizes, known = module.plain_sizes, {*module.parameter_axes, *module.buffer_axes}
         known |= module.inner_modules
+        instead = module.plain_module()
         for name in module.own_attributes:
             if hasattr(module, name):  # unless it was recomputed, and has been taken off
                 delattr(module, name)
@@ -192,6 +193,10 @@ def _make_plain(module: nn.Module) -> None:
         for name, size in sizes.items():
             owner, name = holder(module, name)
             vars(owner)[name] = size
+        if instead is not None:
+            # In place, since a list or another module may hold it, too.
+            vars(module).update(vars(instead) | vars(module))
+            plain = type(instead)
         held = {*module._parameters, *module._buffers, *module._modules}
         more = sorted(held - known - {"num_batches_tracked"})
         if more and module.plain_class:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers import TriangularDropout, VariableLayer, VariablePReLU
 from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.widths import Width
 
@@ -38,14 +38,18 @@ _CHANNELWISE: frozenset[type[nn.Module]] = frozenset(
         *(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Upsample, nn.ZeroPad2d),
     }
 )
+_SLOPED = (nn.PReLU, VariablePReLU)
+# What tells nothing of the axis of an output, elementwise modules aside.
+_TRANSPARENT = (nn.Sequential, TriangularDropout)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 
 
 def is_elementwise(module: nn.Module) -> bool:
     """Whether a module is known to work on each entry by itself."""
-    one_slope = type(module) is nn.PReLU and module.num_parameters == 1
-    return one_slope or type(module) in ELEMENTWISE
+    # With a slope for each channel it has an axis.
+    one_slope = isinstance(module, nn.PReLU) and module.num_parameters == 1
+    return type(module) in ELEMENTWISE or (one_slope and type(module) in _SLOPED)
 
 
 def flatten_sequential(model: nn.Module) -> Iterator[nn.Module]:
@@ -121,8 +125,8 @@ def output_axis(model: nn.Module) -> tuple[int | Width, int]:
     """Return the axis of a model's output and where it lies; ``(0, -1)`` if that is unknown.
 
     A variable layer tells it, a ``Sequential`` through its last module that is more than an
-    activation, and any module through an attribute ``out_axis`` (last dimension, or that of an
-    attribute ``unit_dim``).
+    activation or zeros in place of units, and any module through an attribute ``out_axis`` (last
+    dimension, or that of an attribute ``unit_dim``).
     """
     axis = getattr(model, "out_axis", None)
     if axis is not None:
@@ -130,7 +134,7 @@ def output_axis(model: nn.Module) -> tuple[int | Width, int]:
     if isinstance(model, nn.Sequential):
         for child in reversed(model):
             parts = child.modules()
-            if not all(is_elementwise(part) or type(part) is nn.Sequential for part in parts):
+            if not all(is_elementwise(part) or type(part) in _TRANSPARENT for part in parts):
                 return output_axis(child)
     return 0, -1
 
@@ -149,17 +153,33 @@ def is_maskable(model: nn.Module) -> bool:
     for module in modules:
         if getattr(module, "scale_grad_by_freq", False):
             return False  # It counts the indices of one call.
+        if _moves_samples(module):
+            _log.debug("%s runs each width by itself: %r", type(model).__name__, module)
+            return False
         if isinstance(module, VariableLayer):
             out_axis = getattr(module, "out_axis", None)
             if out_axis is not None:
-                varies, channels = isinstance(out_axis, Width), module.unit_dim != -1
+                varies = isinstance(out_axis, Width)
+                # What leaves its units in dimension 1 does not say whether that is the last one.
+                stays = getattr(module, "axis", None) is not None and module.unit_dim == 1
+                channels = channels if stays else module.unit_dim != -1
         elif any(isinstance(part, VariableLayer) for part in module.modules()) or (
             varies and not _keeps_units_apart(module, channels)
         ):
             name = type(model).__name__
             _log.debug("%s runs each width by itself: %r may mix units", name, module)
             return False
+        elif type(module) is nn.Flatten:
+            channels = False
     return not varies or isinstance(output_axis(model)[0], Width)
+
+
+def _moves_samples(module: nn.Module) -> bool:
+    """Whether a module may make of the first dimension something other than the samples."""
+    if type(module) is nn.Flatten:
+        return module.start_dim < 1
+    known = type(module) is nn.Unflatten
+    return known and not (isinstance(module.dim, int) and (module.dim >= 1 or module.dim == -1))
 
 
 def _keeps_units_apart(module: nn.Module, channels: bool) -> bool:

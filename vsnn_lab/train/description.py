@@ -36,6 +36,7 @@ from vsnn_lab.train.introspection import (
     values_used,
     wrapped_function,
 )
+from vsnn_lab.widths import Width
 
 # The methods of samplers, losses, networks, recipes and batches that a run calls.
 _RUN_METHODS = (
@@ -191,7 +192,17 @@ def structure(model: nn.Module, *, state: bool = False) -> list[Any]:
                 buffers[key] = buffer
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     kinds = list(dict.fromkeys(type(module) for module in model.modules()))
-    return [stable_repr(model), settings, buffers, trained, kinds]
+    return [stable_repr(model), settings, buffers, trained, kinds, *_uneven_axes(model)]
+
+
+def _uneven_axes(model: nn.Module) -> list[str]:
+    """Return the axes that are joined or on a rounded knob, which not every layer's repr tells."""
+    return [
+        f"{prefix}.{name}: {axis} on {axis.controls}"
+        for prefix, module in model.named_modules()
+        for name, axis in vars(module).items()
+        if isinstance(axis, Width) and (axis.parts[1:] or axis.control.rounded)
+    ]
 
 
 def stable_repr(value: Any) -> str:

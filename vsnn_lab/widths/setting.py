@@ -35,10 +35,12 @@ class Setting:
         widest: The widest position whose units are computed; with a position for each sample,
             layers leave out what lies beyond.
         series: The turns that this one belongs to.
+        turned: Whether somebody chose the position, which at rest nobody has.
         memo: What layers have cut out of their parameters; it lives and dies with the setting.
     """
 
     position: int | Tensor | SeveralPositions
     widest: int
     series: Series | None = None
+    turned: bool = False
     memo: dict[Any, Any] = field(default_factory=dict)

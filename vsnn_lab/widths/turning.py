@@ -130,7 +130,7 @@ class at_width:  # noqa: N801 - reads as a verb, like torch.no_grad
         _fast_path.turn_off()
         for control, position in self._positions.items():
             widest = position if isinstance(position, int) else control.steps
-            control._setting = Setting(position, widest, control.setting.series)
+            control._setting = Setting(position, widest, control.setting.series, turned=True)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -173,15 +173,8 @@ def _marked(model: nn.Module, layers: Iterable[str]) -> Iterator[None]:
 
 def _enter(name: str) -> Any:
     def mark(module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
-        known: dict[int, Tensor] = {}
-
         def marked(where: str, value: Any) -> Any:
-            if not isinstance(value, Tensor):
-                return value
-            # One for each tensor, because layers ask whether two of them are the same.
-            if id(value) not in known:
-                known[id(value)] = _MARK(value, f"{_ENTER} {where} {name}")
-            return known[id(value)]
+            return _MARK(value, f"{_ENTER} {where} {name}") if isinstance(value, Tensor) else value
 
         def each(where: str, value: Any) -> Any:
             return pytree.tree_map(lambda leaf: marked(where, leaf), value)

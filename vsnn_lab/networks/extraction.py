@@ -24,13 +24,14 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     """Return the submodel of one width: a deep copy in plain ``torch.nn``.
 
     Variable layers become the torch layers they derive from, with the first units of their
-    parameters; this package's models become the ``nn.Sequential`` that they are; a user's module
-    keeps its class, and its `Width` attributes become ints. Training mode, device, dtype and hooks
-    stay, torch's random state is left alone, and ``model`` is not changed. What pruning, weight and
-    spectral norm or a parametrization make of a variable layer's weight becomes its weight, and
-    layers that share a weight share it still where both keep the same of it. Of a network that
-    ``torch.compile``, ``nn.DataParallel`` or `torch.optim.swa_utils.AveragedModel` holds the
-    network itself is cut.
+    parameters; of attention whose heads no longer fit its embedding, for which torch has no layer,
+    `vsnn_lab.layers.plain_attention.CutMultiheadAttention` is left. This package's models become
+    the ``nn.Sequential`` that they are; a user's module keeps its class, and its `Width` attributes
+    become ints. Training mode, device, dtype and hooks stay, torch's random state is left alone,
+    and ``model`` is not changed. What pruning, weight and spectral norm or a parametrization make
+    of a variable layer's weight becomes its weight, and layers that share a weight share it still
+    where both keep the same of it. Of a network that ``torch.compile``, ``nn.DataParallel`` or
+    `torch.optim.swa_utils.AveragedModel` holds the network itself is cut.
 
     Args:
         model: A module with variable axes; one without any is copied.

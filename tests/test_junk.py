@@ -438,7 +438,7 @@ CALLS: dict[str, Call] = {
     "Width.at": call(Width(6).at, position=3),
     "Width.__mul__": call(lambda repeats: Width(6) * repeats, repeats=2),
     "Width.__rmul__": call(lambda repeats: repeats * Width(6), repeats=2),
-    "WidthControl": call(WidthControl, steps=6),
+    "WidthControl": call(WidthControl, steps=6, rounded=False),
     "WidthControl.axis": call(WidthControl(3).axis, size=6),
     "WidthControl.check": call(WidthControl(3).check, width=2),
     "at_width": call(vsnn_lab.at_width, model_or_control=net(), width=2),

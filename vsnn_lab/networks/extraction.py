@@ -194,10 +194,6 @@ def _make_plain(module: nn.Module) -> None:
         for name, size in sizes.items():
             owner, name = holder(module, name)
             vars(owner)[name] = size
-        if instead is not None:
-            # In place, since a list or another module may hold it, too.
-            vars(module).update(vars(instead) | vars(module))
-            plain = type(instead)
         held = {*module._parameters, *module._buffers, *module._modules}
         more = sorted(held - known - {"num_batches_tracked"})
         if more and module.plain_class:
@@ -205,6 +201,10 @@ def _make_plain(module: nn.Module) -> None:
                 f"own_attributes of {type(module).__name__} must name what {plain.__name__} does "
                 f"not have, {', '.join(more)} included"
             )
+        if instead is not None:
+            # In place, since a list or another module may hold it, too; and hooks are its own.
+            module._modules.update(instead._modules)
+            plain = type(instead)
     module.__class__ = plain
 
 

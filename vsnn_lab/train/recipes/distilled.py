@@ -110,7 +110,9 @@ class Distilled(Recipe):
         octaves = octaves_with_weights(control.steps)
         draws = self.draw(control.steps, step.generator)
         x = channels_last(step.model, step.x)
-        output = check_tensor("output", step.model(private_copy(step.model, x)))
+        # Turned to full width, since at rest a mask draws widths of its own.
+        with at_width(control, control.steps):
+            output = check_tensor("output", step.model(private_copy(step.model, x)))
         yield check_tensor("what loss returns", step.loss(output, step.y))
         soften = soft_target_function(step.loss) if self.teach is None else self.teach
         narrow_loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)

@@ -79,13 +79,17 @@ class FullAndNarrow(Recipe):
         draws = [step.draw(self.sampler) for _ in range(self.draws)]
         trunk, rest = split_trunk(step.model)
         axis, dim = output_axis(trunk)
-        prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
+        # Turned to full width, since at rest a mask draws widths of its own.
+        with at_width(control, control.steps):
+            prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
         whole = prefixes
         if self.spared and isinstance(axis, Width):
             units = axis.at(min(self.spared, axis.control.steps))
             first, others = prefixes.split([units, axis.max_width - units], dim)
             whole = torch.cat([first.detach(), others], dim)
-        full = check_tensor("what loss returns", step.loss(rest(private_copy(rest, whole)), step.y))
+        with at_width(control, control.steps):
+            output = rest(private_copy(rest, whole))
+        full = check_tensor("what loss returns", step.loss(output, step.y))
         parameters = scale_shared_gradients(rest, self.shared * (1 - step.progress))
         narrow = torch.zeros_like(full)
         for draw in draws:

@@ -18,6 +18,14 @@ from vsnn_lab.widths.axes import (
     take_units,
     widest_size,
 )
+from vsnn_lab.widths.joint import (
+    check_controls,
+    check_joint,
+    joint_positions,
+    joint_steps,
+    knob_layout,
+    turn_together,
+)
 from vsnn_lab.widths.knob import Position, WidthControl, check_widths, geometric_widths
 from vsnn_lab.widths.masks import keep_prefix, mask_like, prefix_mask, spread
 from vsnn_lab.widths.setting import Series, Setting, SeveralPositions
@@ -41,13 +49,18 @@ __all__ = [
     "WidthControl",
     "at_width",
     "check_axis",
+    "check_controls",
+    "check_joint",
     "check_prefix",
     "check_widths",
     "full_size",
     "geometric_widths",
     "is_whole",
+    "joint_positions",
+    "joint_steps",
     "keep_prefix",
     "kept_size",
+    "knob_layout",
     "knobs_of",
     "mask_like",
     "positions_of",
@@ -56,6 +69,7 @@ __all__ = [
     "single_control",
     "spread",
     "take_units",
+    "turn_together",
     "widest_size",
     "width_controls",
     "with_setting",

@@ -1,16 +1,25 @@
 """What every recipe is, and what recipes share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
 from vsnn_lab.layers import ConditionedLinear
 from vsnn_lab.layers.by_octave import OctaveLayer
-from vsnn_lab.train.recipes.step import Step
+from vsnn_lab.train.recipes.step import Draws, Step
+from vsnn_lab.widths import WidthControl
 
 
 class Recipe:
     """Turns a training step into its loss."""
+
+    def check_knobs(self, controls: Sequence[WidthControl], knobs: Draws) -> None:
+        """Refuse what this recipe cannot train, before any work; by default it trains anything.
+
+        Args:
+            controls: The knobs of the network.
+            knobs: How widths are drawn for several, "joint" or "independent".
+        """
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield what the loss is the sum of, scalars to be minimised.

@@ -1,6 +1,6 @@
 """Full width in every step, and it teaches the narrow widths."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +22,8 @@ from vsnn_lab.networks.gate import is_elementwise, private_copy, proven_chain, s
 from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
-from vsnn_lab.train.recipes.step import Step, check_step
-from vsnn_lab.widths import Width, at_width
+from vsnn_lab.train.recipes.step import Draws, Step, check_step
+from vsnn_lab.widths import Width, WidthControl
 
 # How often an octave trains its widest position, which more of the others build on.
 _WIDEST = 0.7
@@ -45,7 +45,7 @@ class Distilled(Recipe):
     narrow octaves train weights of their own, and the wider width passes on to the weights that all
     share only a part of its gradient, which falls from ``shared`` to ``final_shared``: full width
     comes out as if it were trained alone. It trains any other variable network, too, where all
-    widths pull at the same weights.
+    widths pull at the same weights. Several knobs it turns together, in octaves of joint positions.
 
     Args:
         labels: Share of the labels in what the narrow widths learn; the rest is the full output's.
@@ -82,6 +82,14 @@ class Distilled(Recipe):
         if self.teach is not None:
             check_callable("teach", self.teach, "callable on an output, or None")
 
+    def check_knobs(self, controls: Sequence[WidthControl], knobs: Draws) -> None:
+        """Refuse draws of its own for each knob: an octave is one of the whole network."""
+        if len(controls) > 1 and knobs != "joint":
+            raise ValueError(
+                f"knobs must be 'joint' for Distilled, got {knobs!r}; Sampled and FullAndNarrow "
+                "draw for each knob by itself"
+            )
+
     def draw(self, steps: int, generator: torch.Generator | None = None) -> list[tuple[int, float]]:
         """Return the narrow widths of a step, each with the share of samples that it trains.
 
@@ -106,9 +114,9 @@ class Distilled(Recipe):
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the loss at full width, then the weighted narrow ones."""
-        control = check_step(step).control
-        octaves = octaves_with_weights(control.steps)
-        draws = self.draw(control.steps, step.generator)
+        self.check_knobs(check_step(step).controls, step.knobs)
+        octaves = octaves_with_weights(step.steps)
+        draws = self.draw(step.steps, step.generator)
         x = channels_last(step.model, step.x)
         output = check_tensor("output", step.model(private_copy(step.model, x)))
         yield check_tensor("what loss returns", step.loss(output, step.y))
@@ -116,8 +124,9 @@ class Distilled(Recipe):
         narrow_loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
         del output  # It would keep alive what it was computed from.
         rows = step.first_rows(self.narrow_rows)
-        if octaves and rows.stop and sums_are_safe(x) and _is_octave_chain(step.model):
-            with at_several_positions(control, [width for width, _ in draws[:octaves]]):
+        alone = len(step.controls) == 1
+        if alone and octaves and rows.stop and sums_are_safe(x) and _is_octave_chain(step.model):
+            with at_several_positions(step.control, [width for width, _ in draws[:octaves]]):
                 outputs = step.model(private_copy(step.model, x[rows]))
             yield self.weight * narrow_loss.of_several(outputs, rows)
             del outputs
@@ -126,7 +135,7 @@ class Distilled(Recipe):
         for width, share in draws:
             if not (rows := step.first_rows(share)).stop:
                 continue
-            with at_width(control, width):
+            with step.turn(width):
                 scaled = scale_shared_gradients(step.model, factor)
                 inputs = private_copy(step.model, x[rows])
                 value = narrow_loss(functional_call(step.model, scaled, inputs), rows)

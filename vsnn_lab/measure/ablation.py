@@ -199,8 +199,8 @@ def width_sweep(
     def outputs(x: Tensor) -> Iterator[Tensor]:
         if not first:
             first.append(x[:1].clone())
-        if isinstance(turns[0], int):
-            return outputs_by_width(model, x, turns)
+        if isinstance(wanted[0], int):
+            return outputs_by_width(model, x, wanted)
         return _outputs_under([at_width(model, turn) for turn in turns], model, x)
 
     values = _means(model, metric, as_batches(batches), outputs, len(wanted), progress)

@@ -93,7 +93,7 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
 
 def count_macs_by_width(
     model: nn.Module,
-    widths: Sequence[int] | Sequence[Mapping[WidthControl, int]],
+    widths: Sequence[int | Mapping[WidthControl, int]],
     inputs: Tensor,
     *,
     progress: bool = True,

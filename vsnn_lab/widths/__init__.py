@@ -24,6 +24,7 @@ from vsnn_lab.widths.joint import (
     joint_positions,
     joint_steps,
     knob_layout,
+    turn_of,
     turn_together,
 )
 from vsnn_lab.widths.knob import Position, WidthControl, check_widths, geometric_widths
@@ -69,6 +70,7 @@ __all__ = [
     "single_control",
     "spread",
     "take_units",
+    "turn_of",
     "turn_together",
     "widest_size",
     "width_controls",

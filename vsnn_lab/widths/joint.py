@@ -70,6 +70,15 @@ def joint_positions(model: nn.Module, position: Any) -> dict[WidthControl, Any]:
     return turn_together(controls, check_joint("position", position, joint_steps(controls)))
 
 
+def turn_of(model: nn.Module, position: int) -> int | dict[WidthControl, int]:
+    """Return what `at_width` and `extract` take for a joint position, which is not checked.
+
+    That is the position itself for one knob, a dict for several.
+    """
+    controls = check_controls(model)
+    return position if len(controls) == 1 else turn_together(controls, position)
+
+
 def check_joint(name: str, position: Any, steps: int) -> Any:
     """Return a joint position, or one for each sample, or say what is wrong with it."""
     hint = f"the finest knob has {steps} steps"

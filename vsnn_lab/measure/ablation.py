@@ -33,7 +33,7 @@ from vsnn_lab.widths import (
     WidthControl,
     at_width,
     check_controls,
-    joint_steps,
+    most_steps,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def width_sweep(
         array([1, 4, 8])
     """
     controls = check_controls(model)
-    steps = joint_steps(controls)
+    steps = most_steps(controls)
     wanted = check_swept(model, range(1, steps + 1) if widths is None else widths)
     turns = turns_of(controls, wanted)
     check_callable("metric", metric, "callable on (output, target)")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int, short_repr
 from vsnn_lab.networks.extraction import cut_positions
-from vsnn_lab.widths import WidthControl, check_controls, joint_steps, turn_together
+from vsnn_lab.widths import WidthControl, check_controls, most_steps, turn_together
 
 
 def check_swept(model: nn.Module, widths: Any) -> list[Any]:
@@ -19,7 +19,7 @@ def check_swept(model: nn.Module, widths: Any) -> list[Any]:
         ValueError: If one lies outside its range, there is none, or they are a matrix.
     """
     controls = check_controls(model)
-    steps = joint_steps(controls)
+    steps = most_steps(controls)
     rule = f"widths must be a vector or another iterable of integers in 1..{steps}"
     if isinstance(widths, Tensor | np.ndarray) and widths.dtype != object:
         if widths.ndim != 1:

@@ -24,9 +24,10 @@ from vsnn_lab.train.history import History
 from vsnn_lab.train.identification import Identity
 from vsnn_lab.train.loop import Batches, Loop, Pair
 from vsnn_lab.train.recipes import DRAWS, RECIPES, Distilled, Draws, Recipe, Sampled
+from vsnn_lab.train.recipes.base import check_draws
 from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.train.run_checkpoint import RunCheckpoint
-from vsnn_lab.widths import joint_steps, knob_layout, width_controls
+from vsnn_lab.widths import knob_layout, most_steps, width_controls
 
 _SCHEDULES = {
     # One step more than is taken, since the rate also moves after the last.
@@ -114,13 +115,13 @@ def fit(
     knobs = cast("Draws", check_choice("knobs", knobs, DRAWS))
     controls = width_controls(model)
     if controls:
-        recipe.check_knobs(controls, knobs)
+        check_draws(recipe, controls, knobs)
     else:
         recipe = None  # It trains plainly.
     batches, held_out = _split_data(data, validation, batch_size, seed)
     watched = {}  # the joint positions that validation measures
     if controls:
-        watched["full"] = steps = joint_steps(controls)
+        watched["full"] = steps = most_steps(controls)
         narrow = max(1, steps // 8) if narrow is None else narrow
         watched["narrow"] = check_int("narrow", narrow, 1, steps)
     history = History(narrow_width=watched.get("narrow"))

@@ -24,6 +24,7 @@ from vsnn_lab.widths.joint import (
     joint_positions,
     joint_steps,
     knob_layout,
+    most_steps,
     turn_of,
     turn_together,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "knob_layout",
     "knobs_of",
     "mask_like",
+    "most_steps",
     "positions_of",
     "prefix_mask",
     "put_units",

@@ -23,13 +23,13 @@ def check_controls(model: nn.Module) -> list[WidthControl]:
     raise ValueError("model must have a variable axis, got none; build a layer with a Width")
 
 
-def joint_steps(model: nn.Module | Iterable[WidthControl]) -> int:
-    """Return how many joint positions a model has: as many as its finest knob.
+def joint_steps(model: nn.Module) -> int:
+    """Return how many joint positions a model has: as many as its finest knob."""
+    return most_steps(check_controls(model))
 
-    Args:
-        model: A module with one knob or several, or the knobs themselves.
-    """
-    controls = check_controls(model) if isinstance(model, nn.Module) else model
+
+def most_steps(controls: Iterable[WidthControl]) -> int:
+    """Return the positions of the finest of these knobs."""
     return max(control.steps for control in controls)
 
 
@@ -67,7 +67,7 @@ def joint_positions(model: nn.Module, position: Any) -> dict[WidthControl, Any]:
         [[1, 1], [4, 2], [8, 3]]
     """
     controls = check_controls(model)
-    return turn_together(controls, check_joint("position", position, joint_steps(controls)))
+    return turn_together(controls, check_joint("position", position, most_steps(controls)))
 
 
 def turn_of(model: nn.Module, position: int) -> int | dict[WidthControl, int]:
@@ -92,7 +92,7 @@ def turn_together(
 ) -> dict[WidthControl, AnyPosition]:
     """Return the position of each of these knobs at a joint position, which is not checked."""
     controls = list(controls)
-    steps = joint_steps(controls)
+    steps = most_steps(controls)
     # Whole numbers all the way: the share itself would be rounded.
     return {each: (position * each.steps + (steps - 1)) // steps for each in controls}
 

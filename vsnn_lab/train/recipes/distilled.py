@@ -1,7 +1,8 @@
 """Full width in every step, and it teaches the narrow widths."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,10 @@ from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.networks.channels_last import channels_last
 from vsnn_lab.networks.gate import is_elementwise, private_copy, proven_chain, sums_are_safe
 from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
-from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
+from vsnn_lab.train.recipes.base import Recipe, check_draws, scale_shared_gradients
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
-from vsnn_lab.train.recipes.step import Draws, Step, check_step
-from vsnn_lab.widths import Width, WidthControl
+from vsnn_lab.train.recipes.step import Step, check_step
+from vsnn_lab.widths import Width
 
 # How often an octave trains its widest position, which more of the others build on.
 _WIDEST = 0.7
@@ -65,6 +66,9 @@ class Distilled(Recipe):
         distillation; octaves, and sharing less towards the end, are ours.
     """
 
+    # An octave is one of the whole network.
+    draws_independently: ClassVar[bool] = False
+
     labels: float = 0.5
     weight: float = 1.0
     narrow_rows: float = 0.75
@@ -81,14 +85,6 @@ class Distilled(Recipe):
             check_number(name, getattr(self, name), 0)
         if self.teach is not None:
             check_callable("teach", self.teach, "callable on an output, or None")
-
-    def check_knobs(self, controls: Sequence[WidthControl], knobs: Draws) -> None:
-        """Refuse draws of its own for each knob: an octave is one of the whole network."""
-        if len(controls) > 1 and knobs != "joint":
-            raise ValueError(
-                f"knobs must be 'joint' for Distilled, got {knobs!r}; Sampled and FullAndNarrow "
-                "draw for each knob by itself"
-            )
 
     def draw(self, steps: int, generator: torch.Generator | None = None) -> list[tuple[int, float]]:
         """Return the narrow widths of a step, each with the share of samples that it trains.
@@ -114,7 +110,7 @@ class Distilled(Recipe):
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the loss at full width, then the weighted narrow ones."""
-        self.check_knobs(check_step(step).controls, step.knobs)
+        check_draws(self, check_step(step).controls, step.knobs)
         octaves = octaves_with_weights(step.steps)
         draws = self.draw(step.steps, step.generator)
         x = channels_last(step.model, step.x)

@@ -1,14 +1,13 @@
 """One recipe after the other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_fraction, short_repr
 from vsnn_lab.train.recipes.base import Recipe
-from vsnn_lab.train.recipes.step import Draws, Step, check_step
-from vsnn_lab.widths import WidthControl
+from vsnn_lab.train.recipes.step import Step, check_step
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ class Phases(Recipe):
             if not isinstance(recipe, Recipe):
                 raise TypeError(f"phases must hold recipes, got {short_repr(recipe)}")
 
-    def check_knobs(self, controls: Sequence[WidthControl], knobs: Draws) -> None:
-        """Refuse what one of the recipes cannot train."""
-        for _, recipe in self.phases:
-            recipe.check_knobs(controls, knobs)
+    @property
+    def draws_independently(self) -> bool:  # type: ignore[override]
+        """Whether all of the recipes do."""
+        return all(recipe.draws_independently for _, recipe in self.phases)
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the losses of the phase's recipe."""

@@ -23,7 +23,7 @@ from vsnn_lab.widths import (
     WidthControl,
     at_width,
     check_controls,
-    joint_steps,
+    most_steps,
     single_control,
     turn_together,
 )
@@ -73,7 +73,7 @@ class Step:
     @cached_property
     def steps(self) -> int:
         """How many positions all knobs together have, see `joint_positions`."""
-        return joint_steps(self.controls)
+        return most_steps(self.controls)
 
     @property
     def _samples(self) -> range:

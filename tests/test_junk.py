@@ -268,6 +268,7 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     made = make(**settings)
     parts = {"model": net(), "x": x(), "y": y(), "loss": F.mse_loss, "progress": 0.5}
     parts |= {"generator": torch.Generator(), "samples": range(5)}
+    parts |= {"knobs": "joint"}
 
     def losses(step=None, **parts):
         return [*made.losses(Step(**parts) if parts else step)]
@@ -483,6 +484,7 @@ CALLS: dict[str, Call] = {
         recipe=None,
         validation=0.2,
         narrow=1,
+        knobs="joint",
         seed=0,
         checkpoint=None,
         progress=False,
@@ -490,6 +492,7 @@ CALLS: dict[str, Call] = {
     "forward_at_widths": call(
         vsnn_lab.forward_at_widths, model=net(), x=x(), widths=torch.tensor([1, 2, 3, 4, 5])
     ),
+    "joint_positions": call(vsnn_lab.joint_positions, model=two_knobs(), position=2),
     "load_weights": call(vsnn_lab.load_weights, FileNotFoundError, model=net(), path="../saved"),
     "load_pretrained": call(vsnn_lab.load_pretrained, name="mnist-autoencoder"),
     "pretrained_header": call(vsnn_lab.pretrained_header, name="mnist-autoencoder"),

@@ -115,7 +115,7 @@ class Distilled(Recipe):
         draws = self.draw(step.steps, step.generator)
         x = channels_last(step.model, step.x)
         # Turned to full width, since at rest a mask draws widths of its own.
-        with at_width(control, control.steps):
+        with step.turn(step.steps):
             output = check_tensor("output", step.model(private_copy(step.model, x)))
         yield check_tensor("what loss returns", step.loss(output, step.y))
         soften = soft_target_function(step.loss) if self.teach is None else self.teach

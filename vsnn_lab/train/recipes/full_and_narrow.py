@@ -81,14 +81,14 @@ class FullAndNarrow(Recipe):
         trunk, rest = split_trunk(step.model)
         axis, dim = output_axis(trunk)
         # Turned to full width, since at rest a mask draws widths of its own.
-        with at_width(control, control.steps):
+        with step.turn(step.steps):
             prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
         whole = prefixes
         if self.spared and isinstance(axis, Width):
             units = axis.at(min(self.spared, axis.control.steps))
             first, others = prefixes.split([units, axis.max_width - units], dim)
             whole = torch.cat([first.detach(), others], dim)
-        with at_width(control, control.steps):
+        with step.turn(step.steps):
             output = rest(private_copy(rest, whole))
         full = check_tensor("what loss returns", step.loss(output, step.y))
         parameters = scale_shared_gradients(rest, self.shared * (1 - step.progress))

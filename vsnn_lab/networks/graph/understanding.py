@@ -16,7 +16,7 @@ from vsnn_lab.networks.graph.capture import Graph, Step, capture
 from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
 from vsnn_lab.networks.graph.units import Segment
-from vsnn_lab.networks.graph.walk import Place, Walk
+from vsnn_lab.networks.graph.walk import Learned, Place, Walk
 
 # Of each axis another share, so that two axes that look alike are told apart.
 _SHARES = (0.5, 0.34, 0.67, 0.42, 0.75, 0.25)
@@ -32,13 +32,11 @@ class Understanding:
     Attributes:
         walk: Where units come from and go to.
         graphs: What the network does, in evaluation and, if that could be seen, in training.
-        stopped: Steps at which axes were fixed because a narrow network does something else.
         training: Why it could not be looked at in training; empty if it could.
     """
 
     walk: Walk
     graphs: list[Graph]
-    stopped: dict[Place, str]
     training: str
 
 
@@ -67,24 +65,104 @@ def understand(
             raise ValueError(
                 f"model must run on the example, on sizes alone, got: {_line(graph.failure)}"
             ) from graph.failure
-    stopped: dict[Place, str] = {}
-    varying: dict[Place, int] = {}
-    while True:
-        walk = Walk(model, graphs, {*excluded}, stopped, varying)
-        counts = _counts(walk)
-        found = _try(walk, model, args, options, layers, graphs, counts, turn) if counts else None
-        if found is None:
-            return Understanding(walk, graphs, stopped, training)
-        known = len(stopped), len(varying)
-        for place in _alike(model, graphs, found.place):
-            if found.varying is None or place in varying:
-                stopped.setdefault(place, found.reason)
+
+    def run(walk: Walk, counts: Mapping[int, int]) -> list[Graph]:
+        narrow = []
+        with turn(walk, counts):
+            for train in (False, True)[: len(graphs)]:
+                with _mode(model, train):
+                    narrow.append(capture(model, args, options, layers))
+        return narrow
+
+    walk = _Inquiry(model, graphs, {*excluded}, run, 0).settle()
+    if walk.elsewhere:
+        # Layers of sequences take samples from their second dimension.
+        other = _Inquiry(model, graphs, {*excluded}, run, 1).settle()
+        if _units(other) > _units(walk):
+            walk = other
+    return Understanding(walk, graphs, training)
+
+
+class _Inquiry:
+    """Suppose, try, and think again, until what is supposed is what happens.
+
+    Args:
+        model: The network.
+        graphs: What it does at full width.
+        excluded: Names of modules that keep their sizes.
+        run: Returns what it does where each axis keeps so many units.
+        samples: The dimension of samples in its inputs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graphs: Sequence[Graph],
+        excluded: set[str],
+        run: Callable[[Walk, Mapping[int, int]], list[Graph]],
+        samples: int,
+    ) -> None:
+        self._model, self._graphs, self._excluded = model, graphs, excluded
+        self._run, self._samples = run, samples
+        self._known = Learned({}, {}, {})
+
+    def settle(self) -> Walk:
+        """Return a walk of which all that it foresees was seen to happen."""
+        while True:
+            walk = Walk(self._model, self._graphs, self._excluded, self._known, self._samples)
+            counts = _counts(walk)
+            found = self._try(walk, counts) if counts else None
+            if found is None:
+                return walk
+            self._learn(walk, counts, found)
+
+    def _try(self, walk: Walk, counts: Mapping[int, int]) -> Difference | None:
+        def count(part: Segment) -> int:
+            return counts.get(part.axis, part.units) if part.axis is not None else part.units
+
+        return first_difference(walk, self._graphs, self._run(walk, counts), count)
+
+    def _learn(self, walk: Walk, counts: Mapping[int, int], found: Difference) -> None:
+        """Learn from a difference what varies otherwise, or what has to stay."""
+        step = self._graphs[found.place[0]].steps[found.place[1]]
+        units = _axes(walk)
+        parts = [part for node in step.nodes for dim in walk.known(node) for part in dim]
+        near = {part.axis for part in parts if part.axis is not None} & counts.keys()
+        if near and len(near) < len(counts):
+            # With all else at full width: does it come of the axes that reach the step at all?
+            alone = {axis: counts[axis] if axis in near else units[axis] for axis in counts}
+            nearer = self._try(walk, alone)
+            if nearer is None or nearer.place != found.place:
+                self._blame(walk, counts, found, [*near])
+                return
+            found = nearer
+        known = self._known.size
+        for place in _alike(self._model, self._graphs, found.place):
+            if found.varying is None or place in self._known.varying:
+                self._known.stopped.setdefault(place, found.reason)
             else:
-                varying[place] = found.varying
-        if (len(stopped), len(varying)) == known and not _spread(graphs, stopped):
+                self._known.varying[place] = found.varying
+        if self._known.size == known and not _spread(self._graphs, self._known.stopped):
             # It cannot be said where the difference comes from.
-            for number, graph in enumerate(graphs):
-                stopped |= {(number, at): found.reason for at in range(len(graph.steps))}
+            for number, graph in enumerate(self._graphs):
+                all_of_them = {(number, at): found.reason for at in range(len(graph.steps))}
+                self._known.stopped.update(all_of_them)
+
+    def _blame(
+        self, walk: Walk, counts: Mapping[int, int], found: Difference, near: Sequence[int]
+    ) -> None:
+        """Let the axis stay whose size is a number somewhere else in the network."""
+        units, suspects = _axes(walk), [axis for axis in counts if axis not in near]
+        while len(suspects) > 1:
+            half = suspects[: len(suspects) // 2]
+            narrow = {*near, *half}
+            again = self._try(walk, {a: counts[a] if a in narrow else units[a] for a in counts})
+            blamed = again is not None and again.place == found.place
+            suspects = half if blamed else suspects[len(half) :]
+        for name, dims in walk.layers.items():
+            for key, dim in dims.items():
+                if any(part.axis == suspects[0] for part in walk.axes.resolve(dim)):
+                    self._known.held[name, key] = f"its size counts elsewhere: {found.reason}"
 
 
 def known_layers(model: nn.Module, excluded: Collection[str]) -> Iterator[str]:
@@ -108,39 +186,27 @@ def _mode(model: nn.Module, train: bool) -> Iterator[None]:
             module.training = flag
 
 
-def _counts(walk: Walk) -> dict[int, int]:
-    """Return how many units of each axis to keep in order to see what narrow widths do."""
-    axes: dict[int, Segment] = {}
-    for dims in walk.layers.values():
-        for dim in dims.values():
-            axes |= {part.axis: part for part in walk.axes.resolve(dim) if part.varies}  # type: ignore[misc]
-    shares = {axis: _SHARES[place % len(_SHARES)] for place, axis in enumerate(sorted(axes))}
+def _axes(walk: Walk) -> dict[int, int]:
+    """Return the units of each axis that varies."""
     return {
-        axis: min(max(1, round(axes[axis].units * share)), axes[axis].units - 1)
-        for axis, share in shares.items()
+        part.axis: part.units
+        for dims in walk.layers.values()
+        for dim in dims.values()
+        for part in walk.axes.resolve(dim)
+        if part.axis is not None and part.varies
     }
 
 
-def _try(
-    walk: Walk,
-    model: nn.Module,
-    args: Sequence[Any],
-    options: Mapping[str, Any],
-    layers: Sequence[str],
-    graphs: Sequence[Graph],
-    counts: Mapping[int, int],
-    turn: Turn,
-) -> Difference | None:
-    narrow = []
-    with turn(walk, counts):
-        for train in (False, True)[: len(graphs)]:
-            with _mode(model, train):
-                narrow.append(capture(model, args, options, layers))
+def _units(walk: Walk) -> int:
+    return sum(_axes(walk).values())
 
-    def count(part: Segment) -> int:
-        return counts.get(part.axis, part.units) if part.axis is not None else part.units
 
-    return first_difference(walk, graphs, narrow, count)
+def _counts(walk: Walk) -> dict[int, int]:
+    """Return how many units of each axis to keep in order to see what narrow widths do."""
+    return {
+        axis: min(max(1, round(units * _SHARES[place % len(_SHARES)])), units - 1)
+        for place, (axis, units) in enumerate(sorted(_axes(walk).items()))
+    }
 
 
 def _alike(model: nn.Module, graphs: Sequence[Graph], place: Place) -> list[Place]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import fx, nn
 
@@ -18,6 +18,26 @@ Place = tuple[int, int]
 "A step: which graph, and which of its steps."
 
 
+class Learned(NamedTuple):
+    """What was learned by trying.
+
+    Attributes:
+        stopped: Steps that did something else at another width than was foreseen: what reaches
+            them stays, for the reason given.
+        varying: Of steps that take a dimension apart, which part varies.
+        held: Axes of layers that stay, by the layer and the attribute, for the reason given.
+    """
+
+    stopped: dict[Place, str]
+    varying: dict[Place, int]
+    held: dict[tuple[str, str], str]
+
+    @property
+    def size(self) -> int:
+        """How much it is."""
+        return len(self.stopped) + len(self.varying) + len(self.held)
+
+
 class Walk:
     """Where units come from and go to in the graphs of one network.
 
@@ -25,9 +45,8 @@ class Walk:
         model: The network.
         graphs: What it does, in evaluation and in training say; their layers' axes are the same.
         excluded: Names of modules that keep their sizes, each a step of its own.
-        stopped: Steps that did something else at another width than was foreseen: what reaches
-            them stays, for the reason given.
-        varying: Of steps that take a dimension apart, which part varies.
+        learned: What was learned by trying.
+        samples: The dimension of samples in its inputs.
 
     Attributes:
         axes: All axes.
@@ -41,11 +60,11 @@ class Walk:
         model: nn.Module,
         graphs: Sequence[Graph],
         excluded: set[str],
-        stopped: Mapping[Place, str],
-        varying: Mapping[Place, int],
+        learned: Learned,
+        samples: int = 0,
     ) -> None:
         self._model, self._excluded = model, excluded
-        self._stopped, self._varying = stopped, varying
+        self._learned, self._samples = learned, samples
         self.axes = Axes()
         self.layers: dict[str, dict[str, Dim]] = {}
         self.shapes: dict[fx.Node, list[Shape]] = {}
@@ -60,14 +79,14 @@ class Walk:
         self._behind = ""
         for node in graph.samples:
             sizes = sizes_of(value_of(node))
-            self.shapes[node] = [_sample_shape(each) for each in sizes]
+            self.shapes[node] = [_sample_shape(each, self._samples) for each in sizes]
         for node in graph.state:
             self.shapes[node] = [tuple(map(fixed, each)) for each in sizes_of(value_of(node))]
         for count, step in enumerate(graph.steps):
             place = number, count
             (self._layer if step.layer else self._operation)(step, place, graph)
-            if place in self._stopped:
-                self._stop(step, self._stopped[place])
+            if place in self._learned.stopped:
+                self._stop(step, self._learned.stopped[place])
         for node in graph.results:
             self._fix(node, "the network's output")
 
@@ -88,10 +107,8 @@ class Walk:
                 self.axes.fix(dim, reason)
 
     def _stop(self, step: Step, reason: str) -> None:
-        nodes = [*step.inputs.values(), *step.outputs]
-        for node in nodes:
-            for source in [node, *node.all_input_nodes]:
-                self._fix(source, reason)
+        for node in step.nodes:
+            self._fix(node, reason)
         for dims in self.layers.get(step.name, {}).values() if step.layer else ():
             self.axes.fix(dims, reason)
 
@@ -126,7 +143,7 @@ class Walk:
             {key: self._given(value) for key, value in node.kwargs.items()},
             sizes_of(value_of(node)),
             self._behind,
-            self._varying.get(place),
+            self._learned.varying.get(place),
         )
         known = operation(step.name)
         try:
@@ -153,8 +170,22 @@ class Walk:
         for owner in self._owners.get(name or "", ()):
             self._outside[owner] = f"{name!r} is read outside of its layer"
 
+    def known(self, node: fx.Node) -> list[Dim]:
+        """Return all dimensions of what a node gives, if they are known."""
+        return [dim for shape in self.dims(node) for dim in shape] if node in self.shapes else []
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a layer of sequences takes samples from where there are none."""
+        kinds = nn.MultiheadAttention | nn.RNNBase
+        modules = {name: self._model.get_submodule(name) for name in self.layers}
+        sequences = [name for name, module in modules.items() if isinstance(module, kinds)]
+        return any(not self.layers[name] for name in sequences)
+
     def _settle(self) -> None:
         """Fix and unite what shows only when all graphs are known."""
+        for (name, key), reason in self._learned.held.items():
+            self.axes.fix(self.layers[name].get(key, ()), reason)
         for owner, reason in self._outside.items():
             for dim in self.layers.get(owner, {}).values():
                 self.axes.fix(dim, reason)
@@ -178,10 +209,11 @@ class Walk:
         return value
 
 
-def _sample_shape(sizes: Sequence[int]) -> Shape:
+def _sample_shape(sizes: Sequence[int], samples: int) -> Shape:
     """Return the dimensions of an input: samples, and numbers that stay."""
     return tuple(
-        fixed(size) if place else (Segment(SAMPLES, size),) for place, size in enumerate(sizes)
+        (Segment(SAMPLES, size),) if place == samples else fixed(size)
+        for place, size in enumerate(sizes)
     )
 
 

@@ -11,6 +11,7 @@ from vsnn_lab.networks.convnet import ConvNet
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.networks.mlp import MLP
+from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
 from vsnn_lab.networks.pretrained import load_pretrained, pretrained_header
 
 __all__ = [
@@ -18,9 +19,12 @@ __all__ = [
     "Autoencoder",
     "ConvAutoencoder",
     "ConvNet",
+    "Taylor",
+    "TiedAxis",
     "extract",
     "forward_at_widths",
     "load_pretrained",
     "make_variable",
+    "order_units",
     "pretrained_header",
 ]

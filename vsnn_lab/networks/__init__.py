@@ -6,6 +6,7 @@ May import ``_basics``, ``widths``, ``samplers``, ``layers``.
 """
 
 from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
+from vsnn_lab.networks.conditioning import condition
 from vsnn_lab.networks.conversion import make_variable
 from vsnn_lab.networks.convnet import ConvNet
 from vsnn_lab.networks.extraction import extract
@@ -21,6 +22,7 @@ __all__ = [
     "ConvNet",
     "Taylor",
     "TiedAxis",
+    "condition",
     "extract",
     "forward_at_widths",
     "load_pretrained",

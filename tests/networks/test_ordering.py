@@ -290,7 +290,7 @@ def test_layers_with_tensors_of_their_own_for_widths_are_refused():
 
 
 @pytest.mark.parametrize(
-    "scores", [[1.0, 2.0], [1.0, 2.0, float("nan"), 0.0], torch.ones(4, 1), [1j] * 4]
+    "scores", [None, [1.0, 2.0], [1.0, 2.0, float("nan"), 0.0], torch.ones(4, 1), [1j] * 4]
 )
 def test_scores_must_be_one_finite_number_for_each_unit(scores):
     hidden = Width(4)

@@ -1,7 +1,7 @@
 """Layers with weights of their own for narrow widths, which pass no gradient to full width.
 
-Widths of one octave are alike, 5 to 8 say; 8 and 64 are not. So each level of narrow widths (see
-`vsnn_lab.layers.levels`) adds a weight and a bias of its own to what full width has, nested within
+Widths of one octave are alike, 5 to 8 say; 8 and 64 are not. So each level of narrow widths, an
+octave, adds a weight and a bias of its own to what full width has, nested within
 the level as a variable layer's are. What full width has gets no gradient there, and full width
 uses nothing else: it stays what it is, to the bit, however narrow widths are trained. Cut out, a
 submodel has all of it folded into weight and bias, and no parameter more.
@@ -93,6 +93,25 @@ class SwitchableLayer(VariableLayer):
             more = fit_units(more, axis, self.levels[level], positions, dim)
         # What full width has is built on, not pulled at.
         return shared.detach() + more
+
+    def set_own(self, **values: Tensor) -> None:
+        """Set what is added to ``weight`` or ``bias`` at the width that the knobs stand at.
+
+        Args:
+            values: By name, of the shape that the weight or bias has at that width.
+        """
+        positions: Any = {control: control.position for control in self._controls}
+        level = level_of(positions, self._controls)
+        for name, value in values.items():
+            own, shapes = getattr(self, _OWN[name]), self._shapes(name)
+            if level not in shapes:
+                continue
+            start = sum(math.prod(shape) for each, shape in shapes.items() if each < level)
+            places = torch.arange(math.prod(shapes[level]), device=own.device).view(shapes[level])
+            for dim, axis in enumerate(super().parameter_axes[name]):
+                places = fit_units(places, axis, self.levels[level], positions, dim)
+            with torch.no_grad():
+                own[start + places.flatten()] = value.flatten()
 
     def _own_at(
         self, parts: WeightAndBias, level: int, positions: Mapping[WidthControl, int]

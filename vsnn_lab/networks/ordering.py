@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_callable, check_module, short_repr
+from vsnn_lab.networks.calling import call, evaluated_privately
 from vsnn_lab.networks.tied_axes import UnitUse, tied_axes
 from vsnn_lab.widths import WidthControl, at_width
 
@@ -21,7 +22,7 @@ from vsnn_lab.widths import WidthControl, at_width
 class TiedAxis:
     """A tied axis, as a function that scores its units gets it.
 
-    Attributes:
+    Args:
         name: That of the first tensor that has it.
         units: How many it has.
         tensors: Every parameter and buffer that makes, takes or scales units, by its name in the
@@ -37,8 +38,8 @@ class TiedAxis:
 class Taylor:
     """Scores units by how much the loss, or the output, would change without them, to first order.
 
-    A unit's score is the sum over the tensors that make, scale or take it of |Σ gradient · weight|,
-    the sum being over what belongs to the unit, averaged over batches.
+    Of each tensor that makes, scales or takes a unit, gradient times weight is summed over what
+    belongs to the unit. Its score is the sum of the absolute values, averaged over batches.
 
     Args:
         batches: Inputs, or pairs (inputs, targets) where there is a loss: a tensor, a tuple of
@@ -81,7 +82,7 @@ def order_units(model: nn.Module, order: Order = "magnitude") -> dict[str, Tenso
             own, which gets a `TiedAxis` and returns a score for each of its units.
 
     Returns:
-        The order of each axis by its name: which unit came first, which second, and so on.
+        Of each axis, by its name, which unit came first, which second, and so on.
 
     Raises:
         TypeError: If ``model`` is no module or ``order`` none of these.
@@ -98,7 +99,11 @@ def order_units(model: nn.Module, order: Order = "magnitude") -> dict[str, Tenso
         ({'0.weight': tensor([1, 0])}, [3.0, 0.10000000149011612])
     """
     check_module("model", model)
-    if not (order == "magnitude" or isinstance(order, Taylor) or callable(order)):
+    if not (
+        (isinstance(order, str) and order == "magnitude")
+        or isinstance(order, Taylor)
+        or callable(order)
+    ):
         raise TypeError(
             'order must be "magnitude", a Taylor score or a function of a TiedAxis, got '
             f"{short_repr(order)}"
@@ -108,7 +113,7 @@ def order_units(model: nn.Module, order: Order = "magnitude") -> dict[str, Tenso
         scores = _taylor_scores(model, uses, order)
     else:
         score: Callable[[TiedAxis], Any] = magnitude if isinstance(order, str) else order
-        scores = {control: score(_readable(each)) for control, each in uses.items()}
+        scores = {control: _ask(score, _readable(each)) for control, each in uses.items()}
     orders = {
         control: _descending(uses[control], values).argsort(descending=True, stable=True)
         for control, values in scores.items()
@@ -136,6 +141,15 @@ def magnitude(axis: TiedAxis) -> Tensor:
     return scores
 
 
+def _ask(score: Callable[[TiedAxis], Any], axis: TiedAxis) -> Any:
+    try:
+        return score(axis)
+    except TypeError as error:
+        raise TypeError(f"order must be a function of a TiedAxis, got one that says {error}") from (
+            error
+        )
+
+
 def _readable(uses: list[UnitUse]) -> TiedAxis:
     with torch.no_grad():
         tensors = {use.name: use.by_unit(use.tensor.detach()).cpu() for use in uses}
@@ -145,7 +159,10 @@ def _readable(uses: list[UnitUse]) -> TiedAxis:
 def _descending(uses: list[UnitUse], scores: Any) -> Tensor:
     """Return checked scores of an axis, whose order is asked for."""
     units, name = len(uses[0].places), uses[0].name
-    found = torch.as_tensor(scores).detach().cpu()
+    try:
+        found = torch.as_tensor(scores).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.empty(0)
     if found.shape != (units,) or found.is_complex() or not found.isfinite().all():
         raise ValueError(
             f"order must give a finite number for each of the {units} units of {name!r}, got "
@@ -174,7 +191,9 @@ def _taylor_scores(
         for control, each in uses.items()
     }
     generator, seen = torch.Generator().manual_seed(0), 0
-    with _evaluated(model, parameters.values()), at_width(model, {c: c.steps for c in uses}):
+    full = {control: control.steps for control in uses}
+    gradients_of = _with_gradients(parameters.values())
+    with evaluated_privately(model), gradients_of, at_width(model, full):
         for batch in order.batches:
             value = _value(model, batch, order.loss, generator)
             found = torch.autograd.grad(value, [*parameters.values()], allow_unused=True)
@@ -197,9 +216,9 @@ def _value(model: nn.Module, batch: Any, loss: Any, generator: torch.Generator) 
             raise TypeError(
                 f"batches must hold pairs (inputs, targets) for a loss, got {short_repr(batch)}"
             )
-        value: Tensor = loss(_call(model, batch[0]), batch[1])
+        value: Tensor = loss(call(model, batch[0]), batch[1])
         return value
-    output = _call(model, batch)
+    output = call(model, batch)
     if not isinstance(output, Tensor):
         raise TypeError(
             f"model must return a tensor where Taylor has no loss, got {type(output).__name__}"
@@ -209,25 +228,15 @@ def _value(model: nn.Module, batch: Any, loss: Any, generator: torch.Generator) 
     return (output * signs.to(output)).sum() / len(output)
 
 
-def _call(model: nn.Module, inputs: Any) -> Any:
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-
-
 @contextmanager
-def _evaluated(model: nn.Module, parameters: Iterable[Tensor]) -> Iterator[None]:
-    """Evaluate a model with gradients for some parameters; modes and random state come back."""
-    modes = {module: module.training for module in model.modules()}
+def _with_gradients(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Let parameters have gradients for a while, also those that do not train."""
     frozen = [each for each in parameters if not each.requires_grad]
     try:
-        model.eval()
         for each in frozen:
             each.requires_grad_(True)
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with torch.enable_grad():
             yield
     finally:
         for each in frozen:
             each.requires_grad_(False)
-        for module, mode in modes.items():
-            module.training = mode

@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from vsnn_lab._basics.checks import (
     check_callable,
     check_flag,
+    check_fraction,
     check_int,
     check_module,
-    check_number,
     short_repr,
 )
 from vsnn_lab.layers.levels import level_tops
@@ -77,7 +77,7 @@ def teach(
         widths: How many widths a step trains.
         together: Whether several knobs turn together, each to the same share of its positions, or
             each is drawn by itself.
-        learning_rate: Of Adam; relative to the root mean square of what a layer's weight or bias is
+        learning_rate: Of Adam, in [0, 1]; relative to the root mean square of what a layer's weight or bias is
             at full width. It falls to zero on the way, by half a cosine, where ``batches`` has a
             length.
         seed: Of the widths.
@@ -108,7 +108,7 @@ def teach(
     check_module("model", model)
     epochs, widths = check_int("epochs", epochs), check_int("widths", widths)
     together, progress = check_flag("together", together), check_flag("progress", progress)
-    rate = check_number("learning_rate", learning_rate, 0)
+    rate = check_fraction("learning_rate", learning_rate)
     generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
     if loss is not None:
         check_callable("loss", loss, "a function of two outputs, or None")

@@ -77,9 +77,9 @@ def teach(
         widths: How many widths a step trains.
         together: Whether several knobs turn together, each to the same share of its positions, or
             each is drawn by itself.
-        learning_rate: Of Adam, in [0, 1]; relative to the root mean square of what a layer's weight or bias is
-            at full width. It falls to zero on the way, by half a cosine, where ``batches`` has a
-            length.
+        learning_rate: Of Adam, in [0, 1]; relative to the root mean square of what a layer's
+            weight or bias is at full width. It falls to zero on the way, by half a cosine, where
+            ``batches`` has a length.
         seed: Of the widths.
         progress: Whether to show a bar.
 

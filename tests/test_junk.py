@@ -82,6 +82,12 @@ def two_knobs() -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def conditioned() -> nn.Module:
+    made = net()
+    vsnn_lab.condition(made)
+    return made
+
+
 def normed() -> nn.Module:
     code = Width(6)
     layers = VariableLinear(4, code), VariableBatchNorm1d(code), VariableLinear(code, 2)
@@ -467,6 +473,23 @@ CALLS: dict[str, Call] = {
     "count_parameters": call(vsnn_lab.count_parameters, model=net(), width=2),
     "export_onnx": call(
         vsnn_lab.export_onnx, OSError, model=net(), width=2, path="a", inputs=x(), tolerance=1e-4
+    ),
+    "Taylor": call(vsnn_lab.Taylor, batches=[x()], loss=F.mse_loss),
+    "condition": call(vsnn_lab.condition, model=net(), own_share=0.5),
+    "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
+    "teach": call(
+        vsnn_lab.teach,
+        FloatingPointError,
+        model=conditioned(),
+        batches=[x()],
+        epochs=1,
+        loss=F.mse_loss,
+        sampler=Stratified(2),
+        widths=2,
+        together=True,
+        learning_rate=0.01,
+        seed=0,
+        progress=False,
     ),
     "extract": call(vsnn_lab.extract, model=net(), width=2),
     "fit": call(

@@ -25,12 +25,14 @@ from vsnn_lab._basics.checks import (
     short_repr,
 )
 from vsnn_lab.layers.recomputed import detached_copies
+from vsnn_lab.networks.conditioning import condition
 from vsnn_lab.networks.examples import find_examples
 from vsnn_lab.networks.explanation import explained
 from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
 from vsnn_lab.networks.graph.units import Dim, Segment
 from vsnn_lab.networks.graph.walk import Walk
+from vsnn_lab.networks.ordering import Order, check_order, order_units
 from vsnn_lab.networks.proof import prove
 from vsnn_lab.widths import Rows, Width, WidthControl, at_width
 
@@ -54,9 +56,10 @@ def make_variable(
     steps: int | None = None,
     knobs: Knobs = "shared",
     exclude: Iterable[str] = (),
-    order: Any = None,
+    order: Order | None = None,
     strict: bool = False,
     verify: bool = True,
+    conditioned: bool = False,
 ) -> nn.Module:
     """Return a variable copy of a network, with the same weights and state_dict keys.
 
@@ -82,11 +85,14 @@ def make_variable(
             module that the pattern names; what it does not name goes on one shared knob.
         exclude: Names of modules, as in ``named_modules``, that keep their sizes; so do the layers
             that feed them.
-        order: Sorts units so that the most useful come first; "magnitude", or a function that
-            scores units. The output at full width stays the same to rounding.
+        order: Sorts units along each axis so that the most useful come first, as `order_units`
+            does: "magnitude", a `Taylor` score, or a function of one's own. The output at full
+            width then stays the same to rounding.
         strict: Whether to refuse a network some of whose axes stay because they are not
             understood.
         verify: Whether to prove it on the example.
+        conditioned: Whether layers get weights of their own for narrow widths, as `condition` gives
+            them, which pass no gradient to what was there; `teach` trains those alone.
 
     Returns:
         The network.
@@ -110,8 +116,10 @@ def make_variable(
     check_module("model", model)
     if not isinstance(knobs, Mapping):
         check_choice("knobs", knobs, ("shared", "per_layer"))
-    for name, flag in (("strict", strict), ("verify", verify)):
+    flags = {"strict": strict, "verify": verify, "conditioned": conditioned}
+    for name, flag in flags.items():
         check_flag(name, flag)
+    check_order(order)
     if steps is not None:
         steps = check_int("steps", steps)
     model = inner_network(model)
@@ -128,10 +136,15 @@ def make_variable(
     controls = _controls(found.walk, steps, knobs, variable)
     if strict:
         _refuse_fixed(found)
+    if order is not None:
+        with _apart(variable, found.walk):
+            order_units(variable, order)
     _convert(variable, found.walk, controls)
+    if conditioned:
+        condition(variable)
     explained(variable, found)
     if verify:
-        prove(variable, model, given)
+        prove(variable, model, given, exact=order is None)
     return variable
 
 
@@ -149,17 +162,25 @@ def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
 
     @contextmanager
     def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[None]:
-        units = {part.axis: part.units for part in _segments(walk)}
-        controls = {axis: WidthControl(units[axis]) for axis in counts}
-        plain = {module: type(module) for module in model.modules()}
-        try:
-            _convert(model, walk, controls)
-            with at_width(model, {controls[axis]: count for axis, count in counts.items()}):
-                yield
-        finally:
-            _take_back(plain)
+        with (
+            _apart(model, walk) as controls,
+            at_width(model, {controls[axis]: count for axis, count in counts.items()}),
+        ):
+            yield
 
     return turn
+
+
+@contextmanager
+def _apart(model: nn.Module, walk: Walk) -> Iterator[dict[int | None, WidthControl]]:
+    """Make a network variable for a while, each axis on a knob of its own."""
+    controls = {part.axis: WidthControl(part.units) for part in _segments(walk)}
+    plain = {module: type(module) for module in model.modules()}
+    try:
+        _convert(model, walk, controls)
+        yield controls
+    finally:
+        _take_back(plain)
 
 
 def _segments(walk: Walk) -> list[Segment]:

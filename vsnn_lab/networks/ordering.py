@@ -125,6 +125,16 @@ def order_units(model: nn.Module, order: Order = "magnitude") -> dict[str, Tenso
     return {uses[control][0].name: permutation for control, permutation in orders.items()}
 
 
+def check_order(order: Any) -> None:
+    """Refuse what does not say how units are ordered; None is not to."""
+    known = order is None or order == "magnitude" or isinstance(order, Taylor)
+    if not (known or callable(order)):
+        raise TypeError(
+            'order must be "magnitude", a Taylor score or a function of a TiedAxis, got '
+            f"{short_repr(order)}"
+        )
+
+
 def magnitude(axis: TiedAxis) -> Tensor:
     """Return the product of the norms of what belongs to each unit, in all weights.
 

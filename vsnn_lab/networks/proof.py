@@ -24,7 +24,7 @@ _SHARES = (0.25, 0.63, 1.0)
 Outputs = list[Tensor]
 
 
-def prove(variable: nn.Module, model: nn.Module, example: Example) -> None:
+def prove(variable: nn.Module, model: nn.Module, example: Example, *, exact: bool = True) -> None:
     """Compare a converted network with what it was made of, and with its own cuts.
 
     At full width it gives exactly what the original gives; at three positions of its knobs, one
@@ -35,14 +35,20 @@ def prove(variable: nn.Module, model: nn.Module, example: Example) -> None:
         variable: The converted network.
         model: The original.
         example: What both take.
+        exact: Whether they agree to the bit at full width; else to rounding, as when units were
+            exchanged.
 
     Raises:
         RuntimeError: If something differs; the message names the first module that does.
     """
     with _settled(variable), _settled(model):
-        for name, whole in _differences(model, variable, example, exact=True):
+        pair = [(model, example), (variable, example)]
+        if not exact:
+            pair = [_double(network, example) for network in (model, variable)]
+        (first, given), (second, _) = pair
+        for name, whole in _differences(first, second, given, exact=exact):
             raise RuntimeError(
-                f"the variable network must compute at full width exactly what the model "
+                f"the variable network must compute at full width what the model "
                 f"computes, got other outputs from {name or 'the model'!r} first, by {whole:.1e}; "
                 "verify=False hands it over all the same"
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from math import gcd
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -78,7 +79,7 @@ def _layouts(model: nn.Module) -> Iterator[tuple[str, tuple[Tensor, tuple[Axis, 
                 f"{', '.join(own)} in the layer {prefix!r}"
             )
         for name, axes in (layer.parameter_axes | layer.buffer_axes).items():
-            if getattr(layer, name) is None or not knobs_of(*axes):
+            if attrgetter(name)(layer) is None or not knobs_of(*axes):
                 continue
             tensor = held_tensor(layer, name)
             if tensor is None:

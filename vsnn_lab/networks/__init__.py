@@ -8,6 +8,7 @@ May import ``_basics``, ``widths``, ``samplers``, ``layers``.
 from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
 from vsnn_lab.networks.conversion import make_variable
 from vsnn_lab.networks.convnet import ConvNet
+from vsnn_lab.networks.explanation import explain
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.networks.mlp import MLP
@@ -18,6 +19,7 @@ __all__ = [
     "Autoencoder",
     "ConvAutoencoder",
     "ConvNet",
+    "explain",
     "extract",
     "forward_at_widths",
     "load_pretrained",

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from time import perf_counter
 from typing import Any, Literal
 
 from torch import nn
@@ -25,7 +26,7 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.examples import find_example
-from vsnn_lab.networks.explanation import explained
+from vsnn_lab.networks.explanation import note_conversion
 from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
 from vsnn_lab.networks.graph.units import Dim, Segment
@@ -42,7 +43,7 @@ _VARIABLE: dict[type, type[layers.VariableLayer]] = {
 _FEWEST = 16
 _ROUNDED = 32
 
-Knobs = Literal["shared", "per_layer"] | Mapping[str, WidthControl | int]
+Knobs = Literal["shared", "per_layer"] | Mapping[str, WidthControl | int | None]
 
 
 def make_variable(
@@ -106,8 +107,7 @@ def make_variable(
         VariableLinear(784, Width(256, control=WidthControl(16)), bias=True)
     """
     check_module("model", model)
-    if not isinstance(knobs, Mapping):
-        check_choice("knobs", knobs, ("shared", "per_layer"))
+    knobs = _checked_knobs(knobs)
     for name, flag in (("strict", strict), ("verify", verify)):
         check_flag(name, flag)
     if steps is not None:
@@ -116,7 +116,7 @@ def make_variable(
     for name, module in model.named_modules():
         if isinstance(module, layers.VariableLayer):
             raise ValueError(f"model must be plain, got {type(module).__name__} at {name!r}")
-    excluded = _excluded(model, exclude)
+    excluded, begun = _excluded(model, exclude), perf_counter()
     variable = copy.deepcopy(model, detached_copies(model))
     given = find_example(variable, example)
     found = understand(variable, given.args, given.options, excluded, _turning(variable))
@@ -124,10 +124,24 @@ def make_variable(
     if strict:
         _refuse_fixed(found)
     _convert(variable, found.walk, controls)
-    explained(variable, found)
+    converted, proof = perf_counter(), None
     if verify:
         prove(variable, model, given)
+        proof = perf_counter() - converted
+    note_conversion(variable, found, excluded, (converted - begun, proof))
     return variable
+
+
+def _checked_knobs(knobs: Any) -> Knobs:
+    if not isinstance(knobs, Mapping):
+        check_choice("knobs", knobs, ("shared", "per_layer"))
+        return knobs
+    for pattern, knob in knobs.items():
+        if not isinstance(pattern, str):
+            raise TypeError(f"knobs must have names of layers as keys, got {short_repr(pattern)}")
+        if knob is not None and not isinstance(knob, WidthControl):
+            check_int(f"knobs[{short_repr(pattern)}]", knob, hint="or a WidthControl, or None")
+    return knobs
 
 
 def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
 
 from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.networks.graph.capture import sizes_alone
@@ -40,6 +41,10 @@ def find_example(model: nn.Module, example: Any) -> Example:
         ValueError: If none is given and none can be made.
     """
     if example is not None:
+        try:
+            pytree.tree_leaves(example)
+        except RecursionError as error:
+            raise ValueError(f"example must not hold itself, got {short_repr(example)}") from error
         if isinstance(example, Tensor):
             return Example((example,), {}, True)
         if isinstance(example, Mapping):

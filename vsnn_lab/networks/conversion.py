@@ -26,11 +26,11 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.examples import find_example
-from vsnn_lab.networks.explanation import note_conversion
 from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
 from vsnn_lab.networks.graph.units import Dim, Segment
 from vsnn_lab.networks.graph.walk import Walk
+from vsnn_lab.networks.notes import note_conversion
 from vsnn_lab.networks.proof import prove
 from vsnn_lab.widths import Rows, Width, WidthControl, at_width
 

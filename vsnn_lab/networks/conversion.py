@@ -85,7 +85,7 @@ def make_variable(
             scores units. The output at full width stays the same to rounding.
         strict: Whether to refuse a network some of whose axes stay because they are not
             understood.
-        verify: Whether to prove it on the example.
+        verify: Whether to prove it on the example. On the meta device there are no numbers to do so.
 
     Returns:
         The network.
@@ -125,7 +125,7 @@ def make_variable(
         _refuse_fixed(found)
     _convert(variable, found.walk, controls)
     converted, proof = perf_counter(), None
-    if verify:
+    if verify and not any(value.is_meta for value in variable.state_dict().values()):
         prove(variable, model, given)
         proof = perf_counter() - converted
     note_conversion(variable, found, excluded, (converted - begun, proof))

@@ -26,7 +26,7 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.examples import find_example
-from vsnn_lab.networks.extraction import inner_network
+from vsnn_lab.networks.extraction import extract, inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
 from vsnn_lab.networks.graph.units import Dim, Segment
 from vsnn_lab.networks.graph.walk import Walk
@@ -76,16 +76,18 @@ def make_variable(
         steps: Positions of each knob, which must divide the units on it. By default their
             greatest common divisor if that is at least 16, else 32 rounded ones.
         knobs: "shared" puts all axes on one knob; "per_layer" gives each set of axes that must
-            agree a knob of its own. A dict puts layers by their names, with wildcards as in
-            ``"blocks.*.mlp*"``, on a `WidthControl` or on a knob of so many positions for each
-            module that the pattern names; what it does not name goes on one shared knob.
+            agree a knob of its own. A dict puts what layers give, by the names of these or of
+            modules that they lie in, with wildcards as in ``"blocks.*.mlp"``, on a `WidthControl`
+            or on a knob of so many positions, by default as for ``steps``. Axes that other layers
+            make, too, such as a residual stream, are not meant; they go with all that is not named
+            on one shared knob.
         exclude: Names of modules, as in ``named_modules``, that keep their sizes; so do the layers
             that feed them.
         order: Sorts units so that the most useful come first; "magnitude", or a function that
             scores units. The output at full width stays the same to rounding.
         strict: Whether to refuse a network some of whose axes stay because they are not
             understood.
-        verify: Whether to prove it on the example. On the meta device there are no numbers to do so.
+        verify: Whether to prove it on the example; on the meta device there are no numbers for it.
 
     Returns:
         The network.
@@ -157,14 +159,15 @@ def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
     """Return what makes a network narrow for a while, each axis by a knob of its own."""
 
     @contextmanager
-    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[None]:
+    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[Callable[[], nn.Module]]:
         units = {part.axis: part.units for part in _segments(walk)}
         controls = {axis: WidthControl(units[axis]) for axis in counts}
         plain = {module: type(module) for module in model.modules()}
         try:
             _convert(model, walk, controls)
-            with at_width(model, {controls[axis]: count for axis, count in counts.items()}):
-                yield
+            positions = {controls[axis]: count for axis, count in counts.items()}
+            with at_width(model, positions):
+                yield lambda: extract(model, positions)
         finally:
             _take_back(plain)
 
@@ -216,10 +219,11 @@ def _control(units: list[int], steps: int | None) -> WidthControl:
 def _named_controls(
     walk: Walk, steps: int | None, knobs: Mapping[str, Any], segments: list[Segment]
 ) -> dict[int | None, WidthControl]:
-    """Return the knobs of axes by patterns of the names of layers that make or take them."""
+    """Return the knobs of axes by patterns of the names of the layers that make them."""
     makers: dict[int | None, list[str]] = {part.axis: [] for part in segments}
     for name, dims in walk.layers.items():
-        for key in sorted(dims, key=lambda key: key == "in_axis"):
+        # A norm has an axis, and makes none.
+        for key in dims.keys() - {"in_axis"} if "axis" not in dims else ():
             for part in walk.axes.resolve(dims[key]):
                 if part.varies:
                     makers[part.axis].append(name)
@@ -229,20 +233,27 @@ def _named_controls(
             part
             for part in segments
             if part.axis not in found
-            and any(fnmatchcase(name, pattern) for name in makers[part.axis])
+            and makers[part.axis]
+            and all(_is_named(name, pattern) for name in makers[part.axis])
         ]
         if not named:
-            raise ValueError(f"knobs must name layers that vary, got {pattern!r}")
-        if isinstance(knob, WidthControl):
-            own = knob
-        else:
-            own = _control([part.units for part in named], None if knob is None else knob)
+            raise ValueError(
+                f"knobs must name all layers that make an axis which varies, and which no name "
+                f"before has put on a knob, got {pattern!r}"
+            )
+        own = knob if isinstance(knob, WidthControl) else _control([p.units for p in named], knob)
         found |= dict.fromkeys((part.axis for part in named), own)
     rest = [part for part in segments if part.axis not in found]
     if rest:
         shared = _control([part.units for part in rest], steps)
         found |= dict.fromkeys((part.axis for part in rest), shared)
     return found
+
+
+def _is_named(name: str, pattern: str) -> bool:
+    """Whether a pattern names a layer, or a module that it lies in."""
+    parts = name.split(".")
+    return any(fnmatchcase(".".join(parts[: end + 1]), pattern) for end in range(len(parts)))
 
 
 def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.networks.graph.capture import sizes_alone
+from vsnn_lab.networks.restoring import restored
 
 # In the order in which they are tried: what images people have, and small ones.
 _IMAGES = (32, 28, 64, 96, 128, 224, 299, 16, 8, 12)
@@ -78,20 +79,16 @@ def _needed(model: nn.Module) -> list[str]:
 
 
 def _runs(model: nn.Module, guess: Tensor) -> bool:
-    flags = {module: module.training for module in model.modules()}
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    model.eval()
     try:
-        with FakeTensorMode() as fake, torch.no_grad(), sizes_alone():
+        with restored(model), FakeTensorMode() as fake, torch.no_grad(), sizes_alone():
+            model.eval()
             tensors: dict[str, Tensor] = {}
             tensors |= {name: fake.from_tensor(value) for name, value in state.items()}
             torch.func.functional_call(model, tensors, (fake.from_tensor(guess),))
     except Exception:
         # Whatever it is, this is not what the network takes.
         return False
-    finally:
-        for module, flag in flags.items():
-            module.training = flag
     return True
 
 

@@ -6,8 +6,8 @@ a number in its code say, what reaches that step stays. What is left was seen to
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from torch import nn
@@ -17,12 +17,14 @@ from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
 from vsnn_lab.networks.graph.units import Segment
 from vsnn_lab.networks.graph.walk import Place, Walk
+from vsnn_lab.networks.restoring import restored
 
 # Of each axis another share, so that two axes that look alike are told apart.
 _SHARES = (0.5, 0.34, 0.67, 0.42, 0.75, 0.25)
 
 Turn = Callable[[Walk, Mapping[int, int]], Any]
-"""Makes the network narrow, given how many units each axis keeps: a context manager."""
+"""Makes the network narrow, given how many units each axis keeps: a context manager of what returns
+the cut of these widths."""
 
 
 @dataclass
@@ -56,9 +58,7 @@ def understand(
     """
     layers = [*known_layers(model, excluded)]
     graphs, training = [], ""
-    for train in (False, True):
-        with _mode(model, train):
-            graph = capture(model, args, options, layers)
+    for train, graph in enumerate(_captured(model, args, options, layers)):
         if graph.failure is None:
             graphs.append(graph)
         elif train:
@@ -97,15 +97,15 @@ def known_layers(model: nn.Module, excluded: Collection[str]) -> Iterator[str]:
             yield name
 
 
-@contextmanager
-def _mode(model: nn.Module, train: bool) -> Iterator[None]:
-    before = {module: module.training for module in model.modules()}
-    model.train(train)
-    try:
-        yield
-    finally:
-        for module, flag in before.items():
-            module.training = flag
+def _captured(
+    model: nn.Module, args: Sequence[Any], options: Mapping[str, Any], layers: Sequence[str]
+) -> Iterator[Graph]:
+    """Return what a network does in evaluation and in training, and leave it as it was."""
+    for train in (False, True):
+        with restored(model):
+            model.train(train)
+            graph = capture(model, args, options, layers)
+        yield graph
 
 
 def _counts(walk: Walk) -> dict[int, int]:
@@ -131,16 +131,17 @@ def _try(
     counts: Mapping[int, int],
     turn: Turn,
 ) -> Difference | None:
-    narrow = []
-    with turn(walk, counts):
-        for train in (False, True)[: len(graphs)]:
-            with _mode(model, train):
-                narrow.append(capture(model, args, options, layers))
-
     def count(part: Segment) -> int:
         return counts.get(part.axis, part.units) if part.axis is not None else part.units
 
-    return first_difference(walk, graphs, narrow, count)
+    def difference(network: nn.Module) -> Difference | None:
+        seen = islice(_captured(network, args, options, layers), len(graphs))
+        return first_difference(walk, graphs, [*seen], count)
+
+    with turn(walk, counts) as cut:
+        found = difference(model)
+        # A cut has other numbers as sizes of its layers, which its forwards may read.
+        return difference(cut()) if found is None else found
 
 
 def _alike(model: nn.Module, graphs: Sequence[Graph], place: Place) -> list[Place]:

@@ -6,18 +6,15 @@ that reach it, and the rest varies. The network's own input and output stay.
 """
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from vsnn_lab import layers
 from vsnn_lab._basics.checks import (
-    check_choice,
     check_collection,
     check_flag,
     check_int,
@@ -26,24 +23,21 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.examples import find_example
-from vsnn_lab.networks.extraction import extract, inner_network
+from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
-from vsnn_lab.networks.graph.units import Dim, Segment
+from vsnn_lab.networks.graph.units import Dim
 from vsnn_lab.networks.graph.walk import Walk
+from vsnn_lab.networks.knob_choice import Knobs, check_knobs, choose_knobs, varying_axes
 from vsnn_lab.networks.notes import note_conversion
 from vsnn_lab.networks.proof import prove
-from vsnn_lab.widths import Rows, Width, WidthControl, at_width
+from vsnn_lab.networks.restoring import restored
+from vsnn_lab.widths import Rows, Width, WidthControl, at_width, kept_size
 
 _VARIABLE: dict[type, type[layers.VariableLayer]] = {
     getattr(nn, name.removeprefix("Variable")): getattr(layers, name)
     for name in layers.__all__
     if name.startswith("Variable") and name != "VariableLayer"
 }
-# Fewer positions than these are no slider: then any size gets a knob of rounded positions.
-_FEWEST = 16
-_ROUNDED = 32
-
-Knobs = Literal["shared", "per_layer"] | Mapping[str, WidthControl | int | None]
 
 
 def make_variable(
@@ -109,7 +103,7 @@ def make_variable(
         VariableLinear(784, Width(256, control=WidthControl(16)), bias=True)
     """
     check_module("model", model)
-    knobs = _checked_knobs(knobs)
+    knobs = check_knobs(knobs)
     for name, flag in (("strict", strict), ("verify", verify)):
         check_flag(name, flag)
     if steps is not None:
@@ -122,7 +116,7 @@ def make_variable(
     variable = copy.deepcopy(model, detached_copies(model))
     given = find_example(variable, example)
     found = understand(variable, given.args, given.options, excluded, _turning(variable))
-    controls = _controls(found.walk, steps, knobs, variable)
+    controls = choose_knobs(found.walk, steps, knobs)
     if strict:
         _refuse_fixed(found)
     _convert(variable, found.walk, controls)
@@ -132,18 +126,6 @@ def make_variable(
         proof = perf_counter() - converted
     note_conversion(variable, found, excluded, (converted - begun, proof))
     return variable
-
-
-def _checked_knobs(knobs: Any) -> Knobs:
-    if not isinstance(knobs, Mapping):
-        check_choice("knobs", knobs, ("shared", "per_layer"))
-        return knobs
-    for pattern, knob in knobs.items():
-        if not isinstance(pattern, str):
-            raise TypeError(f"knobs must have names of layers as keys, got {short_repr(pattern)}")
-        if knob is not None and not isinstance(knob, WidthControl):
-            check_int(f"knobs[{short_repr(pattern)}]", knob, hint="or a WidthControl, or None")
-    return knobs
 
 
 def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
@@ -159,101 +141,34 @@ def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
     """Return what makes a network narrow for a while, each axis by a knob of its own."""
 
     @contextmanager
-    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[Callable[[], nn.Module]]:
-        units = {part.axis: part.units for part in _segments(walk)}
+    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[Callable[[], Any]]:
+        units = {part.axis: part.units for part in varying_axes(walk)}
         controls = {axis: WidthControl(units[axis]) for axis in counts}
         plain = {module: type(module) for module in model.modules()}
         try:
             _convert(model, walk, controls)
             positions = {controls[axis]: count for axis, count in counts.items()}
             with at_width(model, positions):
-                yield lambda: extract(model, positions)
+                yield lambda: _sizes_of_cut(model, positions)
         finally:
             _take_back(plain)
 
     return turn
 
 
-def _segments(walk: Walk) -> list[Segment]:
-    """Return the axes of layers that vary, each once, in the order of the layers."""
-    found = {
-        part.axis: part
-        for dims in walk.layers.values()
-        for dim in dims.values()
-        for part in walk.axes.resolve(dim)
-        if part.varies
-    }
-    return list(found.values())
-
-
-def _controls(
-    walk: Walk, steps: int | None, knobs: Knobs, model: nn.Module
-) -> dict[int | None, WidthControl]:
-    """Return the knob of each axis that varies."""
-    segments = _segments(walk)
-    if not segments:
-        reasons = sorted({*walk.axes.reasons.values()} - {"the network's output"})
-        why = f": {'; '.join(reasons[:3])} keep what there is" if reasons else ""
-        raise ValueError(f"model must have an axis between two layers that can vary, got none{why}")
-    if knobs == "per_layer":
-        return {part.axis: _control([part.units], steps) for part in segments}
-    if isinstance(knobs, Mapping):
-        return _named_controls(walk, steps, knobs, segments)
-    shared = _control([part.units for part in segments], steps)
-    return dict.fromkeys((part.axis for part in segments), shared)
-
-
-def _control(units: list[int], steps: int | None) -> WidthControl:
-    divisor = math.gcd(*units)
-    if steps is None:
-        return WidthControl(divisor) if divisor >= _FEWEST else WidthControl(_ROUNDED, rounded=True)
-    for each in units:
-        if each % steps:
-            raise ValueError(
-                f"steps must divide the units of every axis, whole groups and heads, got "
-                f"steps={steps} and {each} units; leave it out for rounded positions"
-            )
-    return WidthControl(steps)
-
-
-def _named_controls(
-    walk: Walk, steps: int | None, knobs: Mapping[str, Any], segments: list[Segment]
-) -> dict[int | None, WidthControl]:
-    """Return the knobs of axes by patterns of the names of the layers that make them."""
-    makers: dict[int | None, list[str]] = {part.axis: [] for part in segments}
-    for name, dims in walk.layers.items():
-        # A norm has an axis, and makes none.
-        for key in dims.keys() - {"in_axis"} if "axis" not in dims else ():
-            for part in walk.axes.resolve(dims[key]):
-                if part.varies:
-                    makers[part.axis].append(name)
-    found: dict[int | None, WidthControl] = {}
-    for pattern, knob in knobs.items():
-        named = [
-            part
-            for part in segments
-            if part.axis not in found
-            and makers[part.axis]
-            and all(_is_named(name, pattern) for name in makers[part.axis])
-        ]
-        if not named:
-            raise ValueError(
-                f"knobs must name all layers that make an axis which varies, and which no name "
-                f"before has put on a knob, got {pattern!r}"
-            )
-        own = knob if isinstance(knob, WidthControl) else _control([p.units for p in named], knob)
-        found |= dict.fromkeys((part.axis for part in named), own)
-    rest = [part for part in segments if part.axis not in found]
-    if rest:
-        shared = _control([part.units for part in rest], steps)
-        found |= dict.fromkeys((part.axis for part in rest), shared)
-    return found
-
-
-def _is_named(name: str, pattern: str) -> bool:
-    """Whether a pattern names a layer, or a module that it lies in."""
-    parts = name.split(".")
-    return any(fnmatchcase(".".join(parts[: end + 1]), pattern) for end in range(len(parts)))
+@contextmanager
+def _sizes_of_cut(model: nn.Module, positions: Mapping[WidthControl, int]) -> Iterator[None]:
+    """Give variable layers the sizes that they have in a cut, for a while."""
+    with restored(model):
+        for module in model.modules():
+            # What has several groups counts them by its whole sizes.
+            groups = getattr(module, "groups", getattr(module, "num_groups", 1))
+            if isinstance(module, layers.VariableLayer) and groups == 1:
+                axes = {name: vars(module)[name] for name in module.own_attributes}
+                vars(module).update({k: kept_size(axis, positions) for k, axis in axes.items()})
+                sizes = module.plain_sizes
+                vars(module).update(axes | sizes)
+        yield
 
 
 def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:

@@ -203,7 +203,12 @@ def _rows(
     controls: Mapping[WidthControl, int],
 ) -> Iterator[Layer]:
     for name, module in model.named_modules():
-        own = [use for use in uses if use.module is module]
+        if "parametrizations" in name.split("."):
+            continue
+        # What parametrizations hold is the parametrized layer's own.
+        inner = module._modules.get("parametrizations")
+        held = {module, *([] if inner is None else inner.modules())}
+        own = [use for use in uses if use.module in held]
         if not own and not isinstance(module, VariableLayer):
             continue
         size = sum(map(_numel, own))

@@ -1,5 +1,6 @@
 """The layers of a network and what flows between them, as nodes and edges of a picture."""
 
+import re
 from collections.abc import Iterable
 
 from torch import fx, nn
@@ -86,7 +87,9 @@ class LayerGraph:
 
     def _owner(self, inputs: Iterable[fx.Node]) -> str | None:
         names = [self._state.get(node, "") for node in inputs]
-        owners = [name.rpartition(".")[0] for name in names if name in self._parameters]
+        found = [name.rpartition(".")[0] for name in names if name in self._parameters]
+        # What parametrizations hold is the parametrized layer's own.
+        owners = [re.sub(r"\.?\bparametrizations\b.*", "", name) for name in found]
         return owners[0] if owners else None
 
     def _kind(self, name: str) -> str:

@@ -54,7 +54,7 @@ def note_conversion(
         if dims := walk.layers.get(name):
             known = {key: walk.axes.reason(dim) for key, dim in dims.items()}
             reasons[name] = {key: reason for key, reason in known.items() if reason}
-        elif module._parameters:
+        elif module._parameters or is_parametrized(module):
             reasons[name] = {"": _why_unknown(name, module, walk, excluded)}
     graph = LayerGraph(variable, found.graphs[0])
     notes = Notes(reasons, graph.nodes, graph.edges, found.training, seconds)

@@ -23,8 +23,8 @@ from vsnn_lab.networks.restoring import restored
 _SHARES = (0.5, 0.34, 0.67, 0.42, 0.75, 0.25)
 
 Turn = Callable[[Walk, Mapping[int, int]], Any]
-"""Makes the network narrow, given how many units each axis keeps: a context manager of what returns
-the cut of these widths."""
+"""Makes the network narrow, given how many units each axis keeps: a context manager of another one,
+in which layers have the sizes of the cut."""
 
 
 @dataclass
@@ -138,10 +138,13 @@ def _try(
         seen = islice(_captured(network, args, options, layers), len(graphs))
         return first_difference(walk, graphs, [*seen], count)
 
-    with turn(walk, counts) as cut:
+    with turn(walk, counts) as sizes_of_cut:
         found = difference(model)
-        # A cut has other numbers as sizes of its layers, which its forwards may read.
-        return difference(cut()) if found is None else found
+        if found is None:
+            # A cut has other numbers as sizes of its layers, which forwards may read.
+            with sizes_of_cut():
+                found = difference(model)
+        return found
 
 
 def _alike(model: nn.Module, graphs: Sequence[Graph], place: Place) -> list[Place]:

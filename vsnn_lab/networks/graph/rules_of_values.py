@@ -20,22 +20,29 @@ def windows(call: Call) -> list[Shape]:
     for other in others:
         for dim in other.shape:
             call.axes.fix(dim, call.reason)
-    shape = []
-    last = WINDOWED.get(call.name.rstrip("_"), 0)
-    for place, (dim, size) in enumerate(zip(tensor.shape, call.sizes[0], strict=True)):
-        mixes = place >= tensor.dims - last or size_of(dim) != size
-        shape.append(mixed(call, tensor, dim, size) if mixes else dim)
+    if call.name in WINDOWED:
+        last = WINDOWED[call.name]
+    else:
+        # Two numbers for each dimension, the last one first; as much as is added may be cut off.
+        last = len(call.argument(1, "pad")) // 2
+        while last and not any(call.argument(1, "pad")[2 * last - 2 : 2 * last]):
+            last -= 1
+    first = tensor.dims - last
+    shape = list(tensor.shape[:first])
+    for dim, size in zip(tensor.shape[first:], call.sizes[0][first:], strict=True):
+        shape.append(mixed(call, tensor, dim, size))
     return [tuple(shape) for _ in call.sizes]
 
 
 WINDOWED = {
-    **{f"{name}_pool{n}d": n for name in ("max", "avg", "lp") for n in (1, 2, 3)},
+    **{f"{name}_pool{n}d": n for name in ("max", "avg") for n in (1, 2, 3)},
     **{f"adaptive_{name}_pool{n}d": n for name in ("max", "avg") for n in (1, 2, 3)},
     **{f"max_pool{n}d_with_indices": n for n in (1, 2, 3)},
-    **{f"fractional_max_pool{n}d": n for n in (2, 3)},
     **{f"{kind}_pad{n}d": n for kind in ("reflection", "replication") for n in (1, 2, 3)},
     **{f"upsample_{kind}2d": 2 for kind in ("nearest", "bilinear", "bicubic")},
-    **{"upsample_nearest_exact2d": 2, "upsample_linear1d": 1, "upsample_trilinear3d": 3},
+    **{f"_upsample_{kind}2d_aa": 2 for kind in ("bilinear", "bicubic")},
+    **{f"_upsample_nearest_exact{n}d": n for n in (1, 2, 3)},
+    **{"upsample_linear1d": 1, "upsample_trilinear3d": 3},
     **{"upsample_nearest1d": 1, "upsample_nearest3d": 3, "_adaptive_avg_pool2d": 2},
 }
 
@@ -139,7 +146,9 @@ def attention(call: Call) -> list[Shape]:
     for mask in masks:
         for dim in mask.shape:
             call.axes.fix(dim, call.reason)
-    for tensor, places in ((query, [-1]), (key, [-1, -2]), (value, [-2])):
+    # Who may look at whom depends on their places.
+    causal = call.argument(5, "is_causal", False)
+    for tensor, places in ((query, [-1, -2] if causal else [-1]), (key, [-1, -2]), (value, [-2])):
         for place in places:
             mixed(call, tensor, tensor.shape[place], 1)
     lead = [Known(tensor.shape[:-2]) for tensor in (query, key, value)]
@@ -149,6 +158,14 @@ def attention(call: Call) -> list[Shape]:
     return [(*broadcast(call, lead, sizes[:-2]), query.shape[-2], value.shape[-1])]
 
 
+def triangle(call: Call) -> list[Shape]:
+    """Leave out entries by their places in the last two dimensions, which stay."""
+    tensor = call.tensors[0]
+    for dim in tensor.shape[-2:]:
+        mixed(call, tensor, dim, size_of(dim))
+    return [tensor.shape]
+
+
 def made(call: Call) -> list[Shape]:
     """Make a tensor of sizes alone: it stays, whatever it is later added to."""
     return [tuple(map(fixed, sizes)) for sizes in call.sizes]
@@ -156,9 +173,9 @@ def made(call: Call) -> list[Shape]:
 
 def index_select(call: Call) -> list[Shape]:
     """Take the entries of one dimension that an index names: it stays; keep the others."""
-    tensor, *_ = call.tensors
-    if call.name != "index_select":
-        return fix_all(call)
+    tensor, index = call.tensors
+    for dim in index.shape:
+        call.axes.fix(dim, call.reason)
     place = call.argument(1, "dim") % tensor.dims
     dim = mixed(call, tensor, tensor.shape[place], call.sizes[0][place])
     return [(*tensor.shape[:place], dim, *tensor.shape[place + 1 :])]

@@ -195,8 +195,34 @@ def shuffle(call: Call) -> list[Shape]:
     tensor, factor = call.tensors[0], call.argument(1, "upscale_factor")
     channels = tensor.shape[-3]
     grouped = call.axes.apart(channels, [size_of(channels) // factor**2, factor**2], 0, call.reason)
-    image = map(fixed, call.sizes[0][-2:])
+    image = [
+        mixed(call, tensor, *each)
+        for each in zip(tensor.shape[-2:], call.sizes[0][-2:], strict=True)
+    ]
     return [(*tensor.shape[:-3], grouped[0], *image)]
+
+
+def unshuffle(call: Call) -> list[Shape]:
+    """Let neighbouring pixels become neighbouring channels."""
+    tensor, factor = call.tensors[0], call.argument(1, "downscale_factor")
+    image = [
+        mixed(call, tensor, *each)
+        for each in zip(tensor.shape[-2:], call.sizes[0][-2:], strict=True)
+    ]
+    channels = call.axes.times(tensor.shape[-3], fixed(factor**2), call.reason)
+    return [(*tensor.shape[:-3], channels, *image)]
+
+
+def interleave(call: Call) -> list[Shape]:
+    """Take groups of channels and let those of the same place in each be neighbours."""
+    tensor, groups = call.tensors[0], call.argument(1, "groups")
+    size = tensor.sizes[1] // groups
+    first, *others = call.axes.split(tensor.shape[1], [size] * groups, call.reason)
+    for other in others:
+        first = call.axes.unite(first, other, call.reason)
+    return [
+        (tensor.shape[0], call.axes.times(first, fixed(groups), call.reason), *tensor.shape[2:])
+    ]
 
 
 def patches(call: Call) -> list[Shape]:
@@ -204,6 +230,8 @@ def patches(call: Call) -> list[Shape]:
     tensor, (_, channels, patches) = call.tensors[0], call.sizes[0]
     if tensor.dims != 4:
         return fix_all(call)
+    for dim in tensor.shape[2:]:
+        mixed(call, tensor, dim, 1)
     entries = fixed(channels // size_of(tensor.shape[1]))
     units = call.axes.times(tensor.shape[1], entries, call.reason)
     return [(tensor.shape[0], units, fixed(patches))]

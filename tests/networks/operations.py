@@ -11,7 +11,7 @@ from tests.networks.operation_examples import Bools, Ints
 from vsnn_lab.networks.graph import walk as walking
 from vsnn_lab.networks.graph.capture import capture, sizes_alone, tensors_in
 from vsnn_lab.networks.graph.compare import first_difference
-from vsnn_lab.networks.graph.units import SAMPLES, Segment, fixed
+from vsnn_lab.networks.graph.units import SAMPLES, Segment, fixed, has_samples
 from vsnn_lab.networks.graph.walk import Walk
 
 # Beyond what an operation numbers its own axes.
@@ -107,6 +107,28 @@ class Case:
                     found = self._perturb(axis, unit, row, before)
                     if found is not None:
                         return f"unit {unit} of axis {axis} in row {row} moves {found}"
+        return None
+
+    def samples_meet(self):
+        """Perturb one sample; return whether another moves where samples are said to lie apart."""
+        if self.walk._samples.mixed:
+            return None  # All that they are made of stays.
+        before = run(self.model, self.inputs)
+        places = [
+            [place for place, dim in enumerate(shape) if has_samples(dim)] for shape in self.found
+        ]
+        for row in self._rows()[1:]:
+            where = [elements_on(shape, SAMPLES, row) for shape in self.given]
+            for attempt in range(2):
+                inputs = [
+                    torch.where(each, other_values(tensor, attempt), tensor)
+                    for tensor, each in zip(self.inputs, where, strict=True)
+                ]
+                after = run(self.model, inputs)
+                for one, other, shape, along in zip(before, after, self.found, places, strict=True):
+                    same = torch.isclose(one, other, rtol=0, atol=1e-12, equal_nan=True)
+                    if len(along) == 1 and (~same & ~elements_on(shape, SAMPLES, row)).any():
+                        return f"row {row} moves others"
         return None
 
     def _rows(self):

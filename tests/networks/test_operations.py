@@ -50,6 +50,7 @@ def cases_of(name, example):
 
 def check(case):
     assert case.moved_wrongly(every=ALL) is None, case.given
+    assert case.samples_meet() is None, case.given
     case.settle()
     assert case.cut_wrongly() is None, case.given
 
@@ -125,6 +126,7 @@ def test_layer_moves_what_its_rule_says_and_no_more(kind):
             own = {part.axis for dim in known.values() for part in case.walk.axes.resolve(dim)}
             kept += bool(own - {None, -1})
             assert case.moved_wrongly(but=own, every=ALL) is None, case.given
+            assert case.samples_meet() is None, case.given
             check_weights(case, known)
     assert kept
 

@@ -26,7 +26,7 @@ from vsnn_lab._basics.checks import (
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.examples import find_example
 from vsnn_lab.networks.explanation import explained
-from vsnn_lab.networks.extraction import inner_network
+from vsnn_lab.networks.extraction import extract, inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
 from vsnn_lab.networks.graph.units import Dim, Segment
 from vsnn_lab.networks.graph.walk import Walk
@@ -140,17 +140,21 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
 
 
 def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
-    """Return what makes a network narrow for a while, each axis by a knob of its own."""
+    """Return what makes a network narrow for a while, each axis by a knob of its own.
+
+    It gives a function that returns the network cut out there.
+    """
 
     @contextmanager
-    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[None]:
+    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[Callable[[], nn.Module]]:
         units = {part.axis: part.units for part in _segments(walk)}
         controls = {axis: WidthControl(units[axis]) for axis in counts}
         plain = {module: type(module) for module in model.modules()}
         try:
             _convert(model, walk, controls)
-            with at_width(model, {controls[axis]: count for axis, count in counts.items()}):
-                yield
+            positions = {controls[axis]: count for axis, count in counts.items()}
+            with at_width(model, positions):
+                yield lambda: extract(model, positions)
         finally:
             _take_back(plain)
 

@@ -43,29 +43,32 @@ class Samples:
     Args:
         axes: All axes.
         shapes: The dimensions of what each node gives.
+
+    Attributes:
+        mixed: The nodes that give what is made of mixed samples.
     """
 
     def __init__(self, axes: Axes, shapes: Shapes) -> None:
         self._axes, self._shapes = axes, shapes
-        self._mixed: set[fx.Node] = set()
+        self.mixed: set[fx.Node] = set()
 
     def follow(self, node: fx.Node, sources: Sequence[fx.Node], reason: str) -> None:
         """Note whether what a node gives is made of mixed samples."""
         found = self._shapes[node]
         given = [shape for source in sources for shape in self._shapes[source]]
-        if any(source in self._mixed for source in sources):
+        if any(source in self.mixed for source in sources):
             if any(map(_known, found)):
                 self.fix_before(sources, reason)
             else:
-                self._mixed.add(node)
+                self.mixed.add(node)
         elif any(map(_known, given)) and not all(map(_known, found)):
-            self._mixed.add(node)
+            self.mixed.add(node)
             for shape in [*given, *found]:
                 self._fix(shape, reason)
 
     def fix_before(self, nodes: Iterable[fx.Node], reason: str) -> None:
         """Let all stay that mixed samples are made of."""
-        todo, seen = [node for node in nodes if node in self._mixed], set[fx.Node]()
+        todo, seen = [node for node in nodes if node in self.mixed], set[fx.Node]()
         while todo:
             node = todo.pop()
             if node not in seen:

@@ -22,7 +22,10 @@ from vsnn_lab.networks.graph.walk import Place, Walk
 _SHARES = (0.5, 0.34, 0.67, 0.42, 0.75, 0.25)
 
 Turn = Callable[[Walk, Mapping[int, int]], Any]
-"""Makes the network narrow, given how many units each axis keeps: a context manager."""
+"""Makes the network narrow, given how many units each axis keeps: a context manager.
+
+It gives a function that returns the network cut out there.
+"""
 
 
 @dataclass
@@ -131,16 +134,19 @@ def _try(
     counts: Mapping[int, int],
     turn: Turn,
 ) -> Difference | None:
-    narrow = []
-    with turn(walk, counts):
-        for train in (False, True)[: len(graphs)]:
-            with _mode(model, train):
-                narrow.append(capture(model, args, options, layers))
-
     def count(part: Segment) -> int:
         return counts.get(part.axis, part.units) if part.axis is not None else part.units
 
-    return first_difference(walk, graphs, narrow, count)
+    def difference(network: nn.Module) -> Difference | None:
+        narrow = []
+        for train in (False, True)[: len(graphs)]:
+            with _mode(network, train):
+                narrow.append(capture(network, args, options, layers))
+        return first_difference(walk, graphs, narrow, count)
+
+    with turn(walk, counts) as cut:
+        # Layers of a cut have other sizes, which code may read.
+        return difference(model) or difference(cut())
 
 
 def _alike(model: nn.Module, graphs: Sequence[Graph], place: Place) -> list[Place]:

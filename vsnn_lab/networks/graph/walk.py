@@ -142,6 +142,8 @@ class Walk:
         known = operation(step.name)
         try:
             found = known.rule(call) if known else tried(node, self.shapes, fix_all(call))
+            if call.mixes:
+                found = fix_all(call)
             if [tuple(map(size_of, shape)) for shape in found] != call.sizes:
                 raise ValueError(f"got sizes {call.sizes}")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from vsnn_lab.networks.graph.units import Axes, Dim, Shape, fixed
+from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Shape, fixed, size_of
 
 
 @dataclass
@@ -113,9 +113,17 @@ def _group_norm(call: LayerCall) -> list[Shape]:
 
 
 def stays(call: LayerCall) -> list[Shape]:
-    """Let all stay that a layer is given and gives."""
+    """Let all stay that a layer is given and gives; samples along the first dimension go on."""
     call.fix_inputs()
-    return [tuple(map(fixed, sizes)) for sizes in call.sizes]
+    first = call.axes.resolve(call.input[0]) if call.input else ()
+    goes_on = [part.axis for part in first] == [SAMPLES]
+    return [
+        tuple(
+            first if goes_on and not place and size == size_of(first) else fixed(size)
+            for place, size in enumerate(sizes)
+        )
+        for sizes in call.sizes
+    ]
 
 
 def _embedding(call: LayerCall) -> list[Shape]:

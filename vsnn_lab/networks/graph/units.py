@@ -173,10 +173,10 @@ class Axes:
             raise ValueError(f"got {size_of(first)} and {size_of(second)} elements")
         while self._unite_one(first, second, reason):
             pass
-        first, second = self.resolve(first), self.resolve(second)
-        if has_samples(first) and has_samples(second) and first != second:
-            return fixed(size_of(first))  # Rows of one sample meet those of another.
-        return first if has_samples(first) else second
+        one, other = self.resolve(first), self.resolve(second)
+        if has_samples(one) and has_samples(other) and one != other:
+            return fixed(size_of(one))  # Rows of one sample meet those of another.
+        return one if has_samples(one) else other
 
     def _unite_one(self, first: Dim, second: Dim, reason: str) -> bool:
         """Bring two dimensions one step nearer; return whether there was one to go."""
@@ -244,17 +244,14 @@ class Axes:
         dim, inner = self.resolve(dim), self.resolve(inner)
         count, size = size_of(dim), size_of(inner)
         # Units are neighbours, or rows of units, but of one sample: these go before them.
-        if any(part.varies for part in inner) and (has_samples(dim) or count > _LONGEST):
+        if has_samples(dim) or count * len(inner) > _LONGEST:
             inner = self.fix(inner, reason)
         if any(part.varies for part in dim) and any(part.axis is not None for part in inner):
             dim = self.fix(dim, reason)
             inner = inner if has_samples(inner) else self.fix(inner, reason)
         if all(part.axis is None for part in inner):
             return self.resolve(tuple(part._replace(repeats=part.repeats * size) for part in dim))
-        if count * len(inner) > _LONGEST:
-            self.fix(inner, reason)
-            return fixed(count * size)
-        return inner * count
+        return inner * count if count * len(inner) <= _LONGEST else fixed(count * size)
 
     def apart(self, dim: Dim, sizes: Sequence[int], varying: int | None, reason: str) -> list[Dim]:
         """Return the dimensions that one is unflattened into.
@@ -290,14 +287,10 @@ class Axes:
 
     def _divided(self, dim: Dim, size: int) -> Dim:
         """Return a dimension of whole groups as that of the groups."""
-        return self.resolve(
-            tuple(
-                Segment(None, part.size // size)
-                if part.axis is None
-                else part._replace(repeats=part.repeats // size)
-                for part in dim
-            )
-        )
+        stays = (Segment(None, part.size // size) for part in dim)
+        groups = (part._replace(repeats=part.repeats // size) for part in dim)
+        pairs = zip(dim, stays, groups, strict=True)
+        return self.resolve(tuple(a if part.axis is None else b for part, a, b in pairs))
 
 
 def _first(flags: Iterable[bool]) -> int:

@@ -501,6 +501,7 @@ EXAMPLES: dict[str, list[Example]] = {
         of(lambda x, y: torch.cat([y, x, x], 1), ROWS, (4, 2, 6)),
         of(lambda x: torch.cat([torch.empty(0, dtype=x.dtype), x, x], 1), ROWS),
         of(lambda x: torch.cat([x[:, :4], x[:, 4:]], 1), ROWS),
+        of(lambda x: torch.cat([x[:, 8:], x[:, :8]], 1), ROWS),
     ],
     "concat": [of(lambda x, y: aten.concat([x, y], 1), ROWS, (4, 2, 6))],
     "concatenate": [of(lambda x, y: aten.concatenate([x, y], -1), ROWS, (4, 8, 10))],

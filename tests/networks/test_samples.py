@@ -125,3 +125,9 @@ def test_norms_of_images_that_share_their_weights_are_converted():
     assert type(variable[0]) is nn.Linear
     assert type(variable[4]) is not nn.Linear
     assert nn.LayerNorm in LAYERS
+
+
+def test_a_concatenation_of_no_units_with_some_is_these():
+    model = Between(lambda net, x: torch.cat([x[:, 16:], x], 1)).double()
+    variable = make_variable(model, torch.randn(4, 6, dtype=torch.float64))
+    assert type(variable.first) is not nn.Linear

@@ -155,7 +155,8 @@ def cat(call: Call) -> list[Shape]:
         for at, dim in enumerate(other.shape):
             if at != place:
                 shape[at] = call.axes.unite(shape[at], dim, call.reason)
-    parts = [part for tensor in tensors for part in tensor.shape[place]]
+    parts = [part for tensor in tensors for part in tensor.shape[place] if part.size]
+    parts = parts or list(fixed(0))
     if any(part.axis == SAMPLES for part in parts):
         for tensor in tensors:
             mixed(call, tensor.shape[place], 1)

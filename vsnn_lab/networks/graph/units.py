@@ -6,7 +6,7 @@ where a part of it goes another way, and grouped where only several units togeth
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 # Longer sums are left fixed: they come of reshapes that spread units over other dimensions.
@@ -136,7 +136,7 @@ class Axes:
         done = 0
         for segment in self.resolve(dim):
             if segment.varies:
-                parts[_first(end > done for end in ends)].append(segment)
+                parts[next(at for at, end in enumerate(ends) if end > done)].append(segment)
                 done += segment.size
                 continue
             start, done = done, done + segment.size
@@ -174,9 +174,9 @@ class Axes:
         while self._unite_one(first, second, reason):
             pass
         one, other = self.resolve(first), self.resolve(second)
-        if has_samples(one) and has_samples(other) and one != other:
-            return fixed(size_of(one))  # Rows of one sample meet those of another.
-        return one if has_samples(one) else other
+        # Rows of one sample may meet those of another.
+        met = has_samples(one) and has_samples(other) and one != other
+        return fixed(size_of(one)) if met else one if has_samples(one) else other
 
     def _unite_one(self, first: Dim, second: Dim, reason: str) -> bool:
         """Bring two dimensions one step nearer; return whether there was one to go."""
@@ -291,10 +291,6 @@ class Axes:
         groups = (part._replace(repeats=part.repeats // size) for part in dim)
         pairs = zip(dim, stays, groups, strict=True)
         return self.resolve(tuple(a if part.axis is None else b for part, a, b in pairs))
-
-
-def _first(flags: Iterable[bool]) -> int:
-    return next(place for place, flag in enumerate(flags) if flag)
 
 
 def kept(dim: Dim, count: Callable[[Segment], int]) -> int:

@@ -34,7 +34,7 @@ from vsnn_lab.networks.notes import note_conversion
 from vsnn_lab.networks.ordering import Order, check_order, order_units
 from vsnn_lab.networks.proof import prove
 from vsnn_lab.networks.restoring import restored
-from vsnn_lab.widths import Rows, Width, WidthControl, at_width, kept_size
+from vsnn_lab.widths import Rows, Width, WidthControl, at_width, kept_size, with_rows
 
 _VARIABLE: dict[type, type[layers.VariableLayer]] = {
     getattr(nn, name.removeprefix("Variable")): getattr(layers, name)
@@ -230,7 +230,7 @@ def _axis(dim: Dim, controls: Mapping[Any, WidthControl], rows: Rows) -> int | W
         for part in dim
     ]
     axis = sum(parts)
-    return axis.with_rows(rows) if isinstance(axis, Width) else axis
+    return with_rows(axis, rows) if isinstance(axis, Width) else axis
 
 
 def _refuse_fixed(found: Understanding) -> None:

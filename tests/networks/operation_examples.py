@@ -390,7 +390,6 @@ EXAMPLES: dict[str, list[Example]] = {
         for name in ("transpose", "swapaxes", "swapdims")
     },
     "t": [of(lambda x: x.t(), FLAT), of(lambda x: x.t(), (8,))],
-    "mT": [of(lambda x: aten.mT(x), ROWS)],
     **{
         name: [
             of(lambda x, n=name: named(n)(x, 1, -1), IMAGE),

@@ -12,7 +12,7 @@ from vsnn_lab.networks.graph import walk as walking
 from vsnn_lab.networks.graph.capture import capture, sizes_alone, tensors_in
 from vsnn_lab.networks.graph.compare import first_difference
 from vsnn_lab.networks.graph.units import SAMPLES, Segment, fixed, has_samples
-from vsnn_lab.networks.graph.walk import Walk
+from vsnn_lab.networks.graph.walk import Learned, Walk
 
 # Beyond what an operation numbers its own axes.
 _FIRST_AXIS = 10_000
@@ -69,10 +69,10 @@ class Case:
 
     def _walk(self):
         given = iter(self.shapes)
-        sample_shape, walking.sample_shape = walking.sample_shape, lambda sizes: next(given)
+        sample_shape, walking.sample_shape = walking.sample_shape, lambda *_: next(given)
         try:
             graph = dataclasses.replace(self.graph, results=[])
-            self.walk = Walk(self.model, [graph], set(), self.stopped, self.varying)
+            self.walk = Walk(self.model, [graph], set(), Learned(self.stopped, self.varying, {}))
         finally:
             walking.sample_shape = sample_shape
 

@@ -113,6 +113,18 @@ def _layers():
             of(nn.Embedding(9, 10), Ints((4, 6), 9)),
             of(nn.Embedding(9, 10, max_norm=1.0), Ints((4, 6), 9)),
         ],
+        nn.InstanceNorm1d: [of(nn.InstanceNorm1d(8), ROWS)],
+        nn.InstanceNorm2d: [of(nn.InstanceNorm2d(8, affine=True), image)],
+        nn.InstanceNorm3d: [of(nn.InstanceNorm3d(8), cube)],
+        nn.PReLU: [of(nn.PReLU(8), ROWS), of(nn.PReLU(), (4, 8))],
+        nn.Bilinear: [of(nn.Bilinear(6, 5, 7), ROWS, (4, 8, 5))],
+        nn.MultiheadAttention: [
+            of(nn.MultiheadAttention(6, 2, batch_first=True).eval(), ROWS, ROWS, ROWS),
+            of(nn.MultiheadAttention(6, 3, kdim=5, vdim=7).eval(), ROWS, (9, 8, 5), (9, 8, 7)),
+        ],
+        nn.RNN: [of(nn.RNN(6, 10, batch_first=True), ROWS)],
+        nn.LSTM: [of(nn.LSTM(6, 10, 2, bidirectional=True, batch_first=True), ROWS)],
+        nn.GRU: [of(nn.GRU(6, 10, batch_first=True), ROWS, (1, 4, 10))],
     }
 
 

@@ -121,9 +121,14 @@ def _group_norm(call: LayerCall) -> list[Shape]:
     for dim in call.input[2:]:
         call.axes.fix(dim, call.reason)
     if any(map(has_samples, call.input[1:])):
-        call.fix_inputs()
-        return [tuple(map(fixed, sizes)) for sizes in call.sizes]
+        return _mixes(call)
     return list(_norm(1)(call))
+
+
+def _mixes(call: LayerCall) -> list[Shape]:
+    """Let all stay that a layer is given and gives, where it mixes samples."""
+    call.fix_inputs()
+    return [tuple(map(fixed, sizes)) for sizes in call.sizes]
 
 
 def stays(call: LayerCall) -> list[Shape]:
@@ -168,6 +173,8 @@ def _bilinear(call: LayerCall) -> list[Shape]:
 def _instance_norm(call: LayerCall) -> list[Shape]:
     for dim in call.input[2:]:
         call.axes.fix(dim, call.reason)
+    if any(map(has_samples, call.input[1:])):
+        return _mixes(call)
     return list(_norm(1)(call))
 
 
@@ -178,8 +185,10 @@ def _attention(call: LayerCall) -> list[Shape]:
     }
     query, key, value = (call.inputs.get(given[name], ()) for name in names)
     if not all(_in_sequences(each, layer) for each in (query, key, value)):
-        return stays(call)
+        return _mixes(call)
     call.fix_inputs(*given.values())
+    for each in (query, key, value):
+        call.axes.fix(each[1 - _batch(layer)], call.reason)
     embedding = call.is_axis("in_axis", query[-1])
     for name, each in (("key_axis", key), ("value_axis", value)):
         dim = call.is_axis(name, each[-1])
@@ -197,7 +206,8 @@ def _recurrent(call: LayerCall) -> list[Shape]:
     layer = call.module
     sequences, *states = call.inputs.values()
     if not _in_sequences(sequences, layer):
-        return stays(call)
+        return _mixes(call)
+    call.axes.fix(sequences[1 - _batch(layer)], call.reason)
     call.is_axis("in_axis", sequences[-1])
     hidden = call.own_axis("hidden_axis", layer.hidden_size)
     given = fixed(layer.proj_size) if layer.proj_size else hidden

@@ -527,8 +527,10 @@ CALLS: dict[str, Call] = {
         steps=3,
         knobs="shared",
         exclude=(),
+        order="magnitude",
         strict=False,
         verify=True,
+        conditioned=True,
     ),
     "measure_latency": call(
         vsnn_lab.measure_latency,

@@ -60,7 +60,7 @@ def write_units(tensor: Tensor | None, units: Tensor | None, axis: Axis) -> None
     if tensor is None or units is None or isinstance(axis, int) or is_whole(axis):
         return
     ranges, done = kept_ranges(axis, {control: control.widest for control in axis.controls}), 0
-    for start, length in ranges if len(ranges) > 1 else ():
+    for start, length in ranges if len(ranges) != 1 else ():
         tensor.narrow(0, start, length).copy_(units.narrow(0, done, length))
         done += length
 

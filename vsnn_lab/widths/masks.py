@@ -144,4 +144,5 @@ def spread(mask: Tensor, x: Tensor, dim: int, rows: int = 0) -> Tensor:
     """Shape a mask (rows, units) to act on ``x``, whose units lie along ``dim``."""
     shape = [1] * x.dim()
     shape[rows], shape[dim] = mask.shape
-    return mask.view(shape) if rows < dim % x.dim() else mask.T.reshape(shape)
+    units_first = dim % x.dim() in range(rows)
+    return mask.T.reshape(shape) if units_first else mask.view(shape)

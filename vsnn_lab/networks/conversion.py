@@ -158,7 +158,7 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
 def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
     """Return what makes a network narrow for a while, each axis by a knob of its own.
 
-    It gives a function that returns the network cut out there.
+    It gives a function that gives layers the sizes of the cut, for a while.
     """
 
     @contextmanager

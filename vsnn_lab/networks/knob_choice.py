@@ -32,14 +32,7 @@ def check_knobs(knobs: Any) -> Knobs:
 
 def varying_axes(walk: Walk) -> list[Segment]:
     """Return the axes of layers that vary, each once, in the order of the layers."""
-    found = {
-        part.axis: part
-        for dims in walk.layers.values()
-        for dim in dims.values()
-        for part in walk.axes.resolve(dim)
-        if part.varies
-    }
-    return list(found.values())
+    return list(walk.varying().values())
 
 
 def choose_knobs(walk: Walk, steps: int | None, knobs: Knobs) -> dict[int | None, WidthControl]:

@@ -75,12 +75,14 @@ def _named(positions: Mapping[WidthControl, int]) -> str:
 def _turns(knobs: list[WidthControl]) -> Iterator[dict[WidthControl, int]]:
     """List positions: all knobs together at three, and each by itself at the uneven one."""
     for share in _SHARES:
-        yield {knob: max(1, int(knob.steps * share)) for knob in knobs}
+        yield _positions(knobs, share)
     # Of many knobs a few alone: the graph has been compared with each at a share of its own.
     for knob in knobs[:3] if len(knobs) > 1 else ():
-        yield {knob: max(1, int(knob.steps * _SHARES[1]))} | {
-            other: other.steps for other in knobs if other is not knob
-        }
+        yield {other: other.steps for other in knobs} | _positions([knob], _SHARES[1])
+
+
+def _positions(knobs: list[WidthControl], share: float) -> dict[WidthControl, int]:
+    return {knob: max(1, int(knob.steps * share)) for knob in knobs}
 
 
 def _double(network: nn.Module, example: Example) -> tuple[nn.Module, Example]:
@@ -193,10 +195,7 @@ def _prove_masks(network: nn.Module, example: Example) -> None:
         return
     (count,) = rows
     knobs = width_controls(network)
-    turns = [
-        {knob: max(1, int(knob.steps * _SHARES[row % len(_SHARES)])) for knob in knobs}
-        for row in range(min(count, len(_SHARES)))
-    ]
+    turns = [_positions(knobs, share) for share in _SHARES[:count]]
     vectors: Any = {
         knob: torch.tensor([turns[row % len(turns)][knob] for row in range(count)])
         for knob in knobs

@@ -118,11 +118,7 @@ def _group_norm(call: LayerCall) -> list[Shape]:
     if layer.num_groups > 1:
         size = layer.num_channels // layer.num_groups
         call.axes.group(call.input[1], size, call.reason)
-    for dim in call.input[2:]:
-        call.axes.fix(dim, call.reason)
-    if any(map(has_samples, call.input[1:])):
-        return _mixes(call)
-    return list(_norm(1)(call))
+    return _instance_norm(call)
 
 
 def _mixes(call: LayerCall) -> list[Shape]:

@@ -190,13 +190,7 @@ def _captured(
 
 def _axes(walk: Walk) -> dict[int, int]:
     """Return the units of each axis that varies."""
-    return {
-        part.axis: part.units
-        for dims in walk.layers.values()
-        for dim in dims.values()
-        for part in walk.axes.resolve(dim)
-        if part.axis is not None and part.varies
-    }
+    return {axis: part.units for axis, part in walk.varying().items()}
 
 
 def _units(walk: Walk) -> int:

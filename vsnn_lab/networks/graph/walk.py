@@ -12,7 +12,7 @@ from vsnn_lab.networks.graph.layer_rules import LAYERS, WEIGHTS, LayerCall, stay
 from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
 from vsnn_lab.networks.graph.rules_of_values import made
 from vsnn_lab.networks.graph.samples import Samples, rows_of, sample_shape, tried
-from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Shape, fixed, size_of
+from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed, size_of
 
 _log = logging.getLogger(__name__)
 
@@ -193,6 +193,16 @@ class Walk:
         name = graph.state.get(node)
         for owner in self._owners.get(name or "", ()):
             self._outside[owner] = f"{name!r} is read outside of its layer"
+
+    def varying(self) -> dict[int, Segment]:
+        """Return the axes of layers that vary, in the order of the layers."""
+        return {
+            part.axis: part
+            for dims in self.layers.values()
+            for dim in dims.values()
+            for part in self.axes.resolve(dim)
+            if part.axis is not None and part.varies
+        }
 
     def known(self, node: fx.Node) -> list[Dim]:
         """Return all dimensions of what a node gives, if they are known."""

@@ -268,6 +268,7 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     made = make(**settings)
     parts = {"model": net(), "x": x(), "y": y(), "loss": F.mse_loss, "progress": 0.5}
     parts |= {"generator": torch.Generator(), "samples": range(5)}
+    parts |= {"knobs": "joint"}
 
     def losses(step=None, **parts):
         return [*made.losses(Step(**parts) if parts else step)]
@@ -438,7 +439,7 @@ CALLS: dict[str, Call] = {
     "Width.at": call(Width(6).at, position=3),
     "Width.__mul__": call(lambda repeats: Width(6) * repeats, repeats=2),
     "Width.__rmul__": call(lambda repeats: repeats * Width(6), repeats=2),
-    "WidthControl": call(WidthControl, steps=6),
+    "WidthControl": call(WidthControl, steps=6, rounded=False),
     "WidthControl.axis": call(WidthControl(3).axis, size=6),
     "WidthControl.check": call(WidthControl(3).check, width=2),
     "at_width": call(vsnn_lab.at_width, model_or_control=net(), width=2),
@@ -483,6 +484,7 @@ CALLS: dict[str, Call] = {
         recipe=None,
         validation=0.2,
         narrow=1,
+        knobs="joint",
         seed=0,
         checkpoint=None,
         progress=False,
@@ -490,6 +492,7 @@ CALLS: dict[str, Call] = {
     "forward_at_widths": call(
         vsnn_lab.forward_at_widths, model=net(), x=x(), widths=torch.tensor([1, 2, 3, 4, 5])
     ),
+    "joint_positions": call(vsnn_lab.joint_positions, model=two_knobs(), position=2),
     "load_weights": call(vsnn_lab.load_weights, FileNotFoundError, model=net(), path="../saved"),
     "load_pretrained": call(vsnn_lab.load_pretrained, name="mnist-autoencoder"),
     "pretrained_header": call(vsnn_lab.pretrained_header, name="mnist-autoencoder"),

@@ -64,7 +64,7 @@ from vsnn_lab.samplers import (
     Uniform,
     Weighted,
 )
-from vsnn_lab.widths import Width, WidthControl, at_width, prefix_mask
+from vsnn_lab.widths import Width, WidthControl, at_width, joint_positions, prefix_mask
 
 if TYPE_CHECKING:
     from vsnn_lab.export import export_onnx, load_weights, save_weights, verify_extraction
@@ -144,6 +144,7 @@ __all__ = [
     "extract",
     "fit",
     "forward_at_widths",
+    "joint_positions",
     "load_pretrained",
     "load_weights",
     "make_variable",

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import confusion_matrix
 from torch import nn
 
-from vsnn_lab import MLP, Width, extract, width_sweep
+from vsnn_lab import MLP, Width, extract, joint_positions, width_sweep
 from vsnn_lab.explore import ClassifierExplorer, predictions
 from vsnn_lab.explore.portable import portable_state
 from vsnn_lab.explore.predictions import choose_samples, settling_widths
@@ -609,3 +609,26 @@ def test_small_networks_are_run_by_one_thread_which_is_put_back(model, images, l
     finally:
         torch.set_num_threads(threads)
     assert seen == [1, 2]
+
+
+def test_several_knobs_are_turned_together_by_the_slider(images, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    model = MLP(30, (Width(STEPS), Width(4)), 3)
+    labels, inputs = torch.arange(COUNT) % 3, images.flatten(1)
+    explorer = ClassifierExplorer(model, images, labels, inputs=inputs, folder=tmp_path)
+    turns = [joint_positions(model, width) for width in range(1, STEPS + 1)]
+    expected = [said(model, images, turn) for turn in turns]
+    assert explorer.predictions.tolist() == expected
+    swept = width_sweep(model, accuracy, (inputs, labels))
+    np.testing.assert_allclose(explorer.sweep.values, swept.values, atol=1e-6)
+    assert explorer.sweep.macs.tolist() == swept.macs.tolist()
+    ClassifierExplorer(model, images, labels, inputs=inputs, sweep=swept)
+    explorer.width = 6
+    (file,) = explorer.save()
+    assert load_file(file)["2.weight"].shape == (2, 6)
+    pixels = (images[0] * 255).byte()
+    drawn = explorer.run_drawing(pixels.numpy().tobytes())
+    for turn, found in zip(turns, drawn, strict=True):
+        with torch.no_grad():
+            output = extract(model, turn)(pixels.flatten()[None] / 255)
+        np.testing.assert_allclose(found, output.softmax(1)[0], atol=1e-6)

@@ -148,6 +148,7 @@ REFUSED = [
     (overflowing, "cannot hold"),
     (imprecise, "gives other outputs"),
     (lambda: MLP(6, (Width(4096),), 300), "has more weights"),
+    (lambda: MLP(6, (Width(4), Width(4)), 3), "has several knobs"),
 ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from vsnn_lab import (
     VariableMultiheadAttention,
@@ -33,7 +34,7 @@ OPTIONS = {
 }
 AXES = {
     "heads": lambda: (EMBEDDING, Width(HEADS)),
-    "embedding": lambda: (Width(EMBEDDING), HEADS),
+    "embedding": lambda: (WidthControl(3, rounded=True).axis(EMBEDDING), HEADS),
     "each": lambda: (WidthControl(5, rounded=True).axis(EMBEDDING), Width(HEADS)),
     "one knob": lambda: ((knob := WidthControl(HEADS)).axis(EMBEDDING), knob.axis(HEADS)),
 }
@@ -137,7 +138,7 @@ def test_a_layer_at_a_width_is_torchs_without_what_is_left_out_and_so_is_its_cut
         narrow = [x[..., :units] for x, units in zip(given, sizes, strict=False)]
         assert count_parameters(layer, turned) == sum(p.numel() for p in cut.parameters())
         for mask in masks().values():
-            for more in ({}, {"average_attn_weights": False}, {"need_weights": False}):
+            for more in ({"average_attn_weights": bool(mask)}, {"need_weights": False}):
                 expected = reference(layer, given, sizes, **mask | more)
                 with at_width(layer, turned):
                     close(layer(*given, **mask | more), expected)
@@ -161,13 +162,20 @@ def test_each_sample_has_a_width_of_its_own(options, axes):
     given, dim = inputs(layer), 0 if layer.batch_first else 1
     turns = [turned for turned, _ in every_position(layer)][-ROWS:]
     widths = {c: torch.tensor([turned[c] for turned in turns]) for c in turns[0]}
-    for more in ({}, {"average_attn_weights": False}, {"need_weights": False}):
+    named = {name: mask for name, mask in masks().items() if name != "both"}
+    kinds = [{"average_attn_weights": False}, {"need_weights": False}, *[{}] * len(named)]
+    for more, mask in zip(kinds, named.values(), strict=False):
         with at_width(layer, widths):
-            output, weights = layer(*given, **more)
+            output, weights = layer(*given, **mask | more)
         for row, turned in enumerate(turns):
             one = [x.narrow(dim, row, 1) for x in given]
+            of_row = dict(mask)
+            if "key_padding_mask" in mask:
+                of_row["key_padding_mask"] = mask["key_padding_mask"][row : row + 1]
+            elif len(mask.get("attn_mask", ())) == ROWS * HEADS:
+                of_row["attn_mask"] = mask["attn_mask"].unflatten(0, (ROWS, HEADS))[row]
             with at_width(layer, turned):
-                expected = layer(*one, **more)
+                expected = layer(*one, **of_row | more)
             units = expected[0].shape[-1]
             found = [output.narrow(dim, row, 1)[..., :units], weights]
             if weights is not None:
@@ -316,6 +324,10 @@ def test_torchs_encoder_takes_no_fast_path_past_a_width():
                 with torch.no_grad():
                     close((found[seen], cut(x, **options)[seen]), (expected[seen],) * 2)
             assert verify_extraction(stack, position, x) < 1e-9
+        expected = stack(x, src_key_padding_mask=padding).detach()
+        with torch.no_grad():
+            found = stack(x, src_key_padding_mask=padding)
+        close([found[~padding]], [expected[~padding]])
 
 
 def test_torchs_decoder_attends_to_a_memory():
@@ -341,6 +353,31 @@ def test_half_precision_stays(dtype):
                 found, expected = layer(*halves, **options), whole(*given, **options)
             assert found[0].dtype == dtype
             torch.testing.assert_close(found[0].double(), expected[0], rtol=0.1, atol=0.1)
+
+
+def test_autocast_computes_in_half_precision_as_torch_does():
+    plain = nn.MultiheadAttention(EMBEDDING, HEADS).eval()
+    layer = VariableMultiheadAttention(EMBEDDING, Width(HEADS)).eval()
+    layer.load_state_dict(plain.state_dict())
+    x = torch.randn(QUERIES, ROWS, EMBEDDING)
+    for mask in (None, torch.zeros(QUERIES, QUERIES)):
+        for needed in (True, False):
+            options = {"attn_mask": mask, "need_weights": needed}
+            with torch.autocast("cpu", torch.bfloat16), at_width(layer, 2):
+                expected, cut = plain(x, x, x, **options), extract(layer, 2)(x, x, x, **options)
+                for one, two, three in zip(layer(x, x, x, **options), cut, expected, strict=True):
+                    assert one is three is None or one.dtype == two.dtype == three.dtype
+
+
+def test_a_recomputed_weight_is_a_parameter_of_the_cut():
+    layer = build()
+    nn.utils.parametrizations.weight_norm(layer, "in_proj_weight")
+    given = inputs(layer)
+    with at_width(layer, 2):
+        expected = layer(*given)
+    cut = extract(layer, 2)
+    assert [*dict(cut.named_parameters())] == [*dict(extract(build(), 2).named_parameters())]
+    close(cut(*given), expected)
 
 
 def test_dropout_acts_in_training_alone_and_nothing_else_draws_numbers():
@@ -430,6 +467,8 @@ def test_what_cannot_be_is_refused():
             layer(x, x, x, torch.zeros(2, 5))
         with pytest.raises(ValueError, match=r"attn_mask must be the causal mask .* got None"):
             layer(x, x, x, is_causal=True)
+        with pytest.raises(RuntimeError, match="gradient checkpointing must be off"):
+            checkpoint(layer, x, x, x, use_reentrant=False)
     nn.utils.prune.l1_unstructured(layer.out_proj, "weight", 0.5)
     with pytest.raises(ValueError, match=r"out_proj.weight of the layer '' must be a parameter"):
         extract(layer, 2)

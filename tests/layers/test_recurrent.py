@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 
 from vsnn_lab import (
     VariableGRU,
@@ -403,5 +404,7 @@ def test_what_cannot_be_is_refused():
     with at_width(layer, {layer.hidden_axis.control: 2}):
         with pytest.raises(ValueError, match="x must have 3 or 6 units in dimension -1 at width 2"):
             layer(x, (hx[0], hx[1][..., :4]))
+        with pytest.raises(RuntimeError, match="gradient checkpointing must be off"):
+            checkpoint(layer, x, use_reentrant=False)
         with pytest.raises(RuntimeError, match=r"Expected hidden\[0\] size \(1, 4, 3\)"):
             layer(x, states(layer, 3))

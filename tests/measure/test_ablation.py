@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.ids import by_repr
-from vsnn_lab import MLP, Width, WidthControl, at_width, extract
+from vsnn_lab import MLP, Width, WidthControl, at_width, choose_width, extract
 from vsnn_lab.measure.ablation import mean_metric, width_sweep
 
 
@@ -132,6 +133,46 @@ def test_widths_are_knob_positions_where_a_step_is_several_units(batches):
     assert sweep.steps == 3
     expected = swept_by_hand(net, F.cross_entropy, batches, [1, 2, 3])
     np.testing.assert_allclose(sweep.values, expected, rtol=1e-6)
+
+
+def test_several_knobs_are_swept_together_and_the_finest_of_them_counts(batches):
+    fine, coarse = WidthControl(6), WidthControl(4)
+    net = MLP(4, (fine.axis(6), coarse.axis(8)), 3, nn.Sigmoid)
+    sweep = width_sweep(net, F.cross_entropy, batches)
+    # By hand: a sixth of 4 positions is 0.67, rounded up 1; a third 1.33, rounded up 2; and so on.
+    turns = [{fine: p, coarse: q} for p, q in zip(range(1, 7), (1, 2, 2, 3, 4, 4), strict=True)]
+    assert (sweep.widths.tolist(), sweep.steps) == ([1, 2, 3, 4, 5, 6], 6)
+    expected = swept_by_hand(net, F.cross_entropy, batches, turns)
+    np.testing.assert_allclose(sweep.values, expected, rtol=1e-6)
+    units = [(p, 2 * q) for p, q in (turn.values() for turn in turns)]
+    assert sweep.macs.tolist() == [4 * a + a * b + 3 * b for a, b in units]
+    assert sweep.parameters.tolist() == [5 * a + (a + 1) * b + 3 * (b + 1) for a, b in units]
+    assert width_sweep(net, F.cross_entropy, batches, [3]).at(3) == sweep.at(3)
+    assert choose_width(sweep, max_parameters=90) == 4
+
+
+def test_a_sweep_over_dicts_measures_each_and_leaves_the_other_knobs_full(batches):
+    first, second = Width(6), Width(8)
+    net = MLP(4, (first, second), 3, nn.Sigmoid)
+    one, other = first.control, second.control
+    asked = [{one: 2, other: 7}, {other: 1}, {one: 2, other: 7}]
+    with at_width(net, {one: 3}):  # wherever a knob stands
+        sweep = width_sweep(net, F.cross_entropy, batches, asked, timed=batches[0][0])
+    turns = [{one: 2, other: 7}, {one: 6, other: 1}]
+    assert sweep.widths.tolist() == turns
+    expected = swept_by_hand(net, F.cross_entropy, batches, turns)
+    np.testing.assert_allclose(sweep.values, expected, rtol=1e-6)
+    assert sweep.at({other: 1}) == sweep.values[1]
+    assert sweep.cost("macs", turns[0]) == sweep.macs[0] == 4 * 2 + 2 * 7 + 7 * 3
+    columns = ["width", "cross_entropy", "parameters", "macs", "latency_ms"]
+    assert sweep.to_frame().columns.tolist() == columns
+    for refused in (lambda: sweep.fractions, lambda: choose_width(sweep, max_macs=1)):
+        with pytest.raises(ValueError, match="sweep must be over positions of one slider, got one"):
+            refused()
+    with pytest.raises(ValueError, match=r"width must be one of those swept, got \{WidthControl"):
+        sweep.at({one: 1})
+    with pytest.raises(ValueError, match="width must be one of those swept, got 1"):
+        sweep.at(1)
 
 
 def test_the_frame_has_one_row_a_width_and_the_metric_under_its_name(net, batches):
@@ -267,7 +308,10 @@ NO_WIDTHS = r"widths must be a vector or another iterable of integers in 1\.\.6,
         ({"batches": []}, ValueError, "batches must hold at least one sample, got none"),
         ({"batches": (torch.ones(2, 4), torch.ones(3))}, ValueError, "got 2 and 3 rows"),
         ({"model": nn.Linear(4, 3)}, ValueError, "model must have a variable axis, got none"),
-        ({"model": MLP(4, (Width(2), Width(2)), 3)}, ValueError, "one knob .*, got 2"),
+        ({"widths": [{}, 2]}, TypeError, "widths must be dicts all of them or none, got 2 among"),
+        ({"widths": itertools.count(1)}, ValueError, r"widths must lie in 1\.\.6, got 7"),
+        ({"widths": {}}, TypeError, r"another iterable .*, got \{\}; \[\{\}\] measures a single"),
+        ({"widths": [{WidthControl(2): 1}]}, ValueError, r"knobs of the model, got WidthControl"),
         ({"model": "net"}, TypeError, r"model must be a torch\.nn\.Module, got 'net'"),
     ],
 )

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from vsnn_lab import MLP, VariableLinear, Width, at_width, extract, recalibrate
+from vsnn_lab import MLP, VariableLinear, Width, at_width, extract, joint_positions, recalibrate
 from vsnn_lab.layers import VariableBatchNorm1d
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -151,6 +151,22 @@ def test_a_variable_norm_gets_the_statistics_of_the_hand_written_network_of_that
     assert_same(statistics(cut), statistics(hand))
     recalibrate(cut, list(x))
     assert_same(statistics(cut), statistics(hand))
+
+
+def test_several_knobs_stand_where_the_dict_says_and_the_others_are_full():
+    one, other = Width(4), Width(6)
+    net = nn.Sequential(
+        *(VariableLinear(3, one), VariableBatchNorm1d(one)),
+        *(VariableLinear(one, other), VariableBatchNorm1d(other)),
+    )
+    batches = list(torch.randn(3, 8, 3))
+    for positions in ({other.control: 2}, joint_positions(net, 3)):
+        cut = extract(net, positions)
+        recalibrate(cut, batches)
+        recalibrate(net, batches, positions)
+        found, expected = statistics(extract(net, positions)), statistics(cut)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-6, msg=name)
 
 
 def test_a_plain_norm_after_a_cut_network_is_recalibrated_in_the_cut():

@@ -110,6 +110,18 @@ def test_a_submodel_holds_nothing_of_this_package_and_can_be_copied(build):
         assert_close(torch.export.export(cut, (x,)).module()(x), expected)
 
 
+def test_a_submodel_keeps_the_hooks_and_the_ties_of_a_mask():
+    net, x = network(dense), inputs()
+    net[1].register_forward_hook(lambda module, args, output: 2 * output)
+    net.extend([nn.Linear(2, 8).double(), net[1]])
+    with at_width(net, 2):
+        expected = net(x)
+    cut = extract(net, 2)
+    assert cut[1] is cut[5]
+    assert_close(cut(x), expected)
+    assert_close(copy.deepcopy(cut)(x), expected)
+
+
 def test_at_full_width_it_is_an_identity():
     cut = extract(network(dense), STEPS)
     assert type(cut[1]) is nn.Identity

@@ -16,6 +16,7 @@ from tests.masks import (
     network,
 )
 from vsnn_lab import (
+    Distilled,
     FullAndNarrow,
     TriangularDropout,
     Uniform,
@@ -29,6 +30,7 @@ from vsnn_lab import (
     width_sweep,
 )
 from vsnn_lab.explore import AutoencoderExplorer, ClassifierExplorer
+from vsnn_lab.train.recipes import Step
 
 
 def test_costs_are_those_of_the_network_that_can_be_cut_out():
@@ -72,6 +74,19 @@ def test_fit_draws_widths_through_the_knob(recipe, monkeypatch):
     values = width_sweep(net, F.mse_loss, (x, y), [1, 8], progress=False).values
     nothing = F.mse_loss(torch.zeros_like(y), y).item()
     assert values[1] < values[0] < nothing
+
+
+@pytest.mark.parametrize("recipe", [Distilled(), FullAndNarrow()])
+def test_a_recipe_alone_has_the_full_width_as_its_teacher(recipe):
+    net, x, y = network(dense).float().train(), torch.randn(16, 6), torch.randn(16, 2)
+    expected, seen = F.mse_loss(by_hand(net, x, STEPS), y), []
+
+    def loss(output, target):
+        seen.append(F.mse_loss(output, target))
+        return seen[-1]
+
+    list(recipe.losses(Step(net, x, y, loss)))
+    torch.testing.assert_close(seen[0], expected)
 
 
 def test_a_training_is_resumed_and_told_from_that_of_another_width(tmp_path):

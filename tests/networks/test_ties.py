@@ -165,3 +165,18 @@ def test_tied_norms_of_one_width_stay_tied_and_those_of_two_do_not():
     assert [len(norm.weight) for norm in cut] == [2, 2, 4]
     alike = extract(norms, {first.control: 4, second.control: 4})
     assert alike[0].weight is alike[2].weight
+
+
+def test_layers_that_keep_as_many_units_but_others_are_cut_apart():
+    first, second = Width(4), Width(4)
+    net = nn.Sequential(VariableLinear(3, first + second), VariableLinear(3, second + first))
+    net[1].weight = net[0].weight
+    x, turned = torch.randn(5, 3), {first.control: 1, second.control: 3}
+    cut = extract(net, turned)
+    with at_width(net, turned):
+        for layer, small in zip(net, cut, strict=True):
+            torch.testing.assert_close(small(x), layer(x))
+    assert cut[0].weight is not cut[1].weight
+    assert count_parameters(net, turned) == numbers(cut)
+    whole = extract(net, {})
+    assert whole[0].weight is whole[1].weight

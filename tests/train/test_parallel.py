@@ -1,5 +1,6 @@
 """Widths under several processes and under reduced precision."""
 
+import itertools
 import os
 
 import pytest
@@ -9,6 +10,7 @@ import torch.multiprocessing
 from torch import nn
 
 from vsnn_lab import MLP, Width, at_width, extract, fit, forward_at_widths
+from vsnn_lab.widths import width_controls
 
 BATCH = 8
 
@@ -17,6 +19,11 @@ def network() -> MLP:
     torch.manual_seed(0)
     width = Width(6)
     return MLP(4, (width, width), 3).double()
+
+
+def with_two_knobs() -> MLP:
+    torch.manual_seed(0)
+    return MLP(4, (Width(6), Width(8)), 3).double()
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -28,7 +35,9 @@ def data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def gradients(model: nn.Module, rows: slice) -> list[torch.Tensor]:
     x, y, widths = (part[rows] for part in data())
-    nn.functional.mse_loss(forward_at_widths(model, x, widths), y).backward()
+    several = dict(zip(width_controls(model), (widths, 9 - widths), strict=False))
+    drawn = several if len(several) > 1 else widths
+    nn.functional.mse_loss(forward_at_widths(model, x, drawn), y).backward()
     return [parameter.grad for parameter in model.parameters()]
 
 
@@ -42,8 +51,10 @@ def one_of_two(rank: int, folder: str) -> None:
         import vsnn_lab.networks.forward
 
         vsnn_lab.networks.forward._SMALLEST_RUN = smallest_run
-        model = nn.parallel.DistributedDataParallel(network())
-        torch.save(gradients(model, slice(rank, None, 2)), f"{folder}/{smallest_run}-{rank}.pt")
+        for build in (network, with_two_knobs):
+            model = nn.parallel.DistributedDataParallel(build())
+            name = f"{folder}/{build.__name__}-{smallest_run}-{rank}.pt"
+            torch.save(gradients(model, slice(rank, None, 2)), name)
     torch.distributed.barrier()
     # Not through the interpreter's end: there, a thread of gloo that wants the interpreter once
     # more aborts the process, one time in hundreds.
@@ -54,10 +65,11 @@ def one_of_two(rank: int, folder: str) -> None:
 @pytest.mark.filterwarnings("default")
 def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(tmp_path):
     torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
-    expected = gradients(network(), slice(None))
-    for smallest_run in (64, 0):
-        for rank in (0, 1):
-            found = torch.load(tmp_path / f"{smallest_run}-{rank}.pt", weights_only=True)
+    for build in (network, with_two_knobs):
+        expected = gradients(build(), slice(None))
+        for smallest_run, rank in itertools.product((64, 0), (0, 1)):
+            file = tmp_path / f"{build.__name__}-{smallest_run}-{rank}.pt"
+            found = torch.load(file, weights_only=True)
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 

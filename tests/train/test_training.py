@@ -15,7 +15,6 @@ from vsnn_lab import (
     Stratified,
     Triangular,
     Width,
-    WidthControl,
     at_width,
     data,
     extract,
@@ -460,7 +459,16 @@ TWO_KNOBS = MLP(4, (Width(2), Width(2)), 2)
         ({"narrow": 0.5}, TypeError, r"narrow must be an integer in 1\.\.8, got 0\.5"),
         ({"model": nn.Identity()}, ValueError, "model must have a parameter .*, got none"),
         ({"model": F.relu}, TypeError, r"model must be a torch\.nn\.Module, got <function relu"),
-        ({"model": TWO_KNOBS}, ValueError, "at most one knob, because fit .* got 2: .* share"),
+        (
+            {"knobs": "apart"},
+            ValueError,
+            "knobs must be one of 'joint', 'independent', got 'apart'",
+        ),
+        (
+            {"model": TWO_KNOBS, "knobs": "independent"},
+            ValueError,
+            "knobs must be 'joint' for Distilled, got 'independent'; Sampled and FullAndNarrow",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_changes(arguments, error, message):
@@ -470,14 +478,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_changes(arguments, er
         fit(**asked)
     if isinstance(model, MLP) and model is not TWO_KNOBS:
         assert same_weights(model, variable())
-
-
-def test_the_refusal_of_several_knobs_offers_only_what_fit_can_do():
-    with pytest.raises(ValueError, match="share one WidthControl") as refused:
-        quietly(TWO_KNOBS, (X, Y), F.mse_loss)
-    assert "dict" not in str(refused.value)
-    knob = WidthControl(2)
-    quietly(MLP(4, (knob.axis(2), knob.axis(4)), 2), (X, Y), F.mse_loss)
 
 
 def test_training_inside_at_width_uses_the_whole_knob_and_leaves_it_where_it_stood():

@@ -43,7 +43,7 @@ from vsnn_lab.figures.checks import (
 )
 from vsnn_lab.figures.names import short_names
 from vsnn_lab.measure.ablation import WidthSweep
-from vsnn_lab.widths import single_control
+from vsnn_lab.widths import joint_steps, turn_of
 
 MOST_SHOWN, COLUMNS = 15, 5  # three rows are as high as the curve beside them
 _CURVE = 250  # pixels: with its legend as high as the pictures
@@ -68,8 +68,8 @@ class ClassifierExplorer(Instrument):
     narrowest width. They stay while the slider moves.
 
     Args:
-        model: A classifier with one knob that returns a number for each class, such as
-            `vsnn_lab.MLP`.
+        model: A classifier that returns a number for each class, such as `vsnn_lab.MLP`. Several
+            knobs are turned together by the slider, see `joint_positions`.
         images: Images to show, shape (n, 1 or 3, height, width), pixels in [0, 1].
         labels: Class of each, integers, shape (n,).
         inputs: What the model takes, one row for each image, such as ``images.flatten(1)``; by
@@ -114,7 +114,7 @@ class ClassifierExplorer(Instrument):
         seed: int = 0,
         folder: str | Path | None = None,
     ) -> None:
-        self.steps = single_control(model).steps
+        self.steps = joint_steps(model)
         check_image_batch(images, None)
         self.model, self.images = model, images
         self.inputs = images if inputs is None else check_rows("inputs", inputs)
@@ -213,7 +213,9 @@ class ClassifierExplorer(Instrument):
         self.status = f"saving width {width} …"
         stem = self.folder / f"classifier-width-{width}"
         try:
-            save_submodel(self.model, width, stem, self.inputs[:_VERIFIED], saved)
+            save_submodel(
+                self.model, turn_of(self.model, width), stem, self.inputs[:_VERIFIED], saved
+            )
         except Exception as error:
             self.status = f"{saved}; then: {error}" if saved.files else f"not saved: {error}"
             raise

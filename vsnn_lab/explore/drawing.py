@@ -12,6 +12,7 @@ from vsnn_lab.export.dense import pack_dense
 from vsnn_lab.figures.images import to_bytes
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.forward import forward_at_widths
+from vsnn_lab.widths import joint_positions
 
 Pad = tuple[dict[str, Any], dict[str, Any], Callable[[Any], np.ndarray]]
 _COMPARED = 32  # images that a network in the page is compared on before it is sent
@@ -94,7 +95,7 @@ def run_drawing(
     """Run a drawing at all widths in one go, where the network is proven to allow it.
 
     Args:
-        model: A network with one knob.
+        model: A network with one knob, or several that are turned together.
         pixels: One byte each, channels first.
         shape: Of the image: (channels, height, width).
         to_input: As from `input_of`.
@@ -116,7 +117,9 @@ def run_drawing(
     x = to_input(to_device_of(model, image.div(255)))
     with evaluation_mode(model):
         output = forward_at_widths(
-            model, x.expand(len(widths), *x.shape[1:]), torch.tensor([*widths])
+            model,
+            x.expand(len(widths), *x.shape[1:]),
+            joint_positions(model, torch.tensor([*widths])),
         )
     output = output.float().cpu()
     if not output.isfinite().all():

@@ -21,7 +21,7 @@ from vsnn_lab.measure.costs import (
 from vsnn_lab.measure.evaluation import evaluate, evaluation_mode, to_device_of
 from vsnn_lab.networks.gate import proven_chain
 from vsnn_lab.networks.trunk import outputs_by_width
-from vsnn_lab.widths import at_width, single_control
+from vsnn_lab.widths import at_width, joint_steps, turn_of
 
 # Samples a forward; as in `width_sweep`, so that activations stay in the cache.
 _CHUNK = 1024
@@ -35,16 +35,16 @@ _CHANGING = 2 / 3
 
 
 def count_classes(model: nn.Module, inputs: Tensor) -> int:
-    """Return how many classes a classifier tells apart, tried at both ends of its knob.
+    """Return how many classes a classifier tells apart, tried at both ends of its knobs.
 
     Raises:
         ValueError: If the model does not take the inputs, or does not return one row of numbers for
             each, as many at every width.
     """
     shapes = []
-    for width in (single_control(model).steps, 1):
+    for width in (joint_steps(model), 1):
         try:
-            with at_width(model, width):
+            with at_width(model, turn_of(model, width)):
                 output = evaluate(model, inputs[:1])
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ValueError(
@@ -117,7 +117,7 @@ def measure_widths(
     """Predict at every width, count what each costs, and time some, all under one bar.
 
     Args:
-        model: A classifier with one knob.
+        model: A classifier with one knob, or several that are turned together.
         inputs: What it takes, shape (n, ...).
         classes: How many it tells apart.
         timed: Inputs in the forward that is timed.
@@ -127,20 +127,23 @@ def measure_widths(
     Raises:
         ValueError: If an output is not finite.
     """
-    widths, some = range(1, single_control(model).steps + 1), to_device_of(model, inputs[:timed])
+    turns = [turn_of(model, width) for width in range(1, joint_steps(model) + 1)]
+    some = to_device_of(model, inputs[:timed])
     # A width that is timed takes about as long as one at which all is predicted.
     chunks = -(-len(inputs) // _CHUNK)
-    total = chunks * (len(widths) + len(timed_widths))
+    total = chunks * (len(turns) + len(timed_widths))
     latency = {}
     with tqdm(total=total, desc="all widths", delay=1, disable=not progress) as bar:
-        parameters = np.array([count_parameters(model, width) for width in widths])
-        macs = np.array(count_macs_by_width(model, widths, some[:1], progress=False))
+        parameters = np.array([count_parameters(model, turn) for turn in turns])
+        macs = np.array(count_macs_by_width(model, turns, some[:1], progress=False))
         small = proven_chain(model) is not None and macs[-1] * _CHUNK < _ONE_THREAD
         with _single_thread() if small else nullcontext():
             predictions = predict(model, inputs, classes, bar)
         seconds = _TIMING / len(timed_widths)
         for width in timed_widths:
-            latency[width] = measure_latency(model, width, some, repeats=_REPEATS, seconds=seconds)
+            latency[width] = measure_latency(
+                model, turns[width - 1], some, repeats=_REPEATS, seconds=seconds
+            )
             bar.update(chunks)
     return Measured(predictions, parameters, macs, latency)
 
@@ -161,7 +164,7 @@ def predict(
     """Return the class with the largest output, for every width and input.
 
     Args:
-        model: A classifier with one knob.
+        model: A classifier with one knob, or several that are turned together.
         inputs: What it takes, shape (n, ...).
         classes: How many it tells apart.
         bar: Moves on by one at every width of every 1,024 inputs.
@@ -172,7 +175,7 @@ def predict(
     Raises:
         ValueError: If an output is not finite.
     """
-    steps = single_control(model).steps
+    steps = joint_steps(model)
     found = np.empty((steps, len(inputs)), np.min_scalar_type(classes - 1))
     with evaluation_mode(model):
         for start in range(0, len(inputs), _CHUNK):

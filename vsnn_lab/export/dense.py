@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vsnn_lab._basics.checks import check_int, check_rows
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
 from vsnn_lab.networks.gate import is_elementwise, private_copy, proven_chain
-from vsnn_lab.widths import WidthControl, at_width, single_control
+from vsnn_lab.widths import WidthControl, at_width, check_controls, single_control
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ def pack_dense(
     check_rows("sample", sample)
     most = check_int("most", most)
     try:
+        if len(check_controls(model)) > 1:
+            raise _NotDenseError("has several knobs")
         with evaluation_mode(model), at_width(model, single_control(model).steps):
             x = to_device_of(model, sample[:_SAMPLES])
             packed = _pack(model, x, most)

@@ -1,5 +1,6 @@
 """Save one width as a network of its own: verified, as safetensors and as ONNX."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -12,6 +13,7 @@ from vsnn_lab.export.verification import export_onnx, onnx_refusal, verify_extra
 from vsnn_lab.export.weights import save_weights
 from vsnn_lab.measure.evaluation import evaluate, to_device_of
 from vsnn_lab.networks.extraction import extract
+from vsnn_lab.widths import WidthControl
 
 # That a submodel's outputs may deviate by; of outputs beyond 1, as a share of the largest, since
 # numbers of 32 bits have seven digits. Those of 16 bits have two or three: so many steps of theirs.
@@ -52,15 +54,19 @@ class SavedSubmodel:
 
 
 def save_submodel(
-    model: nn.Module, width: int, stem: Path, inputs: Tensor, saved: SavedSubmodel
+    model: nn.Module,
+    width: int | Mapping[WidthControl, int],
+    stem: Path,
+    inputs: Tensor,
+    saved: SavedSubmodel,
 ) -> None:
     """Cut a width out, verify it, and write ``stem.safetensors`` and, if onnx is there, ``.onnx``.
 
     Files of another network stay: then these get a number, see `free_stem`.
 
     Args:
-        model: A network with one knob.
-        width: The width.
+        model: A network with one knob, or several.
+        width: The width, as in `extract`.
         stem: The files, without ending.
         inputs: A typical batch to verify on, shape (batch, ...).
         saved: Records what is written, also where an error ends it.
@@ -96,15 +102,15 @@ def save_submodel(
     saved.deviation = max(saved.deviation, deviation)
 
 
-def free_stem(model: nn.Module, width: int, stem: Path) -> Path:
+def free_stem(model: nn.Module, width: int | Mapping[WidthControl, int], stem: Path) -> Path:
     """Return where a width of a network may be saved without replacing another network.
 
     That is ``stem``, or the first of ``stem-2``, ``stem-3``, … whose files are not there yet or
     hold this very network.
 
     Args:
-        model: A network with one knob.
-        width: The width.
+        model: A network with one knob, or several.
+        width: The width, as in `extract`.
         stem: The files, without ending.
     """
     cut = extract(model, width)

@@ -19,6 +19,7 @@ def check_sweep(sweep: Any, steps: int | None = None) -> WidthSweep:
         raise TypeError(
             f"sweep must be a WidthSweep, got {short_repr(sweep)}; width_sweep makes one"
         )
+    sweep.check_ordered()
     if steps is not None and list(sweep.widths) != list(range(1, steps + 1)):
         found = np.array2string(sweep.widths, threshold=10)
         raise ValueError(f"sweep must hold every width 1..{steps}, got {found}")

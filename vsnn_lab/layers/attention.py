@@ -98,7 +98,7 @@ class VariableMultiheadAttention(VariableLayer, nn.MultiheadAttention):
         self._check_packed()
 
     def _check_packed(self) -> None:
-        if self.in_proj_weight is None:
+        if not self._qkv_same_embed_dim:
             return
         for name, axis in (("kdim", self.key_axis), ("vdim", self.value_axis)):
             if not _same(axis, self.in_axis):
@@ -122,7 +122,8 @@ class VariableMultiheadAttention(VariableLayer, nn.MultiheadAttention):
         inner = self.inner_axis
         packed = inner + inner + inner
         # Torch registers these only where it has them.
-        more = {} if self.bias_k is None else dict.fromkeys(("bias_k", "bias_v"), (1, 1, inner))
+        has_more = getattr(self, "bias_k", None) is not None
+        more = dict.fromkeys(("bias_k", "bias_v"), (1, 1, inner)) if has_more else {}
         return {
             "in_proj_weight": (packed, self.in_axis),
             "q_proj_weight": (inner, self.in_axis),
@@ -143,7 +144,7 @@ class VariableMultiheadAttention(VariableLayer, nn.MultiheadAttention):
             "num_heads": self.heads_axis,
             "kdim": self.key_axis,
             "vdim": self.value_axis,
-            "_qkv_same_embed_dim": self.in_proj_weight is not None and fits,
+            "_qkv_same_embed_dim": self._qkv_same_embed_dim and fits,
             "out_proj.in_features": self.inner_axis,
             "out_proj.out_features": self.out_axis,
         }
@@ -210,7 +211,7 @@ class VariableMultiheadAttention(VariableLayer, nn.MultiheadAttention):
     def _projections(self) -> tuple[list[Tensor], list[Tensor | None]]:
         """Return the weights that make queries, keys and values now, and their biases."""
         parts: Any = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
-        if self.in_proj_weight is not None:
+        if self._qkv_same_embed_dim:
             parts = self.in_proj_weight.chunk(3)
         axes, inner = (self.in_axis, self.key_axis, self.value_axis), self.inner_axis
         weights = [first_corner(part, inner, axis) for part, axis in zip(parts, axes, strict=True)]

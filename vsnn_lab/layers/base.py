@@ -116,10 +116,10 @@ class VariableLayer(nn.Module):
         """Whether `cut` gives more than first units: then no tie to another layer is left."""
         return type(self).cut is not VariableLayer.cut
 
-    def plain_module(self) -> nn.Module | None:
+    def plain_module(self) -> nn.Sequential | None:
         """Return what a submodel has in place of this layer, if its plain class does not do.
 
-        It is asked of the copy, whose axes are ints.
+        It is asked of the copy, whose axes are ints, and holds no hooks or tensors of its own.
         """
         return None
 

@@ -21,16 +21,12 @@ def refuse_checkpointing(*axes: int | Width) -> None:
     """
     if torch.compiler.is_compiling():
         return
-    positions = {control: control.setting.position for control in knobs_of(*axes)}
-    narrow = [
-        (position, control.steps)
-        for control, position in positions.items()
-        if not (isinstance(position, int) and position == control.steps)
-    ]
-    if narrow:
-        position, steps = narrow[0]
-        at = f"width {position} of {steps}" if isinstance(position, int) else "a width vector"
-        refuse_recomputing(f"a layer at {at}", "at whatever width the knob stands at then")
+    for control in knobs_of(*axes):
+        position, steps = control.setting.position, control.steps
+        if not isinstance(position, int) or position != steps:
+            at = f"width {position} of {steps}" if isinstance(position, int) else "a width vector"
+            refuse_recomputing(f"a layer at {at}", "at whatever width the knob stands at then")
+            return
 
 
 def refuse_recomputing(layer: str, how: str) -> None:

@@ -38,10 +38,16 @@ def first_units(tensor: None, axis: Axis, dim: int = 0) -> None: ...
 
 def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | None:
     """Cut a tensor's dimension down to the units computed now, those kept or to be masked."""
-    if tensor is None or isinstance(axis, int) or is_whole(axis):
+    if tensor is None or isinstance(axis, int):
         return tensor
-    widest = {control: control.widest for control in axis.controls}
-    return take_units(tensor, axis.ranges(widest), dim)
+    if axis.is_prefix:
+        # What nearly all axes are, and layers ask for at every call.
+        widest = axis.controls[0].widest
+        whole = widest == axis.controls[0].steps
+        return tensor if whole else tensor.narrow(dim, 0, axis.parts[0].kept(widest))
+    if is_whole(axis):
+        return tensor
+    return take_units(tensor, axis.ranges({each: each.widest for each in axis.controls}), dim)
 
 
 @torch.no_grad()

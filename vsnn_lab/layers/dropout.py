@@ -123,12 +123,13 @@ class TriangularDropout(VariableLayer, nn.Identity):
             widths = widths[order.to(widths.device)]
         return self._mask(x, widths)
 
-    def plain_module(self) -> nn.Module | None:
+    def plain_module(self) -> nn.Sequential | None:
         """Return a module of torch's that zeroes the units that a submodel has not."""
         if self.width is None or self.width == self.units:
             return None
         assert isinstance(self.width, int)
-        return _keep_first(self.width, self.dim)
+        # Inside another module, since copies of what torch.fx makes lose their hooks.
+        return nn.Sequential(_keep_first(self.width, self.dim))
 
     def _at_position(self, x: Tensor, position: Any) -> Tensor:
         assert isinstance(self.width, Width)

@@ -1,6 +1,6 @@
 """Ablate: evaluate one trained network at reduced widths, weights unchanged."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import length_hint
@@ -26,9 +26,15 @@ from vsnn_lab.measure.costs import (
     measure_latency,
 )
 from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
+from vsnn_lab.measure.swept_widths import check_swept, turns_of
 from vsnn_lab.networks.gate import private_copy
 from vsnn_lab.networks.trunk import outputs_by_width
-from vsnn_lab.widths import WidthControl, single_control
+from vsnn_lab.widths import (
+    WidthControl,
+    at_width,
+    check_controls,
+    most_steps,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +59,11 @@ class WidthSweep:
 
     Attributes:
         metric: The metric's name.
-        widths: Knob positions, shape (n,), ascending.
+        widths: Knob positions, shape (n,), ascending; joint ones where there are several knobs. Of
+            a sweep over dicts these dicts, with a position for every knob, in the order given.
         values: Mean of the metric over all samples, shape (n,), float64.
-        steps: Positions of the knob; a width over it is the share of the network.
+        steps: Positions of the knob, or of all knobs together; a width over it is the share of the
+            network.
         parameters: Of each submodel, shape (n,), or None where nobody counted; so for the others.
         macs: Multiply-accumulates per sample.
         latency_ms: Median time of a forward, in milliseconds.
@@ -72,9 +80,23 @@ class WidthSweep:
     @property
     def fractions(self) -> np.ndarray:
         """Widths as shares of the full one, in (0, 1]."""
+        self.check_ordered()
         return self.widths / self.steps
 
-    def at(self, width: int) -> float:
+    @property
+    def is_ordered(self) -> bool:
+        """Whether widths are numbers, of which one is narrower than the other."""
+        return self.widths.dtype != object
+
+    def check_ordered(self) -> None:
+        """Refuse a sweep over dicts, whose widths lie along no single axis."""
+        if not self.is_ordered:
+            raise ValueError(
+                "sweep must be over positions of one slider, got one over "
+                f"{len(self.widths)} dicts; width_sweep(..., widths=None) turns all knobs together"
+            )
+
+    def at(self, width: int | Mapping[WidthControl, int]) -> float:
         """Return the metric at one of the widths swept.
 
         Raises:
@@ -82,12 +104,12 @@ class WidthSweep:
         """
         return float(self.values[self._row(width)])
 
-    def cost(self, kind: str, width: int) -> float:
+    def cost(self, kind: str, width: int | Mapping[WidthControl, int]) -> float:
         """Return what one of the widths swept costs.
 
         Args:
             kind: "parameters", "macs" or "latency_ms".
-            width: Knob position.
+            width: Knob position, or those of several knobs.
 
         Raises:
             ValueError: If that width was not swept, or that cost not measured.
@@ -102,12 +124,20 @@ class WidthSweep:
         import pandas as pd
 
         costs = {kind: costs for kind in _COSTS if (costs := getattr(self, kind)) is not None}
-        columns = {"width": self.widths, "fraction": self.fractions, self.metric: self.values}
-        return pd.DataFrame(columns | costs)
+        columns = {"width": self.widths}
+        if self.is_ordered:
+            columns["fraction"] = self.fractions
+        return pd.DataFrame(columns | {self.metric: self.values} | costs)
 
-    def _row(self, width: int) -> int:
-        found = np.flatnonzero(self.widths == check_int("width", width))
-        if not len(found):
+    def _row(self, width: int | Mapping[WidthControl, int]) -> int:
+        if isinstance(width, Mapping):
+            # Knobs that a dict leaves out are at full width.
+            full = {} if self.is_ordered else {each: each.steps for each in self.widths[0]}
+            found = [row for row, swept in enumerate(self.widths) if swept == full | dict(width)]
+        else:
+            width = check_int("width", width)
+            found = np.flatnonzero(self.widths == width).tolist()
+        if not found:
             swept = np.array2string(self.widths, threshold=10)
             raise ValueError(f"width must be one of those swept, got {short_repr(width)}: {swept}")
         return found[0]
@@ -117,7 +147,11 @@ def width_sweep(
     model: nn.Module,
     metric: Metric,
     batches: Batches | tuple[Tensor, Tensor],
-    widths: Iterable[int] | Tensor | np.ndarray | None = None,
+    widths: Iterable[int]
+    | Iterable[Mapping[WidthControl, int]]
+    | Tensor
+    | np.ndarray
+    | None = None,
     *,
     timed: Tensor | None = None,
     progress: bool = True,
@@ -127,11 +161,14 @@ def width_sweep(
     The model runs in evaluation mode and without gradients, and is put back as it was.
 
     Args:
-        model: A module with one knob.
+        model: A module with one knob, or with several.
         metric: Mean of a quantity over a batch, ``metric(output, target) -> scalar``.
         batches: A pair of tensors (inputs, targets) of equal length, or an iterable of such
             pairs; it is read once.
-        widths: Knob positions to measure: integers, a vector of them too; by default all.
+        widths: Knob positions to measure: integers, a vector of them too; by default all. With
+            several knobs integers are joint positions, at which all of them keep the same share,
+            see `joint_positions`. Dicts from knobs to positions measure those; knobs that one
+            leaves out are at full width.
         timed: Inputs, shape (batch, ...), whose forward is timed at each width by
             `measure_latency`; by default nothing is timed.
         progress: Show a bar if it takes more than two seconds.
@@ -149,8 +186,10 @@ def width_sweep(
         >>> width_sweep(net, nn.functional.mse_loss, (x, y), widths=[1, 4, 8]).widths
         array([1, 4, 8])
     """
-    control = single_control(model)
-    wanted = _positions(control, range(1, control.steps + 1) if widths is None else widths)
+    controls = check_controls(model)
+    steps = most_steps(controls)
+    wanted = check_swept(model, range(1, steps + 1) if widths is None else widths)
+    turns = turns_of(controls, wanted)
     check_callable("metric", metric, "callable on (output, target)")
     check_flag("progress", progress)
     if timed is not None:
@@ -160,19 +199,23 @@ def width_sweep(
     def outputs(x: Tensor) -> Iterator[Tensor]:
         if not first:
             first.append(x[:1].clone())
-        return outputs_by_width(model, x, wanted)
+        if isinstance(wanted[0], int):
+            return outputs_by_width(model, x, wanted)
+        return _outputs_under([at_width(model, turn) for turn in turns], model, x)
 
     values = _means(model, metric, as_batches(batches), outputs, len(wanted), progress)
     name = getattr(metric, "__name__", type(metric).__name__)
     costs: dict[str, list[int] | list[float]] = {
-        "parameters": [count_parameters(model, width) for width in wanted],
-        "macs": count_macs_by_width(model, wanted, first[0], progress=progress),
+        "parameters": [count_parameters(model, turn) for turn in turns],
+        "macs": count_macs_by_width(model, turns, first[0], progress=progress),
     }
     if timed is not None:
-        bar = tqdm(wanted, desc="latency", delay=2, disable=not progress)
-        costs["latency_ms"] = [measure_latency(model, width, timed).median_ms for width in bar]
+        bar = tqdm(turns, desc="latency", delay=2, disable=not progress)
+        costs["latency_ms"] = [measure_latency(model, turn, timed).median_ms for turn in bar]
     arrays = {kind: np.array(cost) for kind, cost in costs.items()}
-    return WidthSweep(name, np.array(wanted), values, control.steps, **arrays)
+    swept = np.empty(len(wanted), dtype=int if isinstance(wanted[0], int) else object)
+    swept[:] = wanted
+    return WidthSweep(name, swept, values, steps, **arrays)
 
 
 def mean_metric(
@@ -196,12 +239,18 @@ def mean_metric(
     """
 
     def outputs(x: Tensor) -> Iterator[Tensor]:
-        for setting in settings:
-            with setting:
-                output = model(private_copy(model, x))
-            yield output
+        return _outputs_under(settings, model, x)
 
     return _means(model, metric, as_batches(batches), outputs, len(settings), progress)
+
+
+def _outputs_under(
+    settings: Sequence[AbstractContextManager[Any]], model: nn.Module, x: Tensor
+) -> Iterator[Tensor]:
+    for setting in settings:
+        with setting:
+            output = model(private_copy(model, x))
+        yield output
 
 
 def _means(
@@ -229,28 +278,6 @@ def _means(
     if not samples:
         raise ValueError("batches must hold at least one sample, got none; it is read only once")
     return totals / samples
-
-
-def _positions(control: WidthControl, widths: Any) -> list[int]:
-    """Return the widths asked for as checked integers, each once, ascending."""
-    rule = f"widths must be a vector or another iterable of integers in 1..{control.steps}"
-    if isinstance(widths, Tensor | np.ndarray):
-        if widths.ndim != 1:
-            raise ValueError(f"{rule}, got shape {tuple(widths.shape)}: {short_repr(widths)}")
-        widths = widths.tolist()
-    if not isinstance(widths, Iterable) or isinstance(widths, str):
-        raise TypeError(
-            f"{rule}, got {short_repr(widths)}; [{short_repr(widths)}] measures a single width"
-        )
-    found = set()
-    for width in widths:
-        # An index of its own has a vector of one width, too.
-        if isinstance(width, Tensor | np.ndarray) and width.ndim:
-            raise TypeError(f"widths must be integers, got {short_repr(width)}")
-        found.add(check_int("widths", width, 1, control.steps, hint=f"{control} sets the range"))
-    if not found:
-        raise ValueError(f"widths must name at least one width, got {short_repr(widths)}")
-    return sorted(found)
 
 
 def as_batches(batches: Any) -> Batches:

@@ -61,6 +61,7 @@ def choose_width(
         raise TypeError(
             f"sweep must be a WidthSweep, got {short_repr(sweep)}; width_sweep makes one"
         )
+    sweep.check_ordered()
     budgets = _check_budgets(
         max_parameters=max_parameters, max_macs=max_macs, max_latency_ms=max_latency_ms
     )

@@ -92,16 +92,22 @@ def count_macs(model: nn.Module, width: Positions, inputs: Tensor) -> int:
 
 
 def count_macs_by_width(
-    model: nn.Module, widths: Sequence[int], inputs: Tensor, *, progress: bool = True
+    model: nn.Module,
+    widths: Sequence[int | Mapping[WidthControl, int]],
+    inputs: Tensor,
+    *,
+    progress: bool = True,
 ) -> list[int]:
     """Count as `count_macs` does, at several widths.
 
     Where all products are those of layers, whose counts go with the size of their weights, two
-    forwards tell all widths; other networks run once for each.
+    forwards tell all widths; other networks run once for each, and so does one with several knobs.
     """
-    if (found := _scaled_macs(model, widths, inputs)) is not None:
+    numbers = [width for width in widths if isinstance(width, int)]
+    if numbers and (found := _scaled_macs(model, numbers, inputs)) is not None:
         return found
-    bar = tqdm(widths, desc="MACs", delay=2, disable=not progress)
+    turns: Sequence[Positions] = widths
+    bar = tqdm(turns, desc="MACs", delay=2, disable=not progress)
     counts = [_count_products(model, width, inputs) for width in bar]
     warn_of_unknown(*counts)
     return [count.total for count in counts]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, Literal
 
 from torch import nn
@@ -24,7 +25,7 @@ from vsnn_lab._basics.checks import (
     short_repr,
 )
 from vsnn_lab.layers.recomputed import detached_copies
-from vsnn_lab.networks.examples import find_example
+from vsnn_lab.networks.examples import find_examples
 from vsnn_lab.networks.explanation import explained
 from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
@@ -41,6 +42,7 @@ _VARIABLE: dict[type, type[layers.VariableLayer]] = {
 # Fewer positions than these are no slider: then any size gets a knob of rounded positions.
 _FEWEST = 16
 _ROUNDED = 32
+_GUESSES = 3
 
 Knobs = Literal["shared", "per_layer"] | Mapping[str, WidthControl | int]
 
@@ -118,8 +120,11 @@ def make_variable(
             raise ValueError(f"model must be plain, got {type(module).__name__} at {name!r}")
     excluded = _excluded(model, exclude)
     variable = copy.deepcopy(model, detached_copies(model))
-    given = find_example(variable, example)
-    found = understand(variable, given.args, given.options, excluded, _turning(variable))
+    # Of shapes that are guessed, tokens or not, the first lets something vary or the next may.
+    for given in islice(find_examples(variable, example), _GUESSES):
+        found = understand(variable, given.args, given.options, excluded, _turning(variable))
+        if _segments(found.walk):
+            break
     controls = _controls(found.walk, steps, knobs, variable)
     if strict:
         _refuse_fixed(found)
@@ -234,11 +239,13 @@ def _named_controls(
 def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:
     """Turn layers into their variable form, in place; parameters stay the same objects."""
     for name, dims in walk.layers.items():
-        rows = Rows(*(walk.rows_of(name) or ()))
+        module = model.get_submodule(name)
+        # Of sequences layers know themselves where the samples lie.
+        known = isinstance(module, nn.MultiheadAttention | nn.RNNBase)
+        rows = Rows(*(walk.rows_of(name) or ())) if not known else Rows()
         axes = {key: _axis(walk.axes.resolve(dim), controls, rows) for key, dim in dims.items()}
         if not any(isinstance(axis, Width) for axis in axes.values()):
             continue
-        module = model.get_submodule(name)
         form = _VARIABLE[type(module)]
         for key in form.own_attributes:
             # An embedding's rows are no axis of its tensors.

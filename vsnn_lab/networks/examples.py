@@ -32,36 +32,45 @@ class Example(NamedTuple):
     given: bool
 
 
-def find_example(model: nn.Module, example: Any) -> Example:
-    """Return the arguments that ``example`` stands for, or make some for the first layer.
+def find_examples(model: nn.Module, example: Any) -> Iterator[Example]:
+    """List the arguments that ``example`` stands for, or all that fit one of the first layers.
 
     Raises:
         TypeError: If ``example`` is neither a tensor, a tuple nor a dict.
         ValueError: If none is given and none can be made.
     """
     if example is not None:
-        if isinstance(example, Tensor):
-            return Example((example,), {}, True)
-        if isinstance(example, Mapping):
-            return Example((), dict(example), True)
-        if isinstance(example, tuple | list):
-            return Example(tuple(example), {}, True)
-        raise TypeError(
-            f"example must be a tensor, a tuple or a dict of arguments, got {short_repr(example)}"
-        )
+        yield _given(example)
+        return
+    found = False
     for guess in _guesses(model):
         if _runs(model, guess):
+            found = True
             # Numbers of some spread, so that a deviation shows.
             noise = torch.Generator().manual_seed(0)
             if guess.is_floating_point():
                 values = torch.randn(guess.shape, generator=noise, dtype=torch.float64)
                 guess = values.to(guess.device, guess.dtype)
-            return Example((guess,), {}, False)
+            yield Example((guess,), {}, False)
+    if found:
+        return
     needed = _needed(model)
     more = f": its forward takes {', '.join(needed)}" if len(needed) > 1 else ""
     raise ValueError(
         f"example must be given for this network{more}; make_variable(model, inputs) takes a "
         "tensor, a tuple or a dict of what the model takes"
+    )
+
+
+def _given(example: Any) -> Example:
+    if isinstance(example, Tensor):
+        return Example((example,), {}, True)
+    if isinstance(example, Mapping):
+        return Example((), dict(example), True)
+    if isinstance(example, tuple | list):
+        return Example(tuple(example), {}, True)
+    raise TypeError(
+        f"example must be a tensor, a tuple or a dict of arguments, got {short_repr(example)}"
     )
 
 

@@ -24,13 +24,14 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     """Return the submodel of one width: a deep copy in plain ``torch.nn``.
 
     Variable layers become the torch layers they derive from, with the first units of their
-    parameters; this package's models become the ``nn.Sequential`` that they are; a user's module
-    keeps its class, and its `Width` attributes become ints. Training mode, device, dtype and hooks
-    stay, torch's random state is left alone, and ``model`` is not changed. What pruning, weight and
-    spectral norm or a parametrization make of a variable layer's weight becomes its weight, and
-    layers that share a weight share it still where both keep the same of it. Of a network that
-    ``torch.compile``, ``nn.DataParallel`` or `torch.optim.swa_utils.AveragedModel` holds the
-    network itself is cut.
+    parameters; of attention whose heads no longer fit its embedding, for which torch has no layer,
+    `vsnn_lab.layers.plain_attention.CutMultiheadAttention` is left. This package's models become
+    the ``nn.Sequential`` that they are; a user's module keeps its class, and its `Width` attributes
+    become ints. Training mode, device, dtype and hooks stay, torch's random state is left alone,
+    and ``model`` is not changed. What pruning, weight and spectral norm or a parametrization make
+    of a variable layer's weight becomes its weight, and layers that share a weight share it still
+    where both keep the same of it. Of a network that ``torch.compile``, ``nn.DataParallel`` or
+    `torch.optim.swa_utils.AveragedModel` holds the network itself is cut.
 
     Args:
         model: A module with variable axes; one without any is copied.
@@ -193,10 +194,6 @@ def _make_plain(module: nn.Module) -> None:
         for name, size in sizes.items():
             owner, name = holder(module, name)
             vars(owner)[name] = size
-        if instead is not None:
-            # In place, since a list or another module may hold it, too.
-            vars(module).update(vars(instead) | vars(module))
-            plain = type(instead)
         held = {*module._parameters, *module._buffers, *module._modules}
         more = sorted(held - known - {"num_batches_tracked"})
         if more and module.plain_class:
@@ -204,6 +201,10 @@ def _make_plain(module: nn.Module) -> None:
                 f"own_attributes of {type(module).__name__} must name what {plain.__name__} does "
                 f"not have, {', '.join(more)} included"
             )
+        if instead is not None:
+            # In place, since a list or another module may hold it, too; and hooks are its own.
+            module._modules.update(instead._modules)
+            plain = type(instead)
     module.__class__ = plain
 
 

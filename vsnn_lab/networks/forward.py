@@ -3,17 +3,24 @@
 Both give the same numbers; which is cheaper depends on how many samples share a width.
 """
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_rows
+from vsnn_lab._basics.checks import check_rows, short_repr
 from vsnn_lab.layers.base import VariableLayer
 from vsnn_lab.layers.corners import cut_in_series
 from vsnn_lab.networks.channels_last import channels_last
 from vsnn_lab.networks.gate import is_maskable, may_write_in_place, output_axis
 from vsnn_lab.widths import (
+    Position,
     Width,
+    WidthControl,
     at_width,
+    check_controls,
     check_widths,
     keep_prefix,
     put_units,
@@ -36,7 +43,9 @@ _BLOCKS = 4
 _CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
-def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
+def forward_at_widths(
+    model: nn.Module, x: Tensor, widths: Tensor | Mapping[WidthControl, Tensor]
+) -> Tensor:
     """Run every sample of a batch at its own width.
 
     Samples of equal width form a run; long runs are computed as dense slices of the model, without
@@ -46,10 +55,11 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
     run's own statistics when sliced.)
 
     Args:
-        model: A module with one knob.
+        model: A module with one knob; or with several.
         x: Inputs, shape (batch, ...).
         widths: Knob positions, shape (batch,), in any order; neighbours of equal width are
-            cheapest.
+            cheapest. With several knobs such a vector for each of them, by knob; samples that
+            agree in all of them form a run. Knobs that are left out stay where they stand.
 
     Returns:
         Outputs in the order of the batch. If the model ends in a variable axis, the units beyond
@@ -57,8 +67,9 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
 
     Raises:
         TypeError: If ``widths`` is not an integer tensor, or the model returns no tensor.
-        ValueError: If a width is out of range, there is not one per sample, or the output changes
-            size with the width along an axis that the model does not tell.
+        ValueError: If a width is out of range, there is not one per sample, a knob is not the
+            model's, or the output changes size with the width along an axis that the model does
+            not tell.
 
     Example:
         >>> from vsnn_lab import VariableLinear, Width
@@ -67,52 +78,114 @@ def forward_at_widths(model: nn.Module, x: Tensor, widths: Tensor) -> Tensor:
         tensor([[1, 0, 0],
                 [1, 1, 0]], dtype=torch.int32)
     """
-    control = single_control(model)
+    given = _check_positions(model, widths)
     check_rows("x", x)
-    widths = check_widths("widths", widths, control.steps, hint=f"{control} sets the range")
-    if len(widths) != len(x):
-        raise ValueError(
-            f"widths must have one entry for each of the {len(x)} samples, got {len(widths)}"
-        )
+    for vector in given.values():
+        if len(vector) != len(x):
+            raise ValueError(
+                f"widths must have one entry for each of the {len(x)} samples, got {len(vector)}"
+            )
     axis, dim = output_axis(model)
     x = channels_last(model, x)
-    ordered, order = _sort_widths(widths)
-    values, counts = torch.unique_consecutive(ordered, return_counts=True)
+    ordered, order = _sort_positions(given)
+    runs = runs_of(ordered)
     convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
     smallest = _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN
     by_prefix = True
-    if len(x) >= smallest * len(values) or len(values) == 1 or not is_maskable(model):
-        parts, turns = counts.tolist(), values.tolist()
+    turns: Sequence[Mapping[WidthControl, Position]]
+    if len(x) >= smallest * len(runs) or len(runs) == 1 or not is_maskable(model):
+        turns, parts = [turn for turn, _ in runs], [length for _, length in runs]
     else:
         layers = [module for module in model.modules() if isinstance(module, VariableLayer)]
         by_prefix = all(layer.takes_prefixes for layer in layers)
-        blocks = min(_BLOCKS, len(x) // (2 * smallest)) if by_prefix else 1
-        turns = ordered.tensor_split(max(1, blocks))
-        parts = [len(turn) for turn in turns]
-    outputs = []
-    widest = [int(turn.max()) if isinstance(turn, Tensor) else turn for turn in turns]
+        blocks = max(1, min(_BLOCKS, len(x) // (2 * smallest)) if by_prefix else 1)
+        split = [vector.tensor_split(blocks) for vector in ordered.values()]
+        turns = [dict(zip(ordered, block, strict=True)) for block in zip(*split, strict=True)]
+        parts = [len(block) for block in split[0]]
+    widest = [
+        {
+            control: position if isinstance(position, int) else int(position.max())
+            for control, position in turn.items()
+        }
+        for turn in turns
+    ]
     if not by_prefix:
-        widest = [control.steps]
+        widest = [{control: control.steps for control in ordered}]
+    outputs = []
     samples = (x if order is None else x[order]).split(parts)
     copies = may_write_in_place(model)
-    with cut_in_series(control, widest):
+    with ExitStack() as series:
+        for control in ordered:
+            positions = dict.fromkeys(most[control] for most in widest)
+            series.enter_context(cut_in_series(control, [*positions]))
         for turn, most, rows in zip(turns, widest, samples, strict=True):
-            # Where rows have widths of their own, no unit is computed that none of them keeps.
-            with at_width(control, turn), with_setting(control, widest=most):
+            with ExitStack() as turned:
+                for control, position in turn.items():
+                    turned.enter_context(at_width(control, position))
+                    # Of rows with widths of their own, no unit is computed that none of them keeps.
+                    turned.enter_context(with_setting(control, widest=most[control]))
                 output = _check_tensor(model(rows.clone() if copies else rows))
-                if isinstance(turn, Tensor):
+                if not all(isinstance(position, int) for position in turn.values()):
                     output = keep_prefix(output, axis, dim)
                 outputs.append(_pad_units(output, axis, dim))
     joined = _concatenate(outputs)
     return joined if order is None else joined[order.argsort()]
 
 
-def _sort_widths(widths: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the widths sorted, and the order that sorts them (None if they already were)."""
-    if bool((widths.diff() >= 0).all()):
+def _check_positions(model: nn.Module, widths: Any) -> dict[WidthControl, Tensor]:
+    """Return a vector of positions for each knob that has one."""
+    if not isinstance(widths, Mapping):
+        control = single_control(model)
+        return {
+            control: check_widths("widths", widths, control.steps, hint=f"{control} sets the range")
+        }
+    own, given = check_controls(model), {}
+    for control, vector in widths.items():
+        if control not in own:
+            raise ValueError(
+                f"widths must name knobs of the model, got {short_repr(control)}; it has {own}"
+            )
+        given[control] = check_widths(
+            "widths", vector, control.steps, hint=f"{control} sets the range"
+        )
+    if not given:
+        raise ValueError(f"widths must name at least one knob, got none; the model has {own}")
+    # A knob whose samples have widths of their own already keeps them, whatever the order.
+    standing = {control: control.position for control in own if control not in given}
+    given |= {c: each for c, each in standing.items() if isinstance(each, Tensor)}
+    device = next(iter(given.values())).device
+    return {control: vector.to(device) for control, vector in given.items()}
+
+
+def runs_of(
+    widths: Mapping[WidthControl, Tensor],
+) -> list[tuple[dict[WidthControl, int], int]]:
+    """Return the runs of neighbours that have all positions alike, each with its length."""
+    if len(widths) == 1:  # in a third of the time
+        ((control, vector),) = widths.items()
+        values, counts = (each.tolist() for each in vector.unique_consecutive(return_counts=True))
+        return [({control: value}, count) for value, count in zip(values, counts, strict=True)]
+    table = torch.stack([*widths.values()], 1).cpu()
+    starts = [0, *(1 + (table[1:] != table[:-1]).any(1).nonzero().squeeze(1)).tolist()]
+    turns = [dict(zip(widths, row, strict=True)) for row in table[starts].tolist()]
+    ends = [*starts[1:], len(table)]
+    return [(turn, end - start) for turn, start, end in zip(turns, starts, ends, strict=True)]
+
+
+def _sort_positions(
+    widths: dict[WidthControl, Tensor],
+) -> tuple[dict[WidthControl, Tensor], Tensor | None]:
+    """Return the widths sorted, and the order that sorts them (None if they already were).
+
+    With several knobs samples of equal widths come side by side, by the first knob first.
+    """
+    vectors = list(widths.values())
+    if all(bool((vector.diff() >= 0).all()) for vector in vectors):
         return widths, None
-    ordered, order = widths.sort(stable=True)
-    return ordered, order
+    order = vectors[-1].sort(stable=True).indices
+    for vector in vectors[-2::-1]:
+        order = order[vector[order].sort(stable=True).indices]
+    return {control: vector[order] for control, vector in widths.items()}, order
 
 
 def _check_tensor(output: object) -> Tensor:

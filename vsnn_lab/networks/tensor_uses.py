@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.recomputed import check_recomputed, evaluated_tensors
-from vsnn_lab.widths import WidthControl, kept_size
+from vsnn_lab.widths import Range, Width, WidthControl, kept_size
 
 
 class TensorUse(NamedTuple):
@@ -71,8 +71,13 @@ def _whole(module: nn.Module) -> Iterator[TensorUse]:
         for name, value in held.items():
             if value is not None:
                 shape = tuple(value.shape)
-                key = id(value), shape
+                key = id(value), *(_ranges(size, {}) for size in shape)
                 yield TensorUse(module, name, shape, key, held is module._parameters)
+
+
+def _ranges(axis: int | Width, positions: Mapping[WidthControl, int]) -> tuple[Range, ...]:
+    """Return where the units lie that stay, as two axes that keep as many may keep others."""
+    return ((0, axis),) if isinstance(axis, int) else tuple(axis.ranges(positions))
 
 
 def _first_units(
@@ -85,5 +90,6 @@ def _first_units(
         kept = [kept_size(axis, positions) for axis in axes]
         shape = *kept, *whole.shape[len(kept) :]
         shares = whole is held_tensor(layer, name) and not folds
-        key = (id(whole), shape) if shares else (id(layer), name)
+        ranges = [_ranges(axis, positions) for axis in (*axes, *whole.shape[len(kept) :])]
+        key = (id(whole), *ranges) if shares else (id(layer), name)
         yield TensorUse(layer, name, shape, key, name in layer.parameter_axes)

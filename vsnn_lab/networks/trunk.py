@@ -18,7 +18,14 @@ from vsnn_lab.networks.gate import (
     proven_chain,
     sums_are_safe,
 )
-from vsnn_lab.widths import Width, WidthControl, at_width, kept_size, single_control
+from vsnn_lab.widths import (
+    Width,
+    WidthControl,
+    at_width,
+    check_controls,
+    kept_size,
+    turn_together,
+)
 
 
 def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
@@ -53,24 +60,27 @@ def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iter
     In a chain, what comes before the first variable axis is run once for all widths, and a linear
     layer that takes this axis adds only the units that a width has more than the one before. A
     chain whose layers have corrections of their own starts anew where they change; a model that is
-    not proven to be a chain runs whole at every width, on a copy of the inputs. The outputs are
-    those of ``at_width(model, width)``, but for the rounding of sums in another order.
+    not proven to be a chain runs whole at every width, on a copy of the inputs, and so does one
+    with several knobs. The outputs are those of ``at_width(model, width)``, but for the rounding of
+    sums in another order.
 
     Args:
-        model: A module with one knob.
+        model: A module with one knob, or several.
         x: Inputs, shape (batch, ...).
-        widths: Knob positions, ascending.
+        widths: Knob positions, ascending; joint ones of several knobs.
 
     Yields:
         The output at each of them.
     """
-    control = single_control(model)
-    modules = proven_chain(model) or []
+    controls = check_controls(model)
+    control = controls[0]
+    modules = (proven_chain(model) or []) if len(controls) == 1 else []
     shared, x = _count_shared(modules), channels_last(model, x)
     if len(widths) < 2 or not (shared or (modules and _sums_over_units(modules[0]))):
         copies = may_write_in_place(model)
         for width in widths:
-            with torch.no_grad(), at_width(control, width):
+            turn = turn_together(controls, width) if len(controls) > 1 else {control: width}
+            with torch.no_grad(), at_width(model, turn):
                 output = model(x.clone() if copies else x)
             yield output
         return

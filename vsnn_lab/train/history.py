@@ -17,7 +17,8 @@ class History:
         epochs: One dict for each finished epoch: ``epoch`` (from 1), ``train_loss`` (mean over the
             sampled widths), ``full`` and ``narrow`` (validation loss at full width and at
             ``narrow_width``; absent without validation) and ``seconds``.
-        narrow_width: The narrow knob position watched; None for a plain network.
+        narrow_width: The narrow knob position watched, a joint one where there are several knobs;
+            None for a plain network.
         best_epoch: The epoch whose weights the model holds now: the one of lowest mean of
             ``full`` and ``narrow``; without validation the last.
         resumed_at: Finished epochs that were taken from the checkpoint.

@@ -1,7 +1,7 @@
 """The moving parts of a training run: model, optimizer, learning rate and device."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -14,10 +14,10 @@ from vsnn_lab._basics.checks import check_pair, short_repr
 from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import mean_metric
 from vsnn_lab.train.broadcasting import BroadcastWarning
-from vsnn_lab.train.recipes import Recipe
+from vsnn_lab.train.recipes import Draws, Recipe
 from vsnn_lab.train.recipes.distillation import soft_target_function
 from vsnn_lab.train.recipes.step import Loss, Step
-from vsnn_lab.widths import WidthControl, at_width
+from vsnn_lab.widths import WidthControl, at_width, turn_together
 
 Pair = tuple[Tensor, Tensor]
 
@@ -40,7 +40,8 @@ class Loop:
     def __init__(
         self,
         model: nn.Module,
-        control: WidthControl | None,
+        controls: Sequence[WidthControl],
+        knobs: Draws,
         recipe: Recipe | None,
         loss: Loss,
         optimizer: torch.optim.Optimizer,
@@ -57,7 +58,8 @@ class Loop:
         self.accelerator = Accelerator(kwargs_handlers=[unused])
         # torch's own losses refuse what they would broadcast, or warn.
         known = soft_target_function(loss) is not None
-        self.control, self.loss = control, loss if known else BroadcastWarning(loss)
+        self.controls, self.knobs = controls, knobs
+        self.loss = loss if known else BroadcastWarning(loss)
         self.epochs, self.steps = epochs, steps
         self.validation_losses: dict[str, float] = {}
         step_loss = _StepLoss(model, recipe)
@@ -112,7 +114,7 @@ class Loop:
         processes, device = self.accelerator.num_processes, self.accelerator.device
         samples = range(self.accelerator.process_index, len(x), processes)
         x, y = (part[samples.start :: processes].to(device) for part in (x, y))
-        step = Step(self.state[0], x, y, self.loss, generator, progress, samples)
+        step = Step(self.state[0], x, y, self.loss, generator, progress, samples, self.knobs)
         # Several processes exchange gradients once a step, which takes one backward.
         value: Tensor = self.step_loss(step, self._backward if processes == 1 else None)
         if processes > 1:
@@ -132,12 +134,15 @@ class Loop:
         self.accelerator.backward(value)
 
     def validate(self, held_out: Pair | None, watched: dict[str, int]) -> dict[str, float]:
-        """Return the held-out loss at the widths watched."""
+        """Return the held-out loss at the joint positions watched."""
         if held_out is None:
             return {}
         settings: dict[str, AbstractContextManager[Any]] = {"full": nullcontext()}
-        if self.control is not None:
-            settings = {name: at_width(self.control, width) for name, width in watched.items()}
+        if self.controls:
+            settings = {
+                name: at_width(self.state[0], turn_together(self.controls, width))
+                for name, width in watched.items()
+            }
         values = mean_metric(
             self.state[0], self.loss, held_out, list(settings.values()), progress=False
         )
@@ -158,7 +163,7 @@ class _StepLoss(nn.Module):
         """
         losses: list[Tensor] = []
         # Whatever width the caller's own `with` block has set.
-        with nullcontext() if self.recipe is None else at_width(step.control, step.control.steps):
+        with nullcontext() if self.recipe is None else step.turn(step.steps):
             recipe = _plain_losses if self.recipe is None else self.recipe.losses
             for part in recipe(step):
                 if backward is not None:

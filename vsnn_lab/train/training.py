@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,11 @@ from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.history import History
 from vsnn_lab.train.identification import Identity
 from vsnn_lab.train.loop import Batches, Loop, Pair
-from vsnn_lab.train.recipes import RECIPES, Distilled, Recipe, Sampled
+from vsnn_lab.train.recipes import DRAWS, RECIPES, Distilled, Draws, Recipe, Sampled
+from vsnn_lab.train.recipes.base import check_draws
 from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.train.run_checkpoint import RunCheckpoint
-from vsnn_lab.widths import WidthControl, width_controls
+from vsnn_lab.widths import knob_layout, most_steps, width_controls
 
 _SCHEDULES = {
     # One step more than is taken, since the rate also moves after the last.
@@ -50,17 +51,19 @@ def fit(
     recipe: Recipe | str | None = None,
     validation: float | Pair | None = 0.1,
     narrow: int | None = None,
+    knobs: Draws = "joint",
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``model`` in place, each sample at a width of its own.
 
-    Adam, by default with a one-cycle learning rate (Smith & Topin 2018). A network with one knob
+    Adam, by default with a one-cycle learning rate (Smith & Topin 2018). A network with knobs
     trains at full width and at the narrow widths that its recipe draws; one without trains
-    plainly. The device is accelerate's choice: a GPU where there is one, several under
-    ``accelerate launch``, else the CPU. The model ends with the best epoch's weights, on the device
-    where it was. torch's global random state is the same afterwards.
+    plainly. Of several knobs a recipe draws one joint position for all, or one for each. The device
+    is accelerate's choice: a GPU where there is one, several under ``accelerate launch``, else the
+    CPU. The model ends with the best epoch's weights, on the device where it was. torch's global
+    random state is the same afterwards.
 
     With ``checkpoint``, every finished epoch is on disk. The same call goes on after the last
     finished epoch when it was interrupted or killed, and returns at once when it had ended;
@@ -71,7 +74,7 @@ def fit(
     string that changes with what it gives, and is then taken at its word.
 
     Args:
-        model: A module with one knob, or none.
+        model: A module with one knob, several or none.
         data: A pair of tensors (inputs, targets), reshuffled every epoch; or batches of such
             pairs, which can be iterated over again, have a length and, if they have
             ``set_epoch``, depend on the epoch.
@@ -84,7 +87,12 @@ def fit(
         recipe: In place of a sampler, how a batch becomes a loss: one of `train.recipes`, or
             "triangular", "stratified", "sandwich" or "distilled". By default `Distilled`.
         validation: Share of a pair of tensors that is held out, a pair of its own, or None.
-        narrow: Knob position watched beside full width; by default an eighth of it.
+        narrow: Knob position watched beside full width; by default an eighth of it. With several
+            knobs a joint one, see `joint_positions`.
+        knobs: How widths are drawn for several knobs: "joint" turns all of them together, to the
+            same share, as one slider would; "independent" draws for each by itself, so that a
+            narrow knob meets wide ones. All of them at full width at once are rare then, but for
+            recipes that train full width in every step.
         seed: Determines validation split, shuffling, widths, and the model's own random layers.
         checkpoint: Folder for checkpoints in safetensors; None writes none.
         progress: Show a progress bar.
@@ -94,8 +102,8 @@ def fit(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If it lies outside its range, the model has several knobs, or a checkpoint is
-            damaged.
+        ValueError: If it lies outside its range, the recipe cannot draw for each knob by itself,
+            or a checkpoint is damaged.
         OSError: If the checkpoint folder cannot be written.
     """
     _check_training(model, loss, lr, schedule)
@@ -104,20 +112,25 @@ def fit(
     folder = None if checkpoint is None else check_path("checkpoint", checkpoint)
     epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
-    control = _find_control(model)
-    if control is None:
+    knobs = cast("Draws", check_choice("knobs", knobs, DRAWS))
+    controls = width_controls(model)
+    if controls:
+        check_draws(recipe, controls, knobs)
+    else:
         recipe = None  # It trains plainly.
     batches, held_out = _split_data(data, validation, batch_size, seed)
-    watched = {}  # the knob positions that validation measures
-    if control is not None:
-        narrow = max(1, control.steps // 8) if narrow is None else narrow
-        watched["full"] = control.steps
-        watched["narrow"] = check_int("narrow", narrow, 1, control.steps)
+    watched = {}  # the joint positions that validation measures
+    if controls:
+        watched["full"] = steps = most_steps(controls)
+        narrow = max(1, steps // 8) if narrow is None else narrow
+        watched["narrow"] = check_int("narrow", narrow, 1, steps)
     history = History(narrow_width=watched.get("narrow"))
     run_checkpoint = None
     if folder is not None:
         settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "schedule": schedule, "seed": seed}
         settings |= {"recipe": recipe, "loss": loss, "watched": watched}
+        if len(controls) > 1:
+            settings["knobs"] = [knobs, knob_layout(model)]
         identity = Identity.find(batches)
         identity.warn(stacklevel=2)
         settings |= {"batches": identity.description, "held_out": held_out}
@@ -131,7 +144,7 @@ def fit(
     fused = all(kind in ("cpu", "cuda") and dtype.is_floating_point for kind, dtype in kinds)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
     rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
-    loop = Loop(model, control, recipe, loss, optimizer, rates, epochs, len(batches))
+    loop = Loop(model, controls, knobs, recipe, loss, optimizer, rates, epochs, len(batches))
     best = initial = loop.weights()
     if run_checkpoint and (found := run_checkpoint.restore(*loop.state)):
         history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
@@ -197,16 +210,6 @@ def _choose_recipe(recipe: Recipe | str | None, sampler: Sampler | None) -> Reci
         hint = f"; sampler={short_repr(recipe)} draws widths" if callable(recipe) else ""
         raise TypeError(f"recipe must be a recipe or None, got {short_repr(recipe)}{hint}")
     return recipe
-
-
-def _find_control(model: nn.Module) -> WidthControl | None:
-    controls = width_controls(model)
-    if len(controls) > 1:
-        raise ValueError(
-            f"model must have at most one knob, because fit trains one, got {len(controls)}: "
-            f"{controls}; share one WidthControl: control.axis(size) makes each layer's axis"
-        )
-    return controls[0] if controls else None
 
 
 def _split_data(

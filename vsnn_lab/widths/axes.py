@@ -70,6 +70,8 @@ class Width:
         max_width: The same.
         parts: What it is joined of, a single one unless it is a sum.
         rows: Where samples lie that have widths of their own.
+        controls: The knobs that it stands on, each once.
+        is_prefix: Whether the units kept are the first ones, as they are unless it is a sum.
 
     Raises:
         TypeError: If ``max_width`` is not an integer or ``control`` not a `WidthControl`.
@@ -107,13 +109,10 @@ class Width:
 
     def _join(self, parts: Sequence[Part], rows: Rows) -> "Width":
         self.parts, self.rows = tuple(parts), rows
+        self.is_prefix = len(self.parts) == 1
+        self.controls = list({p.control: None for p in self.parts if p.control is not None})
         self.max_width = sum(part.size for part in parts)
         return self
-
-    @property
-    def controls(self) -> list[WidthControl]:
-        """The knobs that it stands on, each once."""
-        return list({part.control: None for part in self.parts if part.control is not None})
 
     @property
     def control(self) -> WidthControl:
@@ -122,15 +121,9 @@ class Width:
         Raises:
             ValueError: If it is joined of parts on several knobs.
         """
-        controls = self.controls
-        if len(controls) > 1:
+        if len(self.controls) > 1:
             raise ValueError(f"an axis must be on one knob for this, got {self!r}")
-        return controls[0]
-
-    @property
-    def is_prefix(self) -> bool:
-        """Whether the units kept are the first ones, as they are unless it is a sum."""
-        return len(self.parts) == 1
+        return self.controls[0]
 
     def at(self, position: int) -> int:
         """Return the units kept at a position of its knob."""
@@ -139,6 +132,9 @@ class Width:
 
     def ranges(self, positions: Mapping[WidthControl, int]) -> list[Range]:
         """Return where the units lie that are kept at positions of the knobs."""
+        if self.is_prefix:
+            (part,) = self.parts
+            return [(0, part.kept(positions[self.controls[0]]))]
         starts = accumulate((part.size for part in self.parts), initial=0)
         found: list[Range] = []
         for start, part in zip(starts, self.parts, strict=False):
@@ -258,8 +254,11 @@ def is_whole(axis: int | Width) -> bool:
 
 def knobs_of(*axes: int | Width) -> list[WidthControl]:
     """Return the knobs behind some axes, each once."""
-    variable = (axis for axis in axes if isinstance(axis, Width))
-    return list({control: None for axis in variable for control in axis.controls})
+    found: list[WidthControl] = []
+    for axis in axes:
+        if isinstance(axis, Width):
+            found += [control for control in axis.controls if control not in found]
+    return found
 
 
 def take_units(x: Tensor, ranges: Sequence[Range], dim: int) -> Tensor:

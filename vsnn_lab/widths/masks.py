@@ -65,6 +65,12 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
     check_tensor("x", x)
     if not -x.dim() <= dim < x.dim():
         raise ValueError(f"x must have units in dimension {dim}, got shape {tuple(x.shape)}")
+    if axis.is_prefix and isinstance(position := axis.controls[0].position, int):
+        kept = axis.parts[0].kept(position)
+        if x.shape[dim] == kept:
+            return x
+        if x.shape[dim] == axis.max_width:
+            return x.narrow(dim, 0, kept)
     positions = {control: control.position for control in axis.controls}
     fixed = {control: each for control, each in positions.items() if isinstance(each, int)}
     if len(fixed) == len(positions):

@@ -220,15 +220,13 @@ class _Inside:
     def enter(self, name: str, module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
         if self._name is not None:
             return args, options  # It is a part of another one.
-        known: dict[int, Tensor] = {}
+        marks: list[Tensor] = []
 
         def marked(where: str, value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
-            # One for each tensor, because layers ask whether two of them are the same.
-            if id(value) not in known:
-                known[id(value)] = _ENTER(value, f"{where} {name}")
-            return known[id(value)]
+            marks.append(_ENTER(value, f"{where} {name}"))
+            return marks[-1]
 
         def each(where: str, value: Any) -> Any:
             return pytree.tree_map(lambda leaf: marked(where, leaf), value)
@@ -237,8 +235,8 @@ class _Inside:
             tuple(each(str(place), value) for place, value in enumerate(args)),
             {key: each(key, value) for key, value in options.items()},
         )
-        if known:
-            self._name, self._first = name, next(iter(known.values()))
+        if marks:
+            self._name, self._first = name, marks[0]
             self.tracing.enter_context(disable_proxy_modes_tracing())
             self.tracing.enter_context(torch._C.DisableTorchFunction())
         return found

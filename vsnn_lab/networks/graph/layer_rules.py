@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from vsnn_lab.networks.graph.units import Axes, Dim, Shape, fixed
+from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Shape, fixed
 
 
 @dataclass
@@ -125,6 +125,79 @@ def _embedding(call: LayerCall) -> list[Shape]:
     return [(*call.input, call.own_axis("out_axis", layer.embedding_dim))]
 
 
+def _slopes(call: LayerCall) -> list[Shape]:
+    if call.module.num_parameters == 1:
+        call.known.update(dict.fromkeys(("axis", "in_axis", "out_axis"), fixed(1)))
+        return [call.input]
+    return list(_norm(1)(call))
+
+
+def _bilinear(call: LayerCall) -> list[Shape]:
+    first, second = call.inputs.values()
+    call.is_axis("in1_axis", first[-1])
+    call.is_axis("in2_axis", second[-1])
+    for one, other in zip(first[:-1], second[:-1], strict=True):
+        call.axes.unite(one, other, call.reason)
+    return [(*first[:-1], call.own_axis("out_axis", call.module.out_features))]
+
+
+def _instance_norm(call: LayerCall) -> list[Shape]:
+    for dim in call.input[2:]:
+        call.axes.fix(dim, call.reason)
+    return list(_norm(1)(call))
+
+
+def _attention(call: LayerCall) -> list[Shape]:
+    layer, names = call.module, ("query", "key", "value")
+    given = {
+        name: str(place) if str(place) in call.inputs else name for place, name in enumerate(names)
+    }
+    query, key, value = (call.inputs.get(given[name], ()) for name in names)
+    if not all(_in_sequences(each, layer) for each in (query, key, value)):
+        return stays(call)
+    call.fix_inputs(*given.values())
+    embedding = call.is_axis("in_axis", query[-1])
+    for name, each in (("key_axis", key), ("value_axis", value)):
+        dim = call.is_axis(name, each[-1])
+        if layer._qkv_same_embed_dim:
+            # Torch packs their weights.
+            embedding = call.axes.unite(embedding, dim, call.reason)
+    call.is_axis("out_axis", embedding)
+    call.own_axis("heads_axis", layer.num_heads)
+    weights = call.sizes[1:]
+    rest = [(query[_batch(layer)], *map(fixed, sizes[1:])) for sizes in weights]
+    return [(*query[:-1], embedding), *rest]
+
+
+def _recurrent(call: LayerCall) -> list[Shape]:
+    layer = call.module
+    sequences, *states = call.inputs.values()
+    if not _in_sequences(sequences, layer):
+        return stays(call)
+    call.is_axis("in_axis", sequences[-1])
+    hidden = call.own_axis("hidden_axis", layer.hidden_size)
+    given = fixed(layer.proj_size) if layer.proj_size else hidden
+    for state, dim in zip(states, (given, hidden), strict=False):
+        call.axes.unite(state[-1], dim, call.reason)
+    output = given * (2 if layer.bidirectional else 1)
+    batch = sequences[_batch(layer)]
+    ends = [
+        (fixed(each[0]), batch, dim)
+        for each, dim in zip(call.sizes[1:], (given, hidden), strict=False)
+    ]
+    return [(*sequences[:-1], output), *ends]
+
+
+def _batch(layer: Any) -> int:
+    return 0 if layer.batch_first else 1
+
+
+def _in_sequences(shape: Shape, layer: Any) -> bool:
+    """Whether a tensor holds sequences whose samples lie where the layer takes them from."""
+    samples = [place for place, dim in enumerate(shape) if (dim[0].axis, len(dim)) == (SAMPLES, 1)]
+    return len(shape) == 3 and samples == [_batch(layer)] and shape[_batch(layer)][0].repeats == 1
+
+
 LAYERS: dict[type[nn.Module], Rule] = {
     nn.Linear: _linear,
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
@@ -133,6 +206,11 @@ LAYERS: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), _last_norm),
     nn.GroupNorm: _group_norm,
     nn.Embedding: _embedding,
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _instance_norm),
+    nn.PReLU: _slopes,
+    nn.Bilinear: _bilinear,
+    nn.MultiheadAttention: _attention,
+    **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU), _recurrent),
 }
 """The rule of each kind of layer that can be variable."""
 

@@ -7,7 +7,7 @@ from vsnn_lab.train.recipes.distilled import Distilled
 from vsnn_lab.train.recipes.full_and_narrow import FullAndNarrow
 from vsnn_lab.train.recipes.phases import Phases
 from vsnn_lab.train.recipes.sampled import Sampled
-from vsnn_lab.train.recipes.step import Step
+from vsnn_lab.train.recipes.step import DRAWS, Draws, Step
 
 # The recipes that `fit` knows by name, each with its usual settings.
 RECIPES: dict[str, Recipe] = {
@@ -18,8 +18,10 @@ RECIPES: dict[str, Recipe] = {
 }
 
 __all__ = [
+    "DRAWS",
     "RECIPES",
     "Distilled",
+    "Draws",
     "FullAndNarrow",
     "Phases",
     "Recipe",

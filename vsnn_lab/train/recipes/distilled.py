@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,10 @@ from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.networks.channels_last import channels_last
 from vsnn_lab.networks.gate import is_elementwise, private_copy, proven_chain, sums_are_safe
 from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
-from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
+from vsnn_lab.train.recipes.base import Recipe, check_draws, scale_shared_gradients
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
 from vsnn_lab.train.recipes.step import Step, check_step
-from vsnn_lab.widths import Width, at_width
+from vsnn_lab.widths import Width
 
 # How often an octave trains its widest position, which more of the others build on.
 _WIDEST = 0.7
@@ -45,7 +46,7 @@ class Distilled(Recipe):
     narrow octaves train weights of their own, and the wider width passes on to the weights that all
     share only a part of its gradient, which falls from ``shared`` to ``final_shared``: full width
     comes out as if it were trained alone. It trains any other variable network, too, where all
-    widths pull at the same weights.
+    widths pull at the same weights. Several knobs it turns together, in octaves of joint positions.
 
     Args:
         labels: Share of the labels in what the narrow widths learn; the rest is the full output's.
@@ -64,6 +65,9 @@ class Distilled(Recipe):
         Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, for in-place
         distillation; octaves, and sharing less towards the end, are ours.
     """
+
+    # An octave is one of the whole network.
+    draws_independently: ClassVar[bool] = False
 
     labels: float = 0.5
     weight: float = 1.0
@@ -106,18 +110,21 @@ class Distilled(Recipe):
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the loss at full width, then the weighted narrow ones."""
-        control = check_step(step).control
-        octaves = octaves_with_weights(control.steps)
-        draws = self.draw(control.steps, step.generator)
+        check_draws(self, check_step(step).controls, step.knobs)
+        octaves = octaves_with_weights(step.steps)
+        draws = self.draw(step.steps, step.generator)
         x = channels_last(step.model, step.x)
-        output = check_tensor("output", step.model(private_copy(step.model, x)))
+        # Turned to full width, since at rest a mask draws widths of its own.
+        with step.turn(step.steps):
+            output = check_tensor("output", step.model(private_copy(step.model, x)))
         yield check_tensor("what loss returns", step.loss(output, step.y))
         soften = soft_target_function(step.loss) if self.teach is None else self.teach
         narrow_loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
         del output  # It would keep alive what it was computed from.
         rows = step.first_rows(self.narrow_rows)
-        if octaves and rows.stop and sums_are_safe(x) and _is_octave_chain(step.model):
-            with at_several_positions(control, [width for width, _ in draws[:octaves]]):
+        alone = len(step.controls) == 1
+        if alone and octaves and rows.stop and sums_are_safe(x) and _is_octave_chain(step.model):
+            with at_several_positions(step.control, [width for width, _ in draws[:octaves]]):
                 outputs = step.model(private_copy(step.model, x[rows]))
             yield self.weight * narrow_loss.of_several(outputs, rows)
             del outputs
@@ -126,7 +133,7 @@ class Distilled(Recipe):
         for width, share in draws:
             if not (rows := step.first_rows(share)).stop:
                 continue
-            with at_width(control, width):
+            with step.turn(width):
                 scaled = scale_shared_gradients(step.model, factor)
                 inputs = private_copy(step.model, x[rows])
                 value = narrow_loss(functional_call(step.model, scaled, inputs), rows)

@@ -15,12 +15,13 @@ from vsnn_lab._basics.checks import (
     check_tensor,
 )
 from vsnn_lab.networks.channels_last import channels_last
+from vsnn_lab.networks.forward import runs_of
 from vsnn_lab.networks.gate import output_axis, private_copy
 from vsnn_lab.networks.trunk import split_trunk
 from vsnn_lab.samplers import LogUniform, Sampler
 from vsnn_lab.train.recipes.base import Recipe, scale_shared_gradients
-from vsnn_lab.train.recipes.step import Step, check_step
-from vsnn_lab.widths import Width, at_width, keep_prefix
+from vsnn_lab.train.recipes.step import Step, Widths, check_step
+from vsnn_lab.widths import Width, WidthControl, keep_prefix
 
 
 @dataclass(frozen=True)
@@ -75,25 +76,27 @@ class FullAndNarrow(Recipe):
         yield self._loss(step)
 
     def _loss(self, step: Step) -> Tensor:
-        control = check_step(step).control
-        draws = [step.draw(self.sampler) for _ in range(self.draws)]
+        check_step(step)
+        draws = [_runs_of(step.draw(self.sampler), step) for _ in range(self.draws)]
         trunk, rest = split_trunk(step.model)
         axis, dim = output_axis(trunk)
-        prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
+        # Turned to full width, since at rest a mask draws widths of its own.
+        with step.turn(step.steps):
+            prefixes = trunk(private_copy(trunk, channels_last(step.model, step.x)))
         whole = prefixes
         if self.spared and isinstance(axis, Width):
             units = axis.at(min(self.spared, axis.control.steps))
             first, others = prefixes.split([units, axis.max_width - units], dim)
             whole = torch.cat([first.detach(), others], dim)
-        full = check_tensor("what loss returns", step.loss(rest(private_copy(rest, whole)), step.y))
+        with step.turn(step.steps):
+            output = rest(private_copy(rest, whole))
+        full = check_tensor("what loss returns", step.loss(output, step.y))
         parameters = scale_shared_gradients(rest, self.shared * (1 - step.progress))
         narrow = torch.zeros_like(full)
-        for draw in draws:
-            widths, counts = draw.unique_consecutive(return_counts=True)
-            sizes = counts.tolist()
-            runs = zip(widths.tolist(), prefixes.split(sizes), step.y.split(sizes), strict=True)
-            for width, inputs, targets in runs:
-                with at_width(control, width):
+        for turns, sizes in draws:
+            runs = zip(turns, prefixes.split(sizes), step.y.split(sizes), strict=True)
+            for positions, inputs, targets in runs:
+                with step.turn(positions):
                     kept = private_copy(rest, keep_prefix(inputs, axis, dim))
                     output = functional_call(rest, parameters, kept)
                     value = check_tensor("what loss returns", step.loss(output, targets))
@@ -101,6 +104,13 @@ class FullAndNarrow(Recipe):
         final = self.weight if self.final_weight is None else self.final_weight
         weight = self.weight + (final - self.weight) * step.progress
         return (full + weight * narrow / (len(draws) * len(step.x))) / (1 + weight)
+
+
+def _runs_of(widths: Widths, step: Step) -> tuple[list[dict[WidthControl, int]], list[int]]:
+    """Return the positions of each run of alike widths, and its length."""
+    by_knob = {step.control: widths} if isinstance(widths, Tensor) else widths
+    runs = runs_of(by_knob)
+    return [turn for turn, _ in runs], [length for _, length in runs]
 
 
 def _scale_to(full: Tensor, value: Tensor) -> Tensor:

@@ -45,6 +45,11 @@ class Phases(Recipe):
             if not isinstance(recipe, Recipe):
                 raise TypeError(f"phases must hold recipes, got {short_repr(recipe)}")
 
+    @property
+    def draws_independently(self) -> bool:  # type: ignore[override]
+        """Whether all of the recipes do."""
+        return all(recipe.draws_independently for _, recipe in self.phases)
+
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the losses of the phase's recipe."""
         recipe, progress = self.phase_at(check_step(step).progress)

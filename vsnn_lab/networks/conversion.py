@@ -24,6 +24,8 @@ from vsnn_lab._basics.checks import (
     check_module,
     short_repr,
 )
+from vsnn_lab.layers.own_forward import own_forward_form
+from vsnn_lab.layers.own_parts import own_parts_form
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.examples import find_examples
 from vsnn_lab.networks.explanation import explained
@@ -166,8 +168,7 @@ def _segments(walk: Walk) -> list[Segment]:
     """Return the axes of layers that vary, each once, in the order of the layers."""
     found = {
         part.axis: part
-        for dims in walk.layers.values()
-        for dim in dims.values()
+        for dim in walk.every_dim()
         for part in walk.axes.resolve(dim)
         if part.varies
     }
@@ -246,11 +247,34 @@ def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl])
         axes = {key: _axis(walk.axes.resolve(dim), controls, rows) for key, dim in dims.items()}
         if not any(isinstance(axis, Width) for axis in axes.values()):
             continue
-        form = _VARIABLE[type(module)]
+        layout = walk.others.get(name)
+        kind: Any = type(module)
+        form = own_forward_form(kind, layout) if layout is not None else _VARIABLE[kind]
         for key in form.own_attributes:
             # An embedding's rows are no axis of its tensors.
             setattr(module, key, axes.get(key) or module.num_embeddings)
         module.__class__ = form
+    _convert_modules(model, walk, controls)
+
+
+def _convert_modules(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:
+    """Let modules that hold parameters and sizes beside their layers run with what is kept."""
+    for name in {**walk.held, **walk.sizes}:
+        held = {
+            key: tuple(_axis(walk.axes.resolve(dim), controls, Rows()) for dim in dims)
+            for key, dims in walk.held.get(name, {}).items()
+        }
+        sizes = {
+            key: _axis(walk.axes.resolve(dim), controls, Rows())
+            for key, dim in walk.sizes.get(name, {}).items()
+        }
+        held = {key: axes for key, axes in held.items() if any(isinstance(a, Width) for a in axes)}
+        sizes = {key: axis for key, axis in sizes.items() if isinstance(axis, Width)}
+        if held or sizes:
+            module = model.get_submodule(name)
+            module.held_axes, module.size_axes = held, sizes  # type: ignore[assignment]
+            kind: Any = type(module)
+            module.__class__ = own_parts_form(kind)
 
 
 def _take_back(plain: Mapping[nn.Module, type[nn.Module]]) -> None:

@@ -11,11 +11,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.base import ask_for_forward
+from vsnn_lab.layers.own_forward import OwnForward
+from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.layers.plain_attention import CutMultiheadAttention
 from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
 from vsnn_lab.networks.tensor_uses import held_tensor, holder, tensor_uses
 from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
+# Of these the rest is what their plain class has.
+_KEEP_THE_REST = (OwnForward, OwnParts)
 # What torch puts a network into; its state_dict names have another prefix there.
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
@@ -196,7 +200,7 @@ def _make_plain(module: nn.Module) -> None:
             vars(owner)[name] = size
         held = {*module._parameters, *module._buffers, *module._modules}
         more = sorted(held - known - {"num_batches_tracked"})
-        if more and module.plain_class:
+        if more and module.plain_class and not isinstance(module, _KEEP_THE_REST):
             raise TypeError(
                 f"own_attributes of {type(module).__name__} must name what {plain.__name__} does "
                 f"not have, {', '.join(more)} included"

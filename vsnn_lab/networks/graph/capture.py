@@ -18,12 +18,14 @@ from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from vsnn_lab.layers.own_parts import cutting
 from vsnn_lab.widths import widest_size
 
 # Operations of our own that show in the graph what a layer takes and what it gives. What runs in
 # between is not written down, which is most of the work; so what it gives is told by its sizes.
 _library = torch.library.Library("vsnn_lab", "FRAGMENT")
 _library.define("enter(Tensor x, str where) -> Tensor")
+_library.define("part(Tensor x, int[] size) -> Tensor")
 _library.define("leave(Tensor x, str name, int[] size, int[] stride, ScalarType dtype) -> Tensor")
 
 
@@ -32,6 +34,15 @@ def _given(x: Tensor, name: str, size: Any, stride: Any, dtype: Any) -> Tensor:
 
 
 _library.impl("enter", lambda x, where: x.clone(), "CompositeExplicitAutograd")
+
+
+def _part(x: Tensor, size: Any) -> Tensor:
+    return x.new_empty(size)
+
+
+_library.impl("part", _part, "CompositeExplicitAutograd")
+torch.library.register_fake("vsnn_lab::part", _part, lib=_library)
+_PART = torch.ops.vsnn_lab.part.default
 _library.impl("leave", _given, "CompositeExplicitAutograd")
 torch.library.register_fake("vsnn_lab::enter", lambda x, where: torch.empty_like(x), lib=_library)
 torch.library.register_fake("vsnn_lab::leave", _given, lib=_library)
@@ -68,7 +79,7 @@ class Graph:
     Attributes:
         steps: In the order in which they run.
         samples: The nodes of its inputs.
-        state: The names of its parameters and buffers by their nodes.
+        state: The names of its parameters and buffers by their nodes, and by those of parts.
         results: The nodes that it returns.
         constants: Tensors that it makes of numbers.
         failure: What stopped it; then the steps end where it did.
@@ -120,7 +131,7 @@ def capture(
         for place, tensor in zip(places, inputs, strict=True):
             given[place] = tensor
         positional, named = pytree.tree_unflatten(given, spec)
-        with _Keep() as keep, _marked(model, layers):
+        with _Keep() as keep, _marked(model, layers), cutting(_first_units):
             try:
                 found = torch.func.functional_call(model, tensors, positional, named)
             except Exception as error:
@@ -141,7 +152,7 @@ def capture(
     return Graph(
         _steps(nodes),
         given[count:],
-        dict(zip(given[:count], state, strict=True)),
+        _named(nodes, dict(zip(given[:count], state, strict=True))),
         [node for node in results[: len(returned[-1])] if isinstance(node, fx.Node)],
         {node: getattr(module, node.target) for node in nodes if node.op == "get_attr"},
         failures[0] if failures else None,
@@ -255,13 +266,28 @@ class _Inside:
         return pytree.tree_map(marked, output)
 
 
+def _first_units(tensor: Tensor, axes: tuple[Any, ...]) -> Tensor:
+    sizes = [*map(widest_size, axes), *tensor.shape[len(axes) :]]
+    part: Tensor = _PART(tensor, sizes)
+    return part
+
+
+def _named(nodes: Iterable[fx.Node], state: dict[fx.Node, str]) -> dict[fx.Node, str]:
+    """Return the names of tensors by their nodes, those of their first units included."""
+    for node in nodes:
+        if node.op == "call_function" and node.target is _PART:
+            (source,) = node.all_input_nodes
+            state[node] = state[source]
+    return state
+
+
 def _steps(nodes: Iterable[fx.Node]) -> list[Step]:
     """Return operations and calls of layers, what runs inside a layer left out."""
     steps: list[Step] = []
     inside: Step | None = None
     leaving = False
     for node in nodes:
-        if node.op not in ("call_function", "get_attr"):
+        if node.op not in ("call_function", "get_attr") or node.target is _PART:
             continue
         if node.target is _ENTER:
             where, name = str(node.args[1]).split(" ", 1)

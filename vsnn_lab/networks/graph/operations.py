@@ -29,8 +29,7 @@ class Operation(NamedTuple):
     sizes: bool = False
 
 
-# Entry by entry.
-_EACH = """
+ENTRYWISE = """
 abs acos acosh add addcdiv addcmul alias alpha_dropout asin asinh atan atan2 atanh bitwise_and
 bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip clone contiguous
 copysign cos cosh cpu deg2rad detach div dropout elu eq erf erfc erfinv exp exp2 expm1
@@ -44,9 +43,10 @@ softplus softshrink softsign special_expit sqrt square sub subtract tan tanh tan
 to _to_copy true_divide trunc type_as where xlogy _conj _neg_view resolve_conj resolve_neg
 bernoulli float double bool int long requires_grad_ native_dropout divide
 """
+"""Operations that go entry by entry."""
 
 _LINES: list[tuple[str, Rule, str, bool]] = [
-    (_EACH, values.each, "each entry is made of those in its place", False),
+    (ENTRYWISE, values.each, "each entry is made of those in its place", False),
     (
         "zeros_like ones_like empty_like full_like rand_like randn_like randint_like",
         values.like,

@@ -15,6 +15,8 @@ from torch import nn
 from vsnn_lab.networks.graph.capture import Graph, Step, capture
 from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
+from vsnn_lab.networks.graph.other_layers import other_layers
+from vsnn_lab.networks.graph.size_attributes import SizeAttributes
 from vsnn_lab.networks.graph.units import Segment
 from vsnn_lab.networks.graph.walk import Place, Walk
 
@@ -54,7 +56,8 @@ def understand(
     Raises:
         ValueError: If the network does not run on sizes alone.
     """
-    layers = [*known_layers(model, excluded)]
+    others = other_layers(model, args, options, excluded)
+    layers = [*known_layers(model, excluded), *others]
     graphs, training = [], ""
     for train in (False, True):
         with _mode(model, train):
@@ -69,12 +72,15 @@ def understand(
             ) from graph.failure
     stopped: dict[Place, str] = {}
     varying: dict[Place, int] = {}
+    numbers = SizeAttributes(model, graphs)
     while True:
-        walk = Walk(model, graphs, {*excluded}, stopped, varying)
+        walk = Walk(model, graphs, {*excluded}, stopped, varying, others, numbers.followed)
         counts = _counts(walk)
         found = _try(walk, model, args, options, layers, graphs, counts, turn) if counts else None
         if found is None:
             return Understanding(walk, graphs, stopped, training)
+        if numbers.suppose(walk, found, lambda place: _alike(model, graphs, place)):
+            continue
         known = len(stopped), len(varying)
         for place in _alike(model, graphs, found.place):
             if found.varying is None or place in varying:
@@ -111,9 +117,8 @@ def _mode(model: nn.Module, train: bool) -> Iterator[None]:
 def _counts(walk: Walk) -> dict[int, int]:
     """Return how many units of each axis to keep in order to see what narrow widths do."""
     axes: dict[int, Segment] = {}
-    for dims in walk.layers.values():
-        for dim in dims.values():
-            axes |= {part.axis: part for part in walk.axes.resolve(dim) if part.varies}  # type: ignore[misc]
+    for dim in walk.every_dim():
+        axes |= {part.axis: part for part in walk.axes.resolve(dim) if part.varies}  # type: ignore[misc]
     shares = {axis: _SHARES[place % len(_SHARES)] for place, axis in enumerate(sorted(axes))}
     return {
         axis: min(max(1, round(axes[axis].units * share)), axes[axis].units - 1)

@@ -1,21 +1,29 @@
 """Follow every dimension of every tensor through the graphs of a network."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
+from vsnn_lab.layers.own_forward import Layout
 from vsnn_lab.networks.graph.calls import Call, Known, fix_all
 from vsnn_lab.networks.graph.capture import Graph, Step
 from vsnn_lab.networks.graph.layer_rules import LAYERS, WEIGHTS, LayerCall, stays
 from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
+from vsnn_lab.networks.graph.other_layers import layer_rule
 from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed
 
 _log = logging.getLogger(__name__)
 
 Place = tuple[int, int]
 "A step: which graph, and which of its steps."
+Number = tuple[str, str]
+"A number in an attribute: the name of the module, and the attribute's."
+Where = tuple[int, int, int, int]
+"A dimension: which graph, which of its steps, which of its tensors, and which of its dimensions."
 
 
 class Walk:
@@ -28,10 +36,15 @@ class Walk:
         stopped: Steps that did something else at another width than was foreseen: what reaches
             them stays, for the reason given.
         varying: Of steps that take a dimension apart, which part varies.
+        others: The layers of classes that are not known, and how they are laid out.
+        followed: Of numbers in attributes, the dimension whose size they are supposed to be.
 
     Attributes:
         axes: All axes.
         layers: The axes of each known layer, by its name.
+        others: Those of classes that are not known, and how they are laid out.
+        held: The dimensions of parameters of other modules, by the modules' names and theirs.
+        sizes: The dimensions whose sizes numbers in modules are, by the modules' names and theirs.
         shapes: The dimensions of what each node gives.
         rows: Where samples lie in what each known layer is given, of all its calls.
     """
@@ -43,26 +56,34 @@ class Walk:
         excluded: set[str],
         stopped: Mapping[Place, str],
         varying: Mapping[Place, int],
+        others: Mapping[str, Layout],
+        followed: Mapping[Number, Where],
     ) -> None:
-        self._model, self._excluded = model, excluded
+        self._model, self._excluded, self.others = model, excluded, others
+        self.held: dict[str, dict[str, Shape]] = {}
+        self.sizes: dict[str, dict[str, Dim]] = {}
+        self._holders = _holders(model, others, excluded)
         self._stopped, self._varying = stopped, varying
         self.axes = Axes()
         self.layers: dict[str, dict[str, Dim]] = {}
         self.shapes: dict[fx.Node, list[Shape]] = {}
         self.rows: dict[str, set[tuple[int, bool] | None]] = {}
-        self._owners = _owners(model)
+        self._owners = _owners(model, others)
         self._outside: dict[str, str] = {}
         for number, graph in enumerate(graphs):
             self._graph(number, graph)
         self._settle()
+        for (name, key), (number, step, output, place) in followed.items():
+            node = graphs[number].steps[step].node
+            self.sizes.setdefault(name, {})[key] = self.shapes[node][output][place]
 
     def _graph(self, number: int, graph: Graph) -> None:
         self._behind = ""
         for node in graph.samples:
             sizes = sizes_of(value_of(node))
             self.shapes[node] = [_sample_shape(each) for each in sizes]
-        for node in graph.state:
-            self.shapes[node] = [tuple(map(fixed, each)) for each in sizes_of(value_of(node))]
+        for node, name in graph.state.items():
+            self.shapes[node] = [self._held(name, *sizes_of(value_of(node)))]
         for count, step in enumerate(graph.steps):
             place = number, count
             (self._layer if step.layer else self._operation)(step, place, graph)
@@ -70,6 +91,24 @@ class Walk:
                 self._stop(step, self._stopped[place])
         for node in graph.results:
             self._fix(node, "the network's output")
+
+    def _held(self, name: str, sizes: Sequence[int]) -> Shape:
+        """Return the dimensions of a tensor; what no layer holds has units of its own."""
+        if name not in self._holders:
+            return tuple(map(fixed, sizes))
+        holder, _, key = name.rpartition(".")
+        held = self.held.setdefault(holder, {})
+        if key not in held:
+            held[key] = tuple(self.axes.new(size) for size in sizes)
+        return held[key]
+
+    def every_dim(self) -> Iterator[Dim]:
+        """List the dimensions of all that may vary: layers first."""
+        for dims in self.layers.values():
+            yield from dims.values()
+        for shapes in self.held.values():
+            for shape in shapes.values():
+                yield from shape
 
     def dims(self, node: fx.Node) -> list[Shape]:
         """Return the dimensions of what a node gives, as far as axes are known now."""
@@ -108,7 +147,13 @@ class Walk:
         sizes = [size for node in step.outputs for size in sizes_of(value_of(node))]
         call = LayerCall(step.name, module, self.axes, known, inputs, sizes)
         self.rows.setdefault(step.name, set()).add(_rows(call.input))
-        found = (stays if step.name in self._excluded else LAYERS[type(module)])(call)
+        if step.name in self._excluded:
+            rule: Any = stays
+        elif step.name in self.others:
+            rule = partial(layer_rule, self.others[step.name])
+        else:
+            rule = LAYERS[type(module)]
+        found = rule(call)
         for node, shape in zip(step.outputs, found, strict=False):
             self.shapes[node] = [shape]
 
@@ -199,7 +244,7 @@ def _marked(node: fx.Node) -> fx.Node:
     return source
 
 
-def _owners(model: nn.Module) -> dict[str, list[str]]:
+def _owners(model: nn.Module, others: Collection[str]) -> dict[str, list[str]]:
     """Return the known layers that hold a tensor, by any of its names."""
     holders: dict[int, list[str]] = {}
     names: dict[str, int] = {}
@@ -207,9 +252,29 @@ def _owners(model: nn.Module) -> dict[str, list[str]]:
         for name, value in {**module._parameters, **module._buffers}.items():
             names[f"{prefix}.{name}".lstrip(".")] = id(value)
             # What hooks recompute is read before the forward that it is for.
-            if value is not None and type(module) in LAYERS and not module._forward_pre_hooks:
+            known = type(module) in LAYERS or prefix in others
+            if value is not None and known and not module._forward_pre_hooks:
                 holders.setdefault(id(value), []).append(prefix)
     return {name: holders[key] for name, key in names.items() if key in holders}
+
+
+def _holders(model: nn.Module, others: Collection[str], excluded: Collection[str]) -> set[str]:
+    """Return the names of parameters that modules hold which are no known layers."""
+    inside = tuple(f"{name}." for name in excluded)
+    counts: dict[int, int] = {}
+    for module in model.modules():
+        for value in module._parameters.values():
+            counts[id(value)] = counts.get(id(value), 0) + 1
+    found = set()
+    for prefix, module in model.named_modules():
+        own = type(module) not in LAYERS and prefix not in others and prefix not in excluded
+        ours = type(module).__module__.startswith("torch.nn") or prefix.startswith(inside)
+        plain = type(type(module)) is type and not is_parametrized(module)
+        if own and plain and not ours and "forward" not in vars(module):
+            for name, value in module._parameters.items():
+                if value is not None and counts[id(value)] == 1:
+                    found.add(f"{prefix}.{name}".lstrip("."))
+    return found
 
 
 def _tied(model: nn.Module, layers: Mapping[str, object]) -> dict[int, list[str]]:

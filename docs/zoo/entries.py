@@ -87,7 +87,8 @@ def plain_entries() -> Iterator[Entry]:
 
 def transformers_entries() -> Iterator[Entry]:
     """List tiny networks of transformers, from configurations."""
-    import transformers as t
+    from vsnn_lab.data import _torchvision  # noqa: F401  # Before transformers, which imports it.
+    import transformers as t  # isort: skip
 
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128}
     words = {"vocab_size": 99, "max_position_embeddings": 64}
@@ -134,7 +135,7 @@ def transformers_entries() -> Iterator[Entry]:
 
 def timm_entries() -> Iterator[Entry]:
     """List small networks of five families of timm."""
-    from vsnn_lab.data import _torchvision  # noqa: F401  # Before timm, which imports it too.
+    from vsnn_lab.data import _torchvision  # noqa: F401  # Before timm, which imports it.
     import timm  # isort: skip
 
     small: dict[str, dict[str, Any]] = {

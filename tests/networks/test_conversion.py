@@ -317,11 +317,12 @@ def test_what_mixes_the_networks_own_output_or_excluded_units_is_allowed():
     assert isinstance(make_variable(ends)[0].out_axis, Width)
 
 
-def test_a_vector_of_parameters_keeps_what_it_scales_fixed():
+def test_a_vector_of_parameters_follows_what_it_scales():
     deep = nn.Sequential(Applied(lambda m, h, x: h * m.vector), nn.Linear(2, 4), nn.Linear(4, 1))
-    net = make_variable(deep)
-    assert type(net[0].first) is nn.Linear
-    assert isinstance(net[1].out_axis, Width)
+    cut = extract(make_variable(deep, steps=2), 1)
+    assert cut[0].first.out_features == len(cut[0].vector) == 3
+    unused = make_variable(Applied(lambda m, h, x: h))
+    assert len(extract(unused, 1).vector) == 6
 
 
 class Branching(nn.Module):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
+from torch.nn.modules import transformer
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -163,11 +164,18 @@ def capture(
 def sizes_alone() -> Iterator[None]:
     """Keep random states as they are, and torch from logging what fails: that is found out here."""
     disabled, _fake.disabled = _fake.disabled, True
+    # A hint which kernel to take, for which torch looks at the numbers of a mask.
+    looks, transformer._detect_is_causal_mask = transformer._detect_is_causal_mask, _hint
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         _fake.disabled = disabled
+        transformer._detect_is_causal_mask = looks
+
+
+def _hint(mask: Any, is_causal: bool | None = None, size: int | None = None) -> bool:
+    return bool(is_causal)
 
 
 def tensors_in(found: Any) -> list[Tensor]:

@@ -213,6 +213,17 @@ class Walk:
             for other in others:
                 for one, another in zip(first, other, strict=False):
                     self.axes.unite(one, another, f"weights that {names} share")
+        in_layers = {
+            part.axis
+            for dims in self.layers.values()
+            for dim in dims.values()
+            for part in self.axes.resolve(dim)
+        }
+        for name, shapes in self.held.items():
+            for key, shape in shapes.items():
+                for dim in shape:
+                    if not in_layers >= {part.axis for part in self.axes.resolve(dim)}:
+                        self.axes.fix(dim, f"parameter {key!r} of {name!r}, which no layer takes")
 
     def _given(self, value: Any) -> Any:
         if isinstance(value, fx.Node):

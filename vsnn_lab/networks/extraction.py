@@ -15,6 +15,7 @@ from vsnn_lab.layers.own_forward import OwnForward
 from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.layers.plain_attention import CutMultiheadAttention
 from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
+from vsnn_lab.networks.config_sizes import update_configs
 from vsnn_lab.networks.tensor_uses import held_tensor, holder, tensor_uses
 from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
@@ -31,7 +32,8 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     parameters; of attention whose heads no longer fit its embedding, for which torch has no layer,
     `vsnn_lab.layers.plain_attention.CutMultiheadAttention` is left. This package's models become
     the ``nn.Sequential`` that they are; a user's module keeps its class, and its `Width` attributes
-    become ints. Training mode, device, dtype and hooks stay, torch's random state is left alone,
+    become ints; so do the sizes in a ``config`` that names them as those of transformers do.
+    Training mode, device, dtype and hooks stay, torch's random state is left alone,
     and ``model`` is not changed. What pruning, weight and spectral norm or a parametrization make
     of a variable layer's weight becomes its weight, and layers that share a weight share it still
     where both keep the same of it. Of a network that ``torch.compile``, ``nn.DataParallel`` or
@@ -78,6 +80,7 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
             # What was recomputed is a parameter again, where the plain layer has it.
             owner._parameters.pop(own_name, None)
         setattr(owner, own_name, part)
+    update_configs(cut, model, positions)
     return cut
 
 

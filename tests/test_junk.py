@@ -82,6 +82,12 @@ def two_knobs() -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def conditioned() -> nn.Module:
+    made = net()
+    vsnn_lab.condition(made)
+    return made
+
+
 def normed() -> nn.Module:
     code = Width(6)
     layers = VariableLinear(4, code), VariableBatchNorm1d(code), VariableLinear(code, 2)
@@ -468,6 +474,24 @@ CALLS: dict[str, Call] = {
     "export_onnx": call(
         vsnn_lab.export_onnx, OSError, model=net(), width=2, path="a", inputs=x(), tolerance=1e-4
     ),
+    "Taylor": call(vsnn_lab.Taylor, batches=[x()], loss=F.mse_loss),
+    "condition": call(vsnn_lab.condition, model=net(), own_share=0.5),
+    "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
+    "teach": call(
+        vsnn_lab.teach,
+        FloatingPointError,
+        model=conditioned(),
+        batches=[x()],
+        epochs=1,
+        loss=F.mse_loss,
+        sampler=Stratified(2),
+        widths=2,
+        together=True,
+        learning_rate=0.01,
+        seed=0,
+        progress=False,
+    ),
+    "explain": call(vsnn_lab.explain, model=net()),
     "extract": call(vsnn_lab.extract, model=net(), width=2),
     "fit": call(
         vsnn_lab.fit,
@@ -499,9 +523,12 @@ CALLS: dict[str, Call] = {
     "make_variable": call(
         vsnn_lab.make_variable,
         model=nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)),
+        example=torch.randn(2, 4),
         steps=3,
         knobs="shared",
         exclude=(),
+        strict=False,
+        verify=True,
     ),
     "measure_latency": call(
         vsnn_lab.measure_latency,
@@ -625,6 +652,12 @@ CALLS: dict[str, Call] = {
     "figures.fewest_units": call(figures.fewest_units, curve={1: 0.5, 2: [0.3, 0.4]}, error=0.4),
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
+    ),
+    "figures.network_graph": call(
+        figures.network_graph,
+        nodes=[("a", "input", None), ("b", "Linear", 1)],
+        edges=[(0, 1)],
+        title="c",
     ),
     "figures.overlay_curves": call(
         figures.overlay_curves,

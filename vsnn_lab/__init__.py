@@ -42,10 +42,14 @@ from vsnn_lab.networks import (
     Autoencoder,
     ConvAutoencoder,
     ConvNet,
+    Taylor,
+    condition,
+    explain,
     extract,
     forward_at_widths,
     load_pretrained,
     make_variable,
+    order_units,
     pretrained_header,
 )
 from vsnn_lab.samplers import (
@@ -78,7 +82,15 @@ if TYPE_CHECKING:
         recalibrate,
         width_sweep,
     )
-    from vsnn_lab.train import Distilled, FullAndNarrow, Phases, Sampled, fit, soft_targets
+    from vsnn_lab.train import (
+        Distilled,
+        FullAndNarrow,
+        Phases,
+        Sampled,
+        fit,
+        soft_targets,
+        teach,
+    )
 
 __version__ = "0.1.0"
 
@@ -106,6 +118,7 @@ __all__ = [
     "Shifted",
     "Stratified",
     "TailExponential",
+    "Taylor",
     "Triangular",
     "TriangularDropout",
     "Uniform",
@@ -138,8 +151,10 @@ __all__ = [
     "at_width",
     "choose_width",
     "choose_widths",
+    "condition",
     "count_macs",
     "count_parameters",
+    "explain",
     "export_onnx",
     "extract",
     "fit",
@@ -149,11 +164,13 @@ __all__ = [
     "load_weights",
     "make_variable",
     "measure_latency",
+    "order_units",
     "prefix_mask",
     "pretrained_header",
     "recalibrate",
     "save_weights",
     "soft_targets",
+    "teach",
     "verify_extraction",
     "width_sweep",
 ]

@@ -104,18 +104,27 @@ class _Forward(WeightedLayer, _Convolution):
         return {"weight": (self.out_axis, *fan_in), "bias": (self.out_axis,)}
 
 
-class _Transposed(_Convolution, nn.modules.conv._ConvTransposeNd):
+class _Transposed(WeightedLayer, _Convolution, nn.modules.conv._ConvTransposeNd):
     _convolve: ClassVar[Callable[..., Tensor]]
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Apply the layer at the width its knobs stand at; ``output_size`` as in torch."""
         x = keep_prefix(input, self.in_axis, self.unit_dim)
+        return self.compute(x, *self.kept_parameters(), output_size)
+
+    def kept_parameters(self) -> WeightAndBias:
+        """Return weight and bias at the width the knobs stand at."""
+        weight = self._first_weights(self.in_axis, self.out_axis)
+        return weight, first_units(self.bias, self.out_axis)
+
+    def compute(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: list[int] | None = None
+    ) -> Tensor:
+        """Apply a weight and a bias as this layer applies its own."""
         # Torch says lists where it means tuples, too.
         sizes: tuple[Any, ...] = (self.stride, self.padding, self.kernel_size)
         more: tuple[Any, ...] = (len(self.kernel_size), self.dilation)
         output_padding = self._output_padding(x, output_size, *sizes, *more)
-        weight = self._first_weights(self.in_axis, self.out_axis)
-        bias = first_units(self.bias, self.out_axis)
         groups = self._groups(widest_size(self.in_axis))
         return type(self)._convolve(
             x, weight, bias, self.stride, self.padding, output_padding, groups, self.dilation

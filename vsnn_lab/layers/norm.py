@@ -173,12 +173,16 @@ class VariableRMSNorm(_LastAxisNorm, nn.RMSNorm):
         kept, dtype = mask_like(x, self.axis).sum(-1, keepdim=True), sum_dtype(x)
         square = x.to(dtype).square().sum(-1, keepdim=True) / kept
         eps = torch.finfo(dtype).eps if self.eps is None else self.eps
-        weight = first_units(self.weight, self.axis)
-        return self.cast_as_plain(normalise(x, 0.0, square, eps, weight, None, -1), x)
+        y = normalise(x, 0.0, square, eps, *self.first_parameters(), -1)
+        return self.cast_as_plain(y, x)
+
+    def first_parameters(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return the weight of the units computed now; there is no bias."""
+        return first_units(self.weight, self.axis), None
 
     def apply_plain(self, x: Tensor) -> Tensor:
         """Normalise units that all samples keep, by torch's own kernel."""
-        return F.rms_norm(x, x.shape[-1:], first_units(self.weight, self.axis), self.eps)
+        return F.rms_norm(x, x.shape[-1:], self.first_parameters()[0], self.eps)
 
 
 class VariableGroupNorm(Norm, nn.GroupNorm):

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from vsnn_lab.networks.examples import Example
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.graph.capture import tensors_in
+from vsnn_lab.networks.restoring import restored
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 # Of more numbers than these a copy in double precision is not made: 4 GB.
@@ -24,7 +25,7 @@ _SHARES = (0.25, 0.63, 1.0)
 Outputs = list[Tensor]
 
 
-def prove(variable: nn.Module, model: nn.Module, example: Example) -> None:
+def prove(variable: nn.Module, model: nn.Module, example: Example, *, exact: bool = True) -> None:
     """Compare a converted network with what it was made of, and with its own cuts.
 
     At full width it gives exactly what the original gives; at three positions of its knobs, one
@@ -35,14 +36,20 @@ def prove(variable: nn.Module, model: nn.Module, example: Example) -> None:
         variable: The converted network.
         model: The original.
         example: What both take.
+        exact: Whether they agree to the bit at full width; else to rounding, as when units were
+            exchanged.
 
     Raises:
         RuntimeError: If something differs; the message names the first module that does.
     """
     with _settled(variable), _settled(model):
-        for name, whole in _differences(model, variable, example, exact=True):
+        pair = [(model, example), (variable, example)]
+        if not exact:
+            pair = [_double(network, example) for network in (model, variable)]
+        (first, given), (second, _) = pair
+        for name, whole in _differences(first, second, given, exact=exact):
             raise RuntimeError(
-                f"the variable network must compute at full width exactly what the model "
+                f"the variable network must compute at full width what the model "
                 f"computes, got other outputs from {name or 'the model'!r} first, by {whole:.1e}; "
                 "verify=False hands it over all the same"
             )
@@ -89,7 +96,8 @@ def _double(network: nn.Module, example: Example) -> tuple[nn.Module, Example]:
     given = Example(args, options, example.given)
     twin = copy.deepcopy(network).double()
     try:
-        _run(twin, given)
+        with _settled(twin):
+            _run(twin, given)
     except Exception:
         # A dtype is named in its code; its own then.
         return network, example
@@ -98,18 +106,18 @@ def _double(network: nn.Module, example: Example) -> tuple[nn.Module, Example]:
 
 @contextmanager
 def _settled(model: nn.Module) -> Iterator[None]:
-    """Hold a network in evaluation, without gradients, and its random state as it is."""
-    before = {module: module.training for module in model.modules()}
+    """Hold a network in evaluation, without gradients, and leave it and the random state alone."""
     fast = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), restored(model):
+            model.eval()
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, flag in before.items():
-            module.training = flag
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _run(model: nn.Module, example: Example) -> Outputs:

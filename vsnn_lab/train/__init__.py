@@ -4,6 +4,7 @@ May import ``_basics``, ``widths``, ``samplers``, ``data``, ``layers``, ``networ
 """
 
 from vsnn_lab.train.history import History
+from vsnn_lab.train.in_place_distillation import divergence, teach
 from vsnn_lab.train.recipes import Distilled, FullAndNarrow, Phases, Recipe, Sampled, soft_targets
 from vsnn_lab.train.training import fit
 
@@ -14,6 +15,8 @@ __all__ = [
     "Phases",
     "Recipe",
     "Sampled",
+    "divergence",
     "fit",
     "soft_targets",
+    "teach",
 ]

@@ -68,6 +68,12 @@ class Step:
     outputs: list[fx.Node] = field(default_factory=list)
 
     @property
+    def nodes(self) -> list[fx.Node]:
+        """All nodes that it takes and gives."""
+        own = [*self.inputs.values(), *self.outputs]
+        return [*own, *(source for node in own for source in node.all_input_nodes)]
+
+    @property
     def node(self) -> fx.Node:
         """The node of an operation."""
         return self.outputs[0]

@@ -80,7 +80,7 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
         True,
     ),
     (
-        "permute transpose swapaxes swapdims t mT",
+        "permute transpose swapaxes swapdims t",
         views.permute,
         "dimensions change places",
         False,
@@ -116,6 +116,14 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
         "im2col",
         views.patches,
         "each channel becomes the entries of a patch",
+        False,
+    ),
+    ("layer_norm rms_norm", values.norm_of_last, "last dimensions are mixed", False),
+    (
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d group_norm "
+        "instance_norm batch_norm prelu",
+        values.by_sample,
+        "weights that are no layer's mix all of a sample",
         False,
     ),
     ("index_select", values.index_select, "the dimension that is indexed is mixed", False),

@@ -171,3 +171,25 @@ def index_select(call: Call) -> list[Shape]:
     place = call.argument(1, "dim") % tensor.dims
     dim = mixed(call, tensor, tensor.shape[place], call.sizes[0][place])
     return [(*tensor.shape[:place], dim, *tensor.shape[place + 1 :])]
+
+
+def norm_of_last(call: Call) -> list[Shape]:
+    """Normalise by a function, over last dimensions, which stay; keep the others."""
+    tensor, *others = call.tensors
+    for dim in [dim for other in others for dim in other.shape]:
+        call.axes.fix(dim, call.reason)
+    last = len(call.argument(1, "normalized_shape"))
+    for dim in tensor.shape[tensor.dims - last :]:
+        mixed(call, tensor, dim, size_of(dim))
+    return [tensor.shape]
+
+
+def by_sample(call: Call) -> list[Shape]:
+    """Compute each sample by itself, of all that it has: everything but the samples stays."""
+    tensor = call.tensors[0]
+    trains = call.name == "batch_norm" and call.argument(5, "training")
+    samples = tensor.shape[0] if tensor.dims else ()
+    found = fix_all(call)
+    if trains or [part.axis for part in samples] != [SAMPLES]:
+        return found
+    return [(samples, *shape[1:]) for shape in found]

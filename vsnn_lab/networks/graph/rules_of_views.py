@@ -57,11 +57,7 @@ def permute(call: Call) -> list[Shape]:
         case "permute":
             order = [place % len(shape) for place in call.argument(1, "dims")]
             return [tuple(shape[place] for place in order)]
-        case "t" | "mT":
-            if call.name == "mT" and any(
-                part.axis == SAMPLES for dim in shape[-2:] for part in dim
-            ):
-                return fix_all(call)  # Units become rows.
+        case "t":
             first, second = -1, -2
         case _:
             first = call.argument(1, "dim0", call.argument(1, "axis0"))

@@ -5,26 +5,31 @@ own, and each operation is compared with what was foreseen. Where it does someth
 a number in its code say, what reaches that step stays. What is left was seen to work.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from torch import nn
 
+from vsnn_lab.layers.own_forward import Layout
 from vsnn_lab.networks.graph.capture import Graph, Step, capture
 from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
 from vsnn_lab.networks.graph.other_layers import other_layers
 from vsnn_lab.networks.graph.size_attributes import SizeAttributes
 from vsnn_lab.networks.graph.units import Segment
-from vsnn_lab.networks.graph.walk import Place, Walk
+from vsnn_lab.networks.graph.walk import Learned, Place, Walk
+from vsnn_lab.networks.restoring import restored
 
 # Of each axis another share, so that two axes that look alike are told apart.
 _SHARES = (0.5, 0.34, 0.67, 0.42, 0.75, 0.25)
 
 Turn = Callable[[Walk, Mapping[int, int]], Any]
-"""Makes the network narrow, given how many units each axis keeps: a context manager."""
+"""Makes the network narrow, given how many units each axis keeps: a context manager of another one,
+in which layers have the sizes of the cut."""
 
 
 @dataclass
@@ -34,13 +39,11 @@ class Understanding:
     Attributes:
         walk: Where units come from and go to.
         graphs: What the network does, in evaluation and, if that could be seen, in training.
-        stopped: Steps at which axes were fixed because a narrow network does something else.
         training: Why it could not be looked at in training; empty if it could.
     """
 
     walk: Walk
     graphs: list[Graph]
-    stopped: dict[Place, str]
     training: str
 
 
@@ -59,9 +62,7 @@ def understand(
     others = other_layers(model, args, options, excluded)
     layers = [*known_layers(model, excluded), *others]
     graphs, training = [], ""
-    for train in (False, True):
-        with _mode(model, train):
-            graph = capture(model, args, options, layers)
+    for train, graph in enumerate(_captured(model, args, options, layers)):
         if graph.failure is None:
             graphs.append(graph)
         elif train:
@@ -70,27 +71,117 @@ def understand(
             raise ValueError(
                 f"model must run on the example, on sizes alone, got: {_line(graph.failure)}"
             ) from graph.failure
-    stopped: dict[Place, str] = {}
-    varying: dict[Place, int] = {}
-    numbers = SizeAttributes(model, graphs)
-    while True:
-        walk = Walk(model, graphs, {*excluded}, stopped, varying, others, numbers.followed)
-        counts = _counts(walk)
-        found = _try(walk, model, args, options, layers, graphs, counts, turn) if counts else None
-        if found is None:
-            return Understanding(walk, graphs, stopped, training)
-        if numbers.suppose(walk, found, lambda place: _alike(model, graphs, place)):
-            continue
-        known = len(stopped), len(varying)
-        for place in _alike(model, graphs, found.place):
-            if found.varying is None or place in varying:
-                stopped.setdefault(place, found.reason)
+
+    def run(walk: Walk, counts: Mapping[int, int]) -> Generator[list[Graph]]:
+        with turn(walk, counts) as sizes_of_cut:
+            yield [*islice(_captured(model, args, options, layers), len(graphs))]
+            # A cut has other numbers as sizes of its layers, which forwards may read.
+            with sizes_of_cut():
+                yield [*islice(_captured(model, args, options, layers), len(graphs))]
+
+    walk = _Inquiry(model, graphs, {*excluded}, run, 0, others).settle()
+    if walk.elsewhere:
+        # Layers of sequences take samples from their second dimension.
+        other = _Inquiry(model, graphs, {*excluded}, run, 1, others).settle()
+        if _units(other) > _units(walk):
+            walk = other
+    return Understanding(walk, graphs, training)
+
+
+class _Inquiry:
+    """Suppose, try, and think again, until what is supposed is what happens.
+
+    Args:
+        model: The network.
+        graphs: What it does at full width.
+        excluded: Names of modules that keep their sizes.
+        run: Lists what it does where each axis keeps so many units, and what its cut does.
+        samples: The dimension of samples in its inputs.
+        others: The layers of classes that are not known, and how they are laid out.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graphs: Sequence[Graph],
+        excluded: set[str],
+        run: Callable[[Walk, Mapping[int, int]], Generator[list[Graph]]],
+        samples: int,
+        others: Mapping[str, Layout],
+    ) -> None:
+        self._model, self._graphs, self._excluded = model, graphs, excluded
+        self._run, self._samples = run, samples
+        self._others, self._numbers = others, SizeAttributes(model, graphs)
+        self._known = Learned({}, {}, {}, self._numbers.followed)
+
+    def settle(self) -> Walk:
+        """Return a walk of which all that it foresees was seen to happen."""
+        while True:
+            walk = Walk(
+                self._model,
+                self._graphs,
+                self._excluded,
+                self._known,
+                self._others,
+                self._samples,
+            )
+            counts = _counts(walk)
+            found = self._try(walk, counts) if counts else None
+            if found is None:
+                return walk
+            self._learn(walk, counts, found)
+
+    def _try(self, walk: Walk, counts: Mapping[int, int]) -> Difference | None:
+        def count(part: Segment) -> int:
+            return counts.get(part.axis, part.units) if part.axis is not None else part.units
+
+        with closing(self._run(walk, counts)) as narrow:
+            found = (first_difference(walk, self._graphs, graphs, count) for graphs in narrow)
+            return next(filter(None, found), None)
+
+    def _learn(self, walk: Walk, counts: Mapping[int, int], found: Difference) -> None:
+        """Learn from a difference what varies otherwise, or what has to stay."""
+        if self._numbers.suppose(walk, found, partial(_alike, self._model, self._graphs)):
+            return
+        step = self._graphs[found.place[0]].steps[found.place[1]]
+        units = _axes(walk)
+        parts = [part for node in step.nodes for dim in walk.known(node) for part in dim]
+        near = {part.axis for part in parts if part.axis is not None} & counts.keys()
+        if near and len(near) < len(counts):
+            # With all else at full width: does it come of the axes that reach the step at all?
+            alone = {axis: counts[axis] if axis in near else units[axis] for axis in counts}
+            nearer = self._try(walk, alone)
+            if nearer is None or nearer.place != found.place:
+                self._blame(walk, counts, found, [*near])
+                return
+            found = nearer
+        known = self._known.size
+        for place in _alike(self._model, self._graphs, found.place):
+            if found.varying is None or place in self._known.varying:
+                self._known.stopped.setdefault(place, found.reason)
             else:
-                varying[place] = found.varying
-        if (len(stopped), len(varying)) == known and not _spread(graphs, stopped):
+                self._known.varying[place] = found.varying
+        if self._known.size == known and not _spread(self._graphs, self._known.stopped):
             # It cannot be said where the difference comes from.
-            for number, graph in enumerate(graphs):
-                stopped |= {(number, at): found.reason for at in range(len(graph.steps))}
+            for number, graph in enumerate(self._graphs):
+                all_of_them = {(number, at): found.reason for at in range(len(graph.steps))}
+                self._known.stopped.update(all_of_them)
+
+    def _blame(
+        self, walk: Walk, counts: Mapping[int, int], found: Difference, near: Sequence[int]
+    ) -> None:
+        """Let the axis stay whose size is a number somewhere else in the network."""
+        units, suspects = _axes(walk), [axis for axis in counts if axis not in near]
+        while len(suspects) > 1:
+            half = suspects[: len(suspects) // 2]
+            narrow = {*near, *half}
+            again = self._try(walk, {a: counts[a] if a in narrow else units[a] for a in counts})
+            blamed = again is not None and again.place == found.place
+            suspects = half if blamed else suspects[len(half) :]
+        for name, dims in walk.layers.items():
+            for key, dim in dims.items():
+                if any(part.axis == suspects[0] for part in walk.axes.resolve(dim)):
+                    self._known.held[name, key] = f"its size counts elsewhere: {found.reason}"
 
 
 def known_layers(model: nn.Module, excluded: Collection[str]) -> Iterator[str]:
@@ -103,49 +194,37 @@ def known_layers(model: nn.Module, excluded: Collection[str]) -> Iterator[str]:
             yield name
 
 
-@contextmanager
-def _mode(model: nn.Module, train: bool) -> Iterator[None]:
-    before = {module: module.training for module in model.modules()}
-    model.train(train)
-    try:
-        yield
-    finally:
-        for module, flag in before.items():
-            module.training = flag
+def _captured(
+    model: nn.Module, args: Sequence[Any], options: Mapping[str, Any], layers: Sequence[str]
+) -> Iterator[Graph]:
+    """Return what a network does in evaluation and in training, and leave it as it was."""
+    for train in (False, True):
+        with restored(model):
+            model.train(train)
+            graph = capture(model, args, options, layers)
+        yield graph
+
+
+def _axes(walk: Walk) -> dict[int, int]:
+    """Return the units of each axis that varies."""
+    return {
+        part.axis: part.units
+        for dim in walk.every_dim()
+        for part in walk.axes.resolve(dim)
+        if part.axis is not None and part.varies
+    }
+
+
+def _units(walk: Walk) -> int:
+    return sum(_axes(walk).values())
 
 
 def _counts(walk: Walk) -> dict[int, int]:
     """Return how many units of each axis to keep in order to see what narrow widths do."""
-    axes: dict[int, Segment] = {}
-    for dim in walk.every_dim():
-        axes |= {part.axis: part for part in walk.axes.resolve(dim) if part.varies}  # type: ignore[misc]
-    shares = {axis: _SHARES[place % len(_SHARES)] for place, axis in enumerate(sorted(axes))}
     return {
-        axis: min(max(1, round(axes[axis].units * share)), axes[axis].units - 1)
-        for axis, share in shares.items()
+        axis: min(max(1, round(units * _SHARES[place % len(_SHARES)])), units - 1)
+        for place, (axis, units) in enumerate(sorted(_axes(walk).items()))
     }
-
-
-def _try(
-    walk: Walk,
-    model: nn.Module,
-    args: Sequence[Any],
-    options: Mapping[str, Any],
-    layers: Sequence[str],
-    graphs: Sequence[Graph],
-    counts: Mapping[int, int],
-    turn: Turn,
-) -> Difference | None:
-    narrow = []
-    with turn(walk, counts):
-        for train in (False, True)[: len(graphs)]:
-            with _mode(model, train):
-                narrow.append(capture(model, args, options, layers))
-
-    def count(part: Segment) -> int:
-        return counts.get(part.axis, part.units) if part.axis is not None else part.units
-
-    return first_difference(walk, graphs, narrow, count)
 
 
 def _alike(model: nn.Module, graphs: Sequence[Graph], place: Place) -> list[Place]:

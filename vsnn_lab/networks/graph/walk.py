@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import fx, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -26,6 +26,28 @@ Where = tuple[int, int, int, int]
 "A dimension: which graph, which of its steps, which of its tensors, and which of its dimensions."
 
 
+class Learned(NamedTuple):
+    """What was learned by trying.
+
+    Attributes:
+        stopped: Steps that did something else at another width than was foreseen: what reaches
+            them stays, for the reason given.
+        varying: Of steps that take a dimension apart, which part varies.
+        held: Axes of layers that stay, by the layer and the attribute, for the reason given.
+        followed: Of numbers in attributes, the dimension whose size they are supposed to be.
+    """
+
+    stopped: dict[Place, str]
+    varying: dict[Place, int]
+    held: dict[tuple[str, str], str]
+    followed: dict[Number, Where]
+
+    @property
+    def size(self) -> int:
+        """How much it is."""
+        return len(self.stopped) + len(self.varying) + len(self.held)
+
+
 class Walk:
     """Where units come from and go to in the graphs of one network.
 
@@ -33,11 +55,9 @@ class Walk:
         model: The network.
         graphs: What it does, in evaluation and in training say; their layers' axes are the same.
         excluded: Names of modules that keep their sizes, each a step of its own.
-        stopped: Steps that did something else at another width than was foreseen: what reaches
-            them stays, for the reason given.
-        varying: Of steps that take a dimension apart, which part varies.
+        learned: What was learned by trying.
         others: The layers of classes that are not known, and how they are laid out.
-        followed: Of numbers in attributes, the dimension whose size they are supposed to be.
+        samples: The dimension of samples in its inputs.
 
     Attributes:
         axes: All axes.
@@ -54,16 +74,15 @@ class Walk:
         model: nn.Module,
         graphs: Sequence[Graph],
         excluded: set[str],
-        stopped: Mapping[Place, str],
-        varying: Mapping[Place, int],
+        learned: Learned,
         others: Mapping[str, Layout],
-        followed: Mapping[Number, Where],
+        samples: int = 0,
     ) -> None:
         self._model, self._excluded, self.others = model, excluded, others
         self.held: dict[str, dict[str, Shape]] = {}
         self.sizes: dict[str, dict[str, Dim]] = {}
         self._holders = _holders(model, others, excluded)
-        self._stopped, self._varying = stopped, varying
+        self._learned, self._samples = learned, samples
         self.axes = Axes()
         self.layers: dict[str, dict[str, Dim]] = {}
         self.shapes: dict[fx.Node, list[Shape]] = {}
@@ -73,7 +92,7 @@ class Walk:
         for number, graph in enumerate(graphs):
             self._graph(number, graph)
         self._settle()
-        for (name, key), (number, step, output, place) in followed.items():
+        for (name, key), (number, step, output, place) in learned.followed.items():
             node = graphs[number].steps[step].node
             self.sizes.setdefault(name, {})[key] = self.shapes[node][output][place]
 
@@ -81,14 +100,14 @@ class Walk:
         self._behind = ""
         for node in graph.samples:
             sizes = sizes_of(value_of(node))
-            self.shapes[node] = [_sample_shape(each) for each in sizes]
+            self.shapes[node] = [_sample_shape(each, self._samples) for each in sizes]
         for node, name in graph.state.items():
             self.shapes[node] = [self._held(name, *sizes_of(value_of(node)))]
         for count, step in enumerate(graph.steps):
             place = number, count
             (self._layer if step.layer else self._operation)(step, place, graph)
-            if place in self._stopped:
-                self._stop(step, self._stopped[place])
+            if place in self._learned.stopped:
+                self._stop(step, self._learned.stopped[place])
         for node in graph.results:
             self._fix(node, "the network's output")
 
@@ -127,10 +146,8 @@ class Walk:
                 self.axes.fix(dim, reason)
 
     def _stop(self, step: Step, reason: str) -> None:
-        nodes = [*step.inputs.values(), *step.outputs]
-        for node in nodes:
-            for source in [node, *node.all_input_nodes]:
-                self._fix(source, reason)
+        for node in step.nodes:
+            self._fix(node, reason)
         for dims in self.layers.get(step.name, {}).values() if step.layer else ():
             self.axes.fix(dims, reason)
 
@@ -171,7 +188,7 @@ class Walk:
             {key: self._given(value) for key, value in node.kwargs.items()},
             sizes_of(value_of(node)),
             self._behind,
-            self._varying.get(place),
+            self._learned.varying.get(place),
         )
         known = operation(step.name)
         try:
@@ -198,8 +215,22 @@ class Walk:
         for owner in self._owners.get(name or "", ()):
             self._outside[owner] = f"{name!r} is read outside of its layer"
 
+    def known(self, node: fx.Node) -> list[Dim]:
+        """Return all dimensions of what a node gives, if they are known."""
+        return [dim for shape in self.dims(node) for dim in shape] if node in self.shapes else []
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a layer of sequences takes samples from where there are none."""
+        kinds = nn.MultiheadAttention | nn.RNNBase
+        modules = {name: self._model.get_submodule(name) for name in self.layers}
+        sequences = [name for name, module in modules.items() if isinstance(module, kinds)]
+        return any(not self.layers[name] for name in sequences)
+
     def _settle(self) -> None:
         """Fix and unite what shows only when all graphs are known."""
+        for (name, key), reason in self._learned.held.items():
+            self.axes.fix(self.layers[name].get(key, ()), reason)
         for owner, reason in self._outside.items():
             for dim in self.layers.get(owner, {}).values():
                 self.axes.fix(dim, reason)
@@ -234,10 +265,11 @@ class Walk:
         return value
 
 
-def _sample_shape(sizes: Sequence[int]) -> Shape:
+def _sample_shape(sizes: Sequence[int], samples: int) -> Shape:
     """Return the dimensions of an input: samples, and numbers that stay."""
     return tuple(
-        fixed(size) if place else (Segment(SAMPLES, size),) for place, size in enumerate(sizes)
+        (Segment(SAMPLES, size),) if place == samples else fixed(size)
+        for place, size in enumerate(sizes)
     )
 
 

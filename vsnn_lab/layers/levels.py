@@ -1,0 +1,100 @@
+"""Levels of narrow widths: octaves of one knob or of several, counted from full width down.
+
+Level 0 is the widest octave below full width, level 1 the next one, and so on. What stands on
+several knobs has as many levels as the shortest of them, and is at the level of the widest; one
+that stands at full width counts as level 0 as long as another does not.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from vsnn_lab.layers.corners import Axis
+from vsnn_lab.layers.octaves import octave_of, octave_tops
+from vsnn_lab.widths import Part, Position, Width, WidthControl
+
+FULL = -1
+"The level of full width."
+
+
+@lru_cache(maxsize=256)
+def _tops(steps: tuple[int, ...]) -> list[tuple[int, ...]]:
+    downwards = [octave_tops(each)[::-1] for each in steps]
+    return list(zip(*downwards, strict=False)) if downwards else []
+
+
+def level_tops(controls: Sequence[WidthControl]) -> list[dict[WidthControl, int]]:
+    """Return the widest position of every knob at each level.
+
+    Example:
+        >>> small, large = WidthControl(8), WidthControl(32)
+        >>> [[tops[small], tops[large]] for tops in level_tops([small, large])]
+        [[7, 31], [4, 16], [2, 8], [1, 4]]
+    """
+    tops = _tops(tuple(control.steps for control in controls))
+    return [dict(zip(controls, each, strict=True)) for each in tops]
+
+
+def level_of(positions: Mapping[WidthControl, int], controls: Sequence[WidthControl]) -> int:
+    """Return the level of one position of each knob; `FULL` if all are at full width."""
+    found = []
+    for control in controls:
+        narrow = positions[control] < control.steps
+        octaves = len(octave_tops(control.steps))
+        found.append(octaves - 1 - octave_of(positions[control]) if narrow else FULL)
+    if all(level == FULL for level in found):
+        return FULL
+    return min(max(min(found), 0), len(level_tops(controls)) - 1)
+
+
+def levels_of(
+    positions: Mapping[WidthControl, Position], controls: Sequence[WidthControl]
+) -> Tensor:
+    """Return the level of each sample, where a knob has a position for each."""
+    found = []
+    for control in controls:
+        tops = torch.tensor(octave_tops(control.steps))
+        position = torch.as_tensor(positions[control])
+        found.append(len(tops) - 1 - torch.bucketize(position, tops.to(position.device)))
+    levels = torch.stack(torch.broadcast_tensors(*found))
+    deepest = len(level_tops(controls)) - 1
+    return torch.where((levels == FULL).all(0), FULL, levels.amin(0).clamp(0, deepest))
+
+
+def fit_units(
+    own: Tensor,
+    axis: Axis,
+    tops: Mapping[WidthControl, int],
+    positions: Mapping[WidthControl, int],
+    dim: int,
+) -> Tensor:
+    """Return what positions keep of a tensor of the units of a level, zero where that has none.
+
+    Args:
+        own: Has the units along ``dim`` that ``axis`` keeps at the top of the level, and no others.
+        axis: The axis.
+        tops: The top of the level.
+        positions: Where knobs stand.
+        dim: Where the units lie.
+    """
+    if not isinstance(axis, Width):
+        return own
+    pieces, start = [], 0
+    for part in axis.parts:
+        have, want = _kept(part, tops), _kept(part, positions)
+        pieces.append(own.narrow(dim, start, min(have, want)))
+        if want > have:
+            shape = [*own.shape[:dim], want - have, *own.shape[dim + 1 :]]
+            pieces.append(own.new_zeros(shape))
+        start += have
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
+
+
+def _kept(part: Part, positions: Mapping[WidthControl, int]) -> int:
+    control = part.control
+    # A knob of one position has no level, and keeps all.
+    if control is None or control not in positions:
+        return part.size
+    return part.kept(positions[control])

@@ -1,0 +1,63 @@
+"""Give the layers of a variable network weights of their own for narrow widths."""
+
+from torch import nn
+
+from vsnn_lab._basics.checks import check_fraction, check_module
+from vsnn_lab.layers.switchable import SWITCHABLE, SwitchableLayer
+from vsnn_lab.widths import knobs_of
+
+
+def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
+    """Give the layers of a variable network weights of their own for narrow widths, in place.
+
+    Linear layers, convolutions of any kind and norms get, for each octave of widths below full
+    width, what is added there to weight and bias; a layer without a bias stays without one. All of
+    it is zero at first, so that nothing is changed until `teach`, or any other training, moves it.
+    Narrow widths pass no gradient to what was there; full width computes what it did, to the bit.
+    The entries of the ``state_dict`` stay, and ``own_weight`` and ``own_bias`` of each layer come
+    in addition: with ``own_share=1`` about 1.3 times as many as there were. A cut has nothing more
+    than before.
+
+    Several knobs count as the widest of them in a layer that stands on several.
+
+    Args:
+        model: A variable network. Layers of other types stay as they are, also those whose weight a
+            parametrization recomputes.
+        own_share: Up to which share of its knobs a layer has weights of its own; wider ones share
+            those of full width.
+
+    Returns:
+        The names of the layers that have weights of their own now.
+
+    Raises:
+        TypeError: If ``model`` is no module.
+        ValueError: If it has no layer to give some, or ``own_share`` lies outside [0, 1].
+
+    Example:
+        >>> from vsnn_lab import VariableLinear, Width, extract
+        >>> hidden = Width(8)
+        >>> net = nn.Sequential(VariableLinear(4, hidden), nn.ReLU(), VariableLinear(hidden, 2))
+        >>> condition(net)
+        ['0', '2']
+        >>> extract(net, 3)[0]
+        Linear(in_features=4, out_features=3, bias=True)
+    """
+    check_module("model", model)
+    share = check_fraction("own_share", own_share)
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if type(layer) in SWITCHABLE
+        and getattr(layer, "weight", None) is not None
+        and any(knob.steps > 1 for knob in knobs_of(layer.in_axis, layer.out_axis))
+    }
+    if not layers:
+        raise ValueError(
+            "model must have a variable linear layer, convolution or norm that has no weights of "
+            "its own for narrow widths yet, got none"
+        )
+    for layer in layers.values():
+        layer.__class__ = SWITCHABLE[type(layer)]
+        assert isinstance(layer, SwitchableLayer)
+        layer.add_own_parameters(share)
+    return [*layers]

@@ -158,7 +158,10 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
 
 
 def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
-    """Return what makes a network narrow for a while, each axis by a knob of its own."""
+    """Return what makes a network narrow for a while, each axis by a knob of its own.
+
+    It gives a function that returns the network cut out there.
+    """
 
     @contextmanager
     def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[Callable[[], Any]]:
@@ -187,11 +190,12 @@ def _sizes_of_cut(model: nn.Module, positions: Mapping[WidthControl, int]) -> It
     """Give variable layers the sizes that they have in a cut, for a while."""
     with restored(model):
         for module in model.modules():
-            # What has several groups counts them by its whole sizes.
+            # What has several groups or heads counts them by its whole sizes.
             groups = getattr(module, "groups", getattr(module, "num_groups", 1))
             if isinstance(module, OwnParts):
                 continue  # What it holds beside layers has the sizes of a cut whenever it runs.
-            if isinstance(module, layers.VariableLayer) and groups == 1:
+            one = groups == 1 and not isinstance(module, nn.MultiheadAttention | nn.RNNBase)
+            if isinstance(module, layers.VariableLayer) and one:
                 axes = {name: vars(module)[name] for name in module.own_attributes}
                 vars(module).update({k: kept_size(axis, positions) for k, axis in axes.items()})
                 sizes = module.plain_sizes

@@ -9,7 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Shape, fixed
+from vsnn_lab.networks.graph.units import (
+    SAMPLES,
+    Axes,
+    Dim,
+    Shape,
+    fixed,
+    has_samples,
+    size_of,
+)
 
 
 @dataclass
@@ -97,8 +105,11 @@ def _norm(place: int) -> Rule:
 
 
 def _last_norm(call: LayerCall) -> list[Shape]:
-    if len(call.module.normalized_shape) > 1:
-        return stays(call)
+    count = len(call.module.normalized_shape)
+    if count > 1 or has_samples(call.input[-1]):
+        for dim in call.input[-count:]:
+            call.axes.fix(dim, call.reason)
+        return [(*call.input[:-count], *map(fixed, call.sizes[0][-count:]))]
     return list(_norm(-1)(call))
 
 
@@ -109,19 +120,32 @@ def _group_norm(call: LayerCall) -> list[Shape]:
         call.axes.group(call.input[1], size, call.reason)
     for dim in call.input[2:]:
         call.axes.fix(dim, call.reason)
+    if any(map(has_samples, call.input[1:])):
+        call.fix_inputs()
+        return [tuple(map(fixed, sizes)) for sizes in call.sizes]
     return list(_norm(1)(call))
 
 
 def stays(call: LayerCall) -> list[Shape]:
-    """Let all stay that a layer is given and gives."""
+    """Let all stay that a layer is given and gives, samples where they are."""
     call.fix_inputs()
-    return [tuple(map(fixed, sizes)) for sizes in call.sizes]
+    return [
+        tuple(
+            call.input[place] if _is_row(call.input, place, size) else fixed(size)
+            for place, size in enumerate(sizes)
+        )
+        for sizes in call.sizes
+    ]
+
+
+def _is_row(shape: Shape, place: int, size: int) -> bool:
+    return place < len(shape) and has_samples(shape[place]) and size_of(shape[place]) == size
 
 
 def _embedding(call: LayerCall) -> list[Shape]:
     layer = call.module
     if layer.max_norm or layer.sparse:
-        return stays(call)
+        return [(*call.input, fixed(layer.embedding_dim))]
     return [(*call.input, call.own_axis("out_axis", layer.embedding_dim))]
 
 

@@ -34,6 +34,8 @@ def main() -> None:
     unknown = {*options.names} - {entry.name for entry in entries}
     if unknown:
         parser.error(f"name must be one of a network, got {', '.join(sorted(unknown))}")
+    # In the order of the list, so that a family is one table.
+    order = [(entry.family, entry.name) for entry in entries]
     rows = _read(options.results)
     wanted = [
         entry
@@ -47,7 +49,8 @@ def main() -> None:
         rows[entry.family, entry.name] = examine(entry)
         gc.collect()
         _write(options.results, rows)
-    _renew(options.table, as_markdown([*rows.values()]))
+    known = sorted(rows, key=lambda key: order.index(key) if key in order else len(order))
+    _renew(options.table, as_markdown([rows[key] for key in known]))
 
 
 def _read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:

@@ -72,7 +72,8 @@ class Case:
         sample_shape, walking.sample_shape = walking.sample_shape, lambda *_: next(given)
         try:
             graph = dataclasses.replace(self.graph, results=[])
-            self.walk = Walk(self.model, [graph], set(), Learned(self.stopped, self.varying, {}))
+            learned = Learned(self.stopped, self.varying, {}, {})
+            self.walk = Walk(self.model, [graph], set(), learned, {})
         finally:
             walking.sample_shape = sample_shape
 

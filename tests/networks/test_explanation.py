@@ -101,9 +101,10 @@ def test_axes_that_are_joined_repeated_or_rounded_are_said_part_by_part():
 
 def test_reasons_that_differ_in_a_number_are_one(reader):
     found = explain(reader)
-    fused = tuple(f"blocks.{place}.fused" for place in range(4))
-    assert reasons(found)["scaled_dot_product_attention behind 'blocks.*.fused'"] == fused
-    assert f"4 layers ('{fused[0]}', '{fused[1]}', ... '{fused[3]}'): scaled" in str(found)
+    # Before the first block, too: what it makes is what the blocks add to.
+    stay = ("embed", *(f"blocks.{place}.fused" for place in range(4)))
+    assert reasons(found)["scaled_dot_product_attention behind 'blocks.*.fused'"] == stay
+    assert f"5 layers ('{stay[0]}', '{stay[1]}', ... '{stay[4]}'): scaled" in str(found)
 
 
 def test_what_stays_has_its_reason(reader):

@@ -22,9 +22,9 @@ from tests.networks.operations import (
     suppositions,
 )
 from vsnn_lab.networks.graph import rules_of_values as values
+from vsnn_lab.networks.graph.holders import weight_dims
 from vsnn_lab.networks.graph.layer_rules import LAYERS, WEIGHTS
 from vsnn_lab.networks.graph.operations import OPERATIONS
-from vsnn_lab.networks.graph.walk import weight_dims
 
 # All suppositions, where `make fuzz` or a person asks for them.
 ALL = "VSNN_LAB_FUZZ" in os.environ

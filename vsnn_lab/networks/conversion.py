@@ -22,6 +22,8 @@ from vsnn_lab._basics.checks import (
     check_module,
     short_repr,
 )
+from vsnn_lab.layers.own_forward import own_forward_form
+from vsnn_lab.layers.own_parts import OwnParts, own_parts_form
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.conditioning import condition
 from vsnn_lab.networks.examples import find_examples
@@ -190,6 +192,8 @@ def _sizes_of_cut(model: nn.Module, positions: Mapping[WidthControl, int]) -> It
         for module in model.modules():
             # What has several groups or heads counts them by its whole sizes.
             groups = getattr(module, "groups", getattr(module, "num_groups", 1))
+            if isinstance(module, OwnParts):
+                continue  # What it holds beside layers has the sizes of a cut whenever it runs.
             one = groups == 1 and not isinstance(module, nn.MultiheadAttention | nn.RNNBase)
             if isinstance(module, layers.VariableLayer) and one:
                 axes = {name: vars(module)[name] for name in module.own_attributes}
@@ -209,11 +213,35 @@ def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl])
         axes = {key: _axis(walk.axes.resolve(dim), controls, rows) for key, dim in dims.items()}
         if not any(isinstance(axis, Width) for axis in axes.values()):
             continue
-        form = _VARIABLE[type(module)]
+        layout = walk.others.get(name)
+        kind: Any = type(module)
+        form = own_forward_form(kind, layout) if layout is not None else _VARIABLE[kind]
         for key in form.own_attributes:
             # An embedding's rows are no axis of its tensors.
             setattr(module, key, axes.get(key) or module.num_embeddings)
         module.__class__ = form
+    _convert_modules(model, walk, controls)
+
+
+def _convert_modules(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:
+    """Let modules that hold parameters and sizes beside their layers run with what is kept."""
+    for name in {**walk.held, **walk.sizes}:
+        held = {
+            key: tuple(_axis(walk.axes.resolve(dim), controls, Rows()) for dim in dims)
+            for key, dims in walk.held.get(name, {}).items()
+        }
+        sizes = {
+            key: _axis(walk.axes.resolve(dim), controls, Rows())
+            for key, dim in walk.sizes.get(name, {}).items()
+        }
+        held = {key: axes for key, axes in held.items() if any(isinstance(a, Width) for a in axes)}
+        sizes = {key: axis for key, axis in sizes.items() if isinstance(axis, Width)}
+        if held or sizes:
+            module = model.get_submodule(name)
+            kind: Any = type(module)
+            module.__class__ = own_parts_form(kind, tuple(held), tuple(sizes))
+            module.held_axes, module.size_axes = held, sizes  # type: ignore[assignment]
+            module.running = False  # type: ignore[assignment]
 
 
 def _take_back(plain: Mapping[nn.Module, type[nn.Module]]) -> None:

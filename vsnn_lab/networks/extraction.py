@@ -11,12 +11,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.base import ask_for_forward
+from vsnn_lab.layers.own_forward import OwnForward
+from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.layers.plain_attention import CutMultiheadAttention
 from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
+from vsnn_lab.networks.config_sizes import update_configs
 from vsnn_lab.networks.notes import NOTES
 from vsnn_lab.networks.tensor_uses import held_tensor, holder, tensor_uses
 from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
+# Of these the rest is what their plain class has.
+_KEEP_THE_REST = (OwnForward, OwnParts)
 # What torch puts a network into; its state_dict names have another prefix there.
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
@@ -28,7 +33,8 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     parameters; of attention whose heads no longer fit its embedding, for which torch has no layer,
     `vsnn_lab.layers.plain_attention.CutMultiheadAttention` is left. This package's models become
     the ``nn.Sequential`` that they are; a user's module keeps its class, and its `Width` attributes
-    become ints. Training mode, device, dtype and hooks stay, torch's random state is left alone,
+    become ints; so do the sizes in a ``config`` that names them as those of transformers do.
+    Training mode, device, dtype and hooks stay, torch's random state is left alone,
     and ``model`` is not changed. What pruning, weight and spectral norm or a parametrization make
     of a variable layer's weight becomes its weight, and layers that share a weight share it still
     where both keep the same of it. Of a network that ``torch.compile``, ``nn.DataParallel`` or
@@ -75,6 +81,7 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
             # What was recomputed is a parameter again, where the plain layer has it.
             owner._parameters.pop(own_name, None)
         setattr(owner, own_name, part)
+    update_configs(cut, model, positions)
     return cut
 
 
@@ -198,7 +205,7 @@ def _make_plain(module: nn.Module) -> None:
             vars(owner)[name] = size
         held = {*module._parameters, *module._buffers, *module._modules}
         more = sorted(held - known - {"num_batches_tracked"})
-        if more and module.plain_class:
+        if more and module.plain_class and not isinstance(module, _KEEP_THE_REST):
             raise TypeError(
                 f"own_attributes of {type(module).__name__} must name what {plain.__name__} does "
                 f"not have, {', '.join(more)} included"

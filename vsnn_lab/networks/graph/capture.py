@@ -7,24 +7,48 @@ are known as one step each. It is made anew of what really runs, so a branch tha
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
+from torch.nn.modules import transformer
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-# An operation of our own that does nothing: it shows in the graph where a layer begins and ends.
+from vsnn_lab.layers.own_parts import cutting
+from vsnn_lab.widths import widest_size
+
+# Operations of our own that show in the graph what a layer takes and what it gives. What runs in
+# between is not written down, which is most of the work; so what it gives is told by its sizes.
 _library = torch.library.Library("vsnn_lab", "FRAGMENT")
-_library.define("mark(Tensor x, str where) -> Tensor")
-_library.impl("mark", lambda x, where: x.clone(), "CompositeExplicitAutograd")
-torch.library.register_fake("vsnn_lab::mark", lambda x, where: torch.empty_like(x), lib=_library)
-_MARK = torch.ops.vsnn_lab.mark.default
+_library.define("enter(Tensor x, str where) -> Tensor")
+_library.define("part(Tensor x, int[] size) -> Tensor")
+_library.define("leave(Tensor x, str name, int[] size, int[] stride, ScalarType dtype) -> Tensor")
+
+
+def _given(x: Tensor, name: str, size: Any, stride: Any, dtype: Any) -> Tensor:
+    return x.new_empty_strided(size, stride, dtype=dtype)
+
+
+_library.impl("enter", lambda x, where: x.clone(), "CompositeExplicitAutograd")
+
+
+def _part(x: Tensor, size: Any) -> Tensor:
+    return x.new_empty(size)
+
+
+_library.impl("part", _part, "CompositeExplicitAutograd")
+torch.library.register_fake("vsnn_lab::part", _part, lib=_library)
+_PART = torch.ops.vsnn_lab.part.default
+_library.impl("leave", _given, "CompositeExplicitAutograd")
+torch.library.register_fake("vsnn_lab::enter", lambda x, where: torch.empty_like(x), lib=_library)
+torch.library.register_fake("vsnn_lab::leave", _given, lib=_library)
+_ENTER, _LEAVE = torch.ops.vsnn_lab.enter.default, torch.ops.vsnn_lab.leave.default
 _fake = logging.getLogger("torch._subclasses.fake_tensor")
-_ENTER, _LEAVE = "enter", "leave"
 
 
 @dataclass
@@ -62,7 +86,7 @@ class Graph:
     Attributes:
         steps: In the order in which they run.
         samples: The nodes of its inputs.
-        state: The names of its parameters and buffers by their nodes.
+        state: The names of its parameters and buffers by their nodes, and by those of parts.
         results: The nodes that it returns.
         constants: Tensors that it makes of numbers.
         failure: What stopped it; then the steps end where it did.
@@ -114,7 +138,7 @@ def capture(
         for place, tensor in zip(places, inputs, strict=True):
             given[place] = tensor
         positional, named = pytree.tree_unflatten(given, spec)
-        with _Keep() as keep:
+        with _Keep() as keep, _marked(model, layers), cutting(_first_units):
             try:
                 found = torch.func.functional_call(model, tensors, positional, named)
             except Exception as error:
@@ -124,7 +148,7 @@ def capture(
         returned.append(tensors_in(found))
         return [*returned[-1], *keep.kept]
 
-    with torch.no_grad(), _marked(model, layers), sizes_alone():
+    with torch.no_grad(), sizes_alone():
         module = make_fx(run, tracing_mode="fake", pre_dispatch=True)(
             state, [leaves[place] for place in places]
         )
@@ -135,7 +159,7 @@ def capture(
     return Graph(
         _steps(nodes),
         given[count:],
-        dict(zip(given[:count], state, strict=True)),
+        _named(nodes, dict(zip(given[:count], state, strict=True))),
         [node for node in results[: len(returned[-1])] if isinstance(node, fx.Node)],
         {node: getattr(module, node.target) for node in nodes if node.op == "get_attr"},
         failures[0] if failures else None,
@@ -146,11 +170,18 @@ def capture(
 def sizes_alone() -> Iterator[None]:
     """Keep random states as they are, and torch from logging what fails: that is found out here."""
     disabled, _fake.disabled = _fake.disabled, True
+    # A hint which kernel to take, for which torch looks at the numbers of a mask.
+    looks, transformer._detect_is_causal_mask = transformer._detect_is_causal_mask, _hint
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         _fake.disabled = disabled
+        transformer._detect_is_causal_mask = looks
+
+
+def _hint(mask: Any, is_causal: bool | None = None, size: int | None = None) -> bool:
+    return bool(is_causal)
 
 
 def tensors_in(found: Any) -> list[Tensor]:
@@ -163,44 +194,105 @@ def tensors_in(found: Any) -> list[Tensor]:
 
 @contextmanager
 def _marked(model: nn.Module, layers: Iterable[str]) -> Iterator[None]:
-    """Mark where known layers begin and end, for a while."""
-    handles = []
+    """Write known layers down as one step each, for a while."""
+    handles, norms = [], []
+    inside = _Inside()
     for name in layers:
         module = model.get_submodule(name)
         # Last before the forward and first after it: other hooks are no part of the layer.
-        handles.append(module.register_forward_pre_hook(_enter(name), with_kwargs=True))
-        handles.append(module.register_forward_hook(_leave(name), prepend=True))
+        handles.append(module.register_forward_pre_hook(partial(inside.enter, name), **_NAMED))
+        handles.append(module.register_forward_hook(partial(inside.leave, name), prepend=True))
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            vars(module)["forward"] = partial(_batch_norm, module)
+            norms.append(module)
     try:
         yield
     finally:
+        inside.tracing.close()
+        for module in norms:
+            del vars(module)["forward"]
         for handle in handles:
             handle.remove()
 
 
-def _enter(name: str) -> Any:
-    def mark(module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
+_NAMED: Any = {"with_kwargs": True}
+
+
+def _batch_norm(module: Any, input: Tensor) -> Tensor:
+    """Return what a batch norm gives, by the sizes that it takes.
+
+    Torch takes a batch norm apart before it knows, which is half the time of a DenseNet.
+    """
+    axis = getattr(module, "axis", module.num_features)
+    if input.dim() > 1 and input.shape[1] == widest_size(axis):
+        module._check_input_dim(input)
+        return torch.empty_like(input)
+    return type(module).forward(module, input)  # It says what is wrong.
+
+
+class _Inside:
+    """Keeps what known layers do out of the graph, and puts in what they take and give.
+
+    Attributes:
+        tracing: What to leave in order to trace again.
+    """
+
+    def __init__(self) -> None:
+        self.tracing = ExitStack()
+        self._name: str | None = None
+        self._first: Tensor | None = None
+
+    def enter(self, name: str, module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
+        if self._name is not None:
+            return args, options  # It is a part of another one.
+        marks: list[Tensor] = []
+
         def marked(where: str, value: Any) -> Any:
-            return _MARK(value, f"{_ENTER} {where} {name}") if isinstance(value, Tensor) else value
+            if not isinstance(value, Tensor):
+                return value
+            marks.append(_ENTER(value, f"{where} {name}"))
+            return marks[-1]
 
         def each(where: str, value: Any) -> Any:
             return pytree.tree_map(lambda leaf: marked(where, leaf), value)
 
-        return (
+        found = (
             tuple(each(str(place), value) for place, value in enumerate(args)),
             {key: each(key, value) for key, value in options.items()},
         )
+        if marks:
+            self._name, self._first = name, marks[0]
+            self.tracing.enter_context(disable_proxy_modes_tracing())
+            self.tracing.enter_context(torch._C.DisableTorchFunction())
+        return found
 
-    return mark
+    def leave(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        if self._name != name:
+            return output
+        first, self._name, self._first = self._first, None, None
+        self.tracing.close()
 
-
-def _leave(name: str) -> Any:
-    def mark(module: nn.Module, args: Any, output: Any) -> Any:
         def marked(value: Any) -> Any:
-            return _MARK(value, f"{_LEAVE} - {name}") if isinstance(value, Tensor) else value
+            if not isinstance(value, Tensor):
+                return value
+            return _LEAVE(first, name, value.shape, value.stride(), value.dtype)
 
         return pytree.tree_map(marked, output)
 
-    return mark
+
+def _first_units(tensor: Tensor, axes: tuple[Any, ...]) -> Tensor:
+    sizes = [*map(widest_size, axes), *tensor.shape[len(axes) :]]
+    part: Tensor = _PART(tensor, sizes)
+    return part
+
+
+def _named(nodes: Iterable[fx.Node], state: dict[fx.Node, str]) -> dict[fx.Node, str]:
+    """Return the names of tensors by their nodes, those of their first units included."""
+    for node in nodes:
+        if node.op == "call_function" and node.target is _PART:
+            (source,) = node.all_input_nodes
+            state[node] = state[source]
+    return state
 
 
 def _steps(nodes: Iterable[fx.Node]) -> list[Step]:
@@ -209,24 +301,22 @@ def _steps(nodes: Iterable[fx.Node]) -> list[Step]:
     inside: Step | None = None
     leaving = False
     for node in nodes:
-        if node.op not in ("call_function", "get_attr"):
+        if node.op not in ("call_function", "get_attr") or node.target is _PART:
             continue
-        if node.target is not _MARK:
-            if inside is None or leaving:
-                inside, leaving = None, False
-                name = _name(node)
-                steps.append(Step("constant" if node.op == "get_attr" else name, False, {}, [node]))
-            continue
-        what, where, name = str(node.args[1]).split(" ", 2)
-        if what == _ENTER:
+        if node.target is _ENTER:
+            where, name = str(node.args[1]).split(" ", 1)
             if inside is None or leaving:
                 inside, leaving = Step(name, True), False
                 steps.append(inside)
             inside.inputs.setdefault(where, node)
-        else:
+        elif node.target is _LEAVE:
             assert inside is not None
             inside.outputs.append(node)
             leaving = True
+        elif inside is None or leaving:
+            inside, leaving = None, False
+            name = "constant" if node.op == "get_attr" else _name(node)
+            steps.append(Step(name, False, {}, [node]))
     return steps
 
 

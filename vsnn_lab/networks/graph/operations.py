@@ -29,8 +29,7 @@ class Operation(NamedTuple):
     sizes: bool = False
 
 
-# Entry by entry.
-_EACH = """
+ENTRYWISE = """
 abs acos acosh add addcdiv addcmul alias alpha_dropout asin asinh atan atan2 atanh bernoulli
 bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip clone
 contiguous copy copysign cos cosh deg2rad detach div divide dropout elu eq erf erfc erfinv exp exp2
@@ -44,9 +43,10 @@ rsub selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink specia
 square sub subtract tan tanh threshold to true_divide trunc type_as where xlogy _conj _neg_view
 _to_copy
 """
+"""Operations that go entry by entry."""
 
 _LINES: list[tuple[str, Rule, str, bool]] = [
-    (_EACH, values.each, "each entry is made of those in its place", False),
+    (ENTRYWISE, values.each, "each entry is made of those in its place", False),
     (
         "zeros_like ones_like empty_like full_like rand_like randn_like randint_like zero fill",
         values.like,

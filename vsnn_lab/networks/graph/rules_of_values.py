@@ -153,9 +153,18 @@ def attention(call: Call) -> list[Shape]:
             mixed(call, tensor.shape[place], 1)
     lead = [Known(tensor.shape[:-2]) for tensor in call.tensors]
     sizes = call.sizes[0]
+    if call.options.get("enable_gqa") and query.dims > 3:
+        # Each head of keys and values is that of several neighbouring queries.
+        lead[1:3] = [_grouped(call, each, query) for each in (key, value)]
     if len({each.sizes for each in lead[:3]}) > 1:
-        return fix_all(call)  # Grouped queries, or broadcast ones.
+        return fix_all(call)  # Broadcast ones.
     return [(*broadcast(call, lead, sizes[:-2]), query.shape[-2], value.shape[-1])]
+
+
+def _grouped(call: Call, tensor: Known, query: Known) -> Known:
+    count = query.sizes[-3] // tensor.sizes[-3]
+    heads = call.axes.times(tensor.shape[-3], fixed(count), call.reason)
+    return Known((*tensor.shape[:-3], heads))
 
 
 def triangle(call: Call) -> list[Shape]:

@@ -8,14 +8,18 @@ a number in its code say, what reaches that step stays. What is left was seen to
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from torch import nn
 
+from vsnn_lab.layers.own_forward import Layout
 from vsnn_lab.networks.graph.capture import Graph, Step, capture
 from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
+from vsnn_lab.networks.graph.other_layers import other_layers
+from vsnn_lab.networks.graph.size_attributes import SizeAttributes
 from vsnn_lab.networks.graph.units import Segment
 from vsnn_lab.networks.graph.walk import Learned, Place, Walk
 from vsnn_lab.networks.restoring import restored
@@ -55,7 +59,8 @@ def understand(
     Raises:
         ValueError: If the network does not run on sizes alone.
     """
-    layers = [*known_layers(model, excluded)]
+    others = other_layers(model, args, options, excluded)
+    layers = [*known_layers(model, excluded), *others]
     graphs, training = [], ""
     for train, graph in enumerate(_captured(model, args, options, layers)):
         if graph.failure is None:
@@ -74,10 +79,10 @@ def understand(
             with sizes_of_cut():
                 yield [*islice(_captured(model, args, options, layers), len(graphs))]
 
-    walk = _Inquiry(model, graphs, {*excluded}, run, 0).settle()
+    walk = _Inquiry(model, graphs, {*excluded}, run, 0, others).settle()
     if walk.elsewhere:
         # Layers of sequences take samples from their second dimension.
-        other = _Inquiry(model, graphs, {*excluded}, run, 1).settle()
+        other = _Inquiry(model, graphs, {*excluded}, run, 1, others).settle()
         if _units(other) > _units(walk):
             walk = other
     return Understanding(walk, graphs, training)
@@ -92,6 +97,7 @@ class _Inquiry:
         excluded: Names of modules that keep their sizes.
         run: Lists what it does where each axis keeps so many units, and what its cut does.
         samples: The dimension of samples in its inputs.
+        others: The layers of classes that are not known, and how they are laid out.
     """
 
     def __init__(
@@ -101,15 +107,24 @@ class _Inquiry:
         excluded: set[str],
         run: Callable[[Walk, Mapping[int, int]], Generator[list[Graph]]],
         samples: int,
+        others: Mapping[str, Layout],
     ) -> None:
         self._model, self._graphs, self._excluded = model, graphs, excluded
         self._run, self._samples = run, samples
-        self._known = Learned({}, {}, {})
+        self._others, self._numbers = others, SizeAttributes(model, graphs)
+        self._known = Learned({}, {}, {}, self._numbers.followed)
 
     def settle(self) -> Walk:
         """Return a walk of which all that it foresees was seen to happen."""
         while True:
-            walk = Walk(self._model, self._graphs, self._excluded, self._known, self._samples)
+            walk = Walk(
+                self._model,
+                self._graphs,
+                self._excluded,
+                self._known,
+                self._others,
+                self._samples,
+            )
             counts = _counts(walk)
             found = self._try(walk, counts) if counts else None
             if found is None:
@@ -126,6 +141,8 @@ class _Inquiry:
 
     def _learn(self, walk: Walk, counts: Mapping[int, int], found: Difference) -> None:
         """Learn from a difference what varies otherwise, or what has to stay."""
+        if self._numbers.suppose(walk, found, partial(_alike, self._model, self._graphs)):
+            return
         step = self._graphs[found.place[0]].steps[found.place[1]]
         units = _axes(walk)
         parts = [part for node in step.nodes for dim in walk.known(node) for part in dim]

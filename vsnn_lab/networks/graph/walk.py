@@ -1,15 +1,19 @@
 """Follow every dimension of every tensor through the graphs of a network."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import fx, nn
 
+from vsnn_lab.layers.own_forward import Layout
 from vsnn_lab.networks.graph.calls import Call, Known, fix_all
 from vsnn_lab.networks.graph.capture import Graph, Step
-from vsnn_lab.networks.graph.layer_rules import LAYERS, WEIGHTS, LayerCall, stays
+from vsnn_lab.networks.graph.holders import holders, owners, tied, weight_dims
+from vsnn_lab.networks.graph.layer_rules import LAYERS, LayerCall, stays
 from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
+from vsnn_lab.networks.graph.other_layers import layer_rule
 from vsnn_lab.networks.graph.rules_of_values import made
 from vsnn_lab.networks.graph.samples import Samples, rows_of, sample_shape, tried
 from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed, size_of
@@ -18,6 +22,10 @@ _log = logging.getLogger(__name__)
 
 Place = tuple[int, int]
 "A step: which graph, and which of its steps."
+Number = tuple[str, str]
+"A number in an attribute: the name of the module, and the attribute's."
+Where = tuple[int, int, int, int]
+"A dimension: which graph, which of its steps, which of its tensors, and which of its dimensions."
 
 
 class Learned(NamedTuple):
@@ -28,11 +36,13 @@ class Learned(NamedTuple):
             them stays, for the reason given.
         varying: Of steps that take a dimension apart, which part varies.
         held: Axes of layers that stay, by the layer and the attribute, for the reason given.
+        followed: Of numbers in attributes, the dimension whose size they are supposed to be.
     """
 
     stopped: dict[Place, str]
     varying: dict[Place, int]
     held: dict[tuple[str, str], str]
+    followed: dict[Number, Where]
 
     @property
     def size(self) -> int:
@@ -48,11 +58,15 @@ class Walk:
         graphs: What it does, in evaluation and in training say; their layers' axes are the same.
         excluded: Names of modules that keep their sizes, each a step of its own.
         learned: What was learned by trying.
+        others: The layers of classes that are not known, and how they are laid out.
         samples: The dimension of samples in its inputs.
 
     Attributes:
         axes: All axes.
         layers: The axes of each known layer, by its name.
+        others: Those of classes that are not known, and how they are laid out.
+        held: The dimensions of parameters of other modules, by the modules' names and theirs.
+        sizes: The dimensions whose sizes numbers in modules are, by the modules' names and theirs.
         shapes: The dimensions of what each node gives.
         rows: Where samples lie in what each known layer is given, of all its calls.
     """
@@ -63,20 +77,27 @@ class Walk:
         graphs: Sequence[Graph],
         excluded: set[str],
         learned: Learned,
+        others: Mapping[str, Layout],
         samples: int = 0,
     ) -> None:
-        self._model, self._excluded = model, excluded
+        self._model, self._excluded, self.others = model, excluded, others
+        self.held: dict[str, dict[str, Shape]] = {}
+        self.sizes: dict[str, dict[str, Dim]] = {}
+        self._holders = holders(model, others, excluded)
         self._learned, self._place = learned, samples
         self.axes = Axes()
         self.layers: dict[str, dict[str, Dim]] = {}
         self.shapes: dict[fx.Node, list[Shape]] = {}
         self.rows: dict[str, set[tuple[int, bool] | None]] = {}
-        self._owners = _owners(model)
+        self._owners = owners(model, others)
         self._outside: dict[str, str] = {}
         self._samples = Samples(self.axes, self.shapes)
         for number, graph in enumerate(graphs):
             self._graph(number, graph)
         self._settle()
+        for (name, key), (number, step, output, place) in learned.followed.items():
+            node = graphs[number].steps[step].node
+            self.sizes.setdefault(name, {})[key] = self.shapes[node][output][place]
 
     def _graph(self, number: int, graph: Graph) -> None:
         self._behind = ""
@@ -91,8 +112,8 @@ class Walk:
             for part in dim
             if part.axis == SAMPLES
         }
-        for node in graph.state:
-            self.shapes[node] = [tuple(map(fixed, each)) for each in sizes_of(value_of(node))]
+        for node, name in graph.state.items():
+            self.shapes[node] = [self._held(name, *sizes_of(value_of(node)))]
         for count, step in enumerate(graph.steps):
             place = number, count
             (self._layer if step.layer else self._operation)(step, place, graph)
@@ -102,6 +123,24 @@ class Walk:
             self._fix(node, "the network's output")
             if any({*each} & self._batches for each in sizes_of(value_of(node))):
                 self._samples.fix_before([node], "the network's output")
+
+    def _held(self, name: str, sizes: Sequence[int]) -> Shape:
+        """Return the dimensions of a tensor; what no layer holds has units of its own."""
+        if name not in self._holders:
+            return tuple(map(fixed, sizes))
+        holder, _, key = name.rpartition(".")
+        held = self.held.setdefault(holder, {})
+        if key not in held:
+            held[key] = tuple(self.axes.new(size) for size in sizes)
+        return held[key]
+
+    def every_dim(self) -> Iterator[Dim]:
+        """List the dimensions of all that may vary: layers first."""
+        for dims in self.layers.values():
+            yield from dims.values()
+        for shapes in self.held.values():
+            for shape in shapes.values():
+                yield from shape
 
     def dims(self, node: fx.Node) -> list[Shape]:
         """Return the dimensions of what a node gives, as far as axes are known now."""
@@ -138,7 +177,13 @@ class Walk:
         sizes = [size for node in step.outputs for size in sizes_of(value_of(node))]
         call = LayerCall(step.name, module, self.axes, known, inputs, sizes)
         self.rows.setdefault(step.name, set()).add(rows_of(call.input))
-        found = (stays if step.name in self._excluded else LAYERS[type(module)])(call)
+        if step.name in self._excluded:
+            rule: Any = stays
+        elif step.name in self.others:
+            rule = partial(layer_rule, self.others[step.name])
+        else:
+            rule = LAYERS[type(module)]
+        found = rule(call)
         sources = [node for source in step.inputs.values() for node in source.all_input_nodes]
         for node, shape in zip(step.outputs, found, strict=False):
             self.shapes[node] = [shape]
@@ -198,8 +243,7 @@ class Walk:
         """Return the axes of layers that vary, in the order of the layers."""
         return {
             part.axis: part
-            for dims in self.layers.values()
-            for dim in dims.values()
+            for dim in self.every_dim()
             for part in self.axes.resolve(dim)
             if part.axis is not None and part.varies
         }
@@ -228,11 +272,22 @@ class Walk:
             for key in dims if self.rows_of(name) is None else ():
                 if key != "out_axis":
                     self.axes.fix(dims[key], f"{name!r}, where samples have no rows of their own")
-        for names in _tied(self._model, self.layers).values():
+        for names in tied(self._model, self.layers).values():
             (first, *others) = [weight_dims(self._model, each, self.layers) for each in names]
             for other in others:
                 for one, another in zip(first, other, strict=False):
                     self.axes.unite(one, another, f"weights that {names} share")
+        in_layers = {
+            part.axis
+            for dims in self.layers.values()
+            for dim in dims.values()
+            for part in self.axes.resolve(dim)
+        }
+        for name, shapes in self.held.items():
+            for key, shape in shapes.items():
+                for dim in shape:
+                    if not in_layers >= {part.axis for part in self.axes.resolve(dim)}:
+                        self.axes.fix(dim, f"parameter {key!r} of {name!r}, which no layer takes")
 
     def _given(self, value: Any) -> Any:
         if isinstance(value, fx.Node):
@@ -246,38 +301,3 @@ class Walk:
 def _marked(node: fx.Node) -> fx.Node:
     (source,) = node.all_input_nodes
     return source
-
-
-def _owners(model: nn.Module) -> dict[str, list[str]]:
-    """Return the known layers that hold a tensor, by any of its names."""
-    holders: dict[int, list[str]] = {}
-    names: dict[str, int] = {}
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for name, value in {**module._parameters, **module._buffers}.items():
-            names[f"{prefix}.{name}".lstrip(".")] = id(value)
-            # What hooks recompute is read before the forward that it is for.
-            if value is not None and type(module) in LAYERS and not module._forward_pre_hooks:
-                holders.setdefault(id(value), []).append(prefix)
-    return {name: holders[key] for name, key in names.items() if key in holders}
-
-
-def _tied(model: nn.Module, layers: Mapping[str, object]) -> dict[int, list[str]]:
-    """Return the layers that were called and share a weight, by the weight."""
-    by_weight: dict[int, list[str]] = {}
-    for name in layers:
-        weight = model.get_submodule(name)._parameters.get("weight")
-        if weight is not None and type(model.get_submodule(name)) in WEIGHTS:
-            by_weight.setdefault(id(weight), []).append(name)
-    return {key: names for key, names in by_weight.items() if len(names) > 1}
-
-
-def weight_dims(
-    model: nn.Module, name: str, layers: Mapping[str, Mapping[str, Dim]]
-) -> tuple[Dim, ...]:
-    """Return the dimensions of a layer's weight, as far as they lie on its axes."""
-    module = model.get_submodule(name)
-    names = WEIGHTS[type(module)](module)
-    sizes = module.get_parameter("weight").shape
-    return tuple(
-        layers[name].get(axis or "", fixed(size)) for axis, size in zip(names, sizes, strict=False)
-    )

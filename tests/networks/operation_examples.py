@@ -390,6 +390,15 @@ EXAMPLES: dict[str, list[Example]] = {
         for name in ("transpose", "swapaxes", "swapdims")
     },
     "t": [of(lambda x: x.t(), FLAT), of(lambda x: x.t(), (8,))],
+    "numpy_T": [of(lambda x: x.T, FLAT)],
+    "matrix_H": [of(lambda x: x.H, FLAT)],
+    "mT": [of(lambda x: x.mT, IMAGE), of(lambda x: x.mT, FLAT)],
+    "mH": [of(lambda x: x.mH, ROWS), of(lambda x: x.mH, FLAT)],
+    "adjoint": [of(lambda x: x.adjoint(), ROWS)],
+    "real": [of(lambda x: x.real, ROWS)],
+    "imag": [of(lambda x: x.to(torch.complex128).imag, ROWS)],
+    "view_as_real": [of(lambda x: torch.view_as_real(x.to(torch.complex128)), ROWS)],
+    "view_as_complex": [of(lambda x: torch.view_as_complex(x).real, (4, 8, 6, 2))],
     **{
         name: [
             of(lambda x, n=name: named(n)(x, 1, -1), IMAGE),

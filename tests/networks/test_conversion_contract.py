@@ -389,6 +389,42 @@ def test_transposed_rows_have_no_widths_of_their_own():
         make_variable(Transposed(), torch.randn(3, 4))
 
 
+TURNED = {
+    "numpy_T": lambda h: h.T.T,
+    "mT": lambda h: h.mT.mT,
+    "matrix_H": lambda h: h.H.H,
+    "adjoint": lambda h: h.adjoint().adjoint(),
+    "real": lambda h: h.real,
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+@pytest.mark.parametrize("example", [None, torch.ones(3, 4)])
+def test_a_batch_of_vectors_is_no_matrix(name, example):
+    layers = nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+    middle = Applied(lambda m, h, x: TURNED[name](h), *layers[:2])
+    with pytest.raises(ValueError, match=f"{name} behind '0.first'"):
+        make_variable(nn.Sequential(middle, layers[2]), example)
+
+
+def test_matrices_of_a_sample_are_followed_when_they_are_turned():
+    class Mixing(nn.Module):
+        """One head of attention written by hand: queries and keys meet, values pass."""
+
+        def __init__(self):
+            super().__init__()
+            self.query, self.key, self.value = (nn.Linear(4, 16) for _ in range(3))
+            self.out = nn.Linear(16, 2)
+
+        def forward(self, x):
+            scores = self.query(x) @ self.key(x).mT
+            return self.out(scores.softmax(-1) @ self.value(x))
+
+    net = make_variable(Mixing(), torch.randn(3, 5, 4))
+    assert isinstance(net.value.out_axis, Width)
+    assert net.query.out_features == extract(net, 1).key.out_features == 16
+
+
 def test_joined_and_split_units_keep_a_prefix_of_each_part():
     class Joined(nn.Module):
         def __init__(self):

@@ -29,10 +29,12 @@ from vsnn_lab.networks.graph.operations import OPERATIONS
 # All suppositions, where `make fuzz` or a person asks for them.
 ALL = "VSNN_LAB_FUZZ" in os.environ
 
-# What may keep no axis: made of sizes alone, or given sizes in numbers, which stop it elsewhere.
+# What may keep no axis: made of sizes alone, given sizes in numbers, which stop it elsewhere, or
+# turning samples around.
 STAYS = {
     *("empty_permuted", "empty_strided", "expand_as", "eye", "full", "new_empty", "new_ones"),
-    *("new_zeros", "ravel", "reshape_as", "view_as", "_reshape_alias"),
+    *("new_zeros", "ravel", "reshape_as", "view_as", "_reshape_alias", "numpy_T", "matrix_H"),
+    *("real", "imag", "view_as_real", "view_as_complex"),
 }
 
 

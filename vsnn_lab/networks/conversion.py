@@ -126,10 +126,11 @@ def make_variable(
             raise ValueError(f"model must be plain, got {type(module).__name__} at {name!r}")
     excluded, begun = _excluded(model, exclude), perf_counter()
     variable = copy.deepcopy(model, detached_copies(model))
-    # Of shapes that are guessed, tokens or not, the first lets something vary or the next may.
+    # Of shapes that are guessed, tokens or not, the first lets something vary or the next may; but
+    # that a guess can be turned around like a matrix is no reason to think of another.
     for given in islice(find_examples(variable, example), _GUESSES):
         found = understand(variable, given.args, given.options, excluded, _turning(variable))
-        if varying_axes(found.walk):
+        if varying_axes(found.walk) or found.walk.turned:
             break
     controls = choose_knobs(found.walk, steps, knobs)
     if strict:

@@ -20,6 +20,7 @@ class Call:
         behind: The last known layer that ran before it.
         varying: The dimension that is known to vary in what it gives, if one is.
         mixes: Whether it mixes samples, as its rule found out.
+        turns: Whether it takes them for rows or columns of a matrix and turns that around.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Call:
     behind: str = ""
     varying: int | None = None
     mixes: bool = False
+    turns: bool = False
 
     @property
     def tensors(self) -> list["Known"]:

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from vsnn_lab.networks.graph import rules_of_values as values
 from vsnn_lab.networks.graph import rules_of_views as views
-from vsnn_lab.networks.graph.calls import Rule
+from vsnn_lab.networks.graph.calls import Rule, fix_all
 
 
 class Operation(NamedTuple):
@@ -85,6 +85,12 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
         "dimensions change places",
         False,
     ),
+    (
+        "numpy_T mT matrix_H mH adjoint",
+        views.turn,
+        "rows and columns of matrices change places; of samples all stay",
+        False,
+    ),
     ("movedim moveaxis", views.move, "dimensions change places", False),
     ("squeeze unsqueeze", views.squeeze, "dimensions of one entry come or go", False),
     ("expand expand_as broadcast_to", views.expand, "dimensions of one entry are repeated", True),
@@ -115,6 +121,12 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
         False,
     ),
     ("tril triu", values.triangle, "entries are left out by their places", False),
+    (
+        "real imag view_as_real view_as_complex",
+        fix_all,
+        "numbers of two parts: all stays",
+        False,
+    ),
     ("im2col", views.patches, "each channel becomes the entries of a patch", False),
     ("index_select", values.index_select, "the dimension that is indexed is mixed", False),
 ]

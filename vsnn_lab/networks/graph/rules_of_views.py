@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vsnn_lab.networks.graph.calls import Call, broadcast, fix_all, mixed, places_of
-from vsnn_lab.networks.graph.units import SAMPLES, Dim, Shape, fixed, size_of
+from vsnn_lab.networks.graph.units import SAMPLES, Dim, Shape, fixed, has_samples, size_of
 
 
 def view(call: Call) -> list[Shape]:
@@ -48,6 +48,21 @@ def _blocks(shape: Shape, sizes: Sequence[int]) -> list[tuple[list[Dim], list[in
                 want *= given[-1]
         blocks.append((dims, given))
     return blocks
+
+
+def turn(call: Call) -> list[Shape]:
+    """Exchange rows and columns of matrices.
+
+    Samples are no rows of a matrix: whoever turns a batch of vectors around does something that
+    one sample alone does not have, or forgot that the batch is there.
+    """
+    shape = call.tensors[0].shape
+    if len(shape) < 2 or any(map(has_samples, shape[-2:])):
+        call.turns = True
+        return fix_all(call)
+    if call.name == "numpy_T":
+        return [shape[::-1]]
+    return [(*shape[:-2], shape[-1], shape[-2])]
 
 
 def permute(call: Call) -> list[Shape]:

@@ -69,6 +69,7 @@ class Walk:
         sizes: The dimensions whose sizes numbers in modules are, by the modules' names and theirs.
         shapes: The dimensions of what each node gives.
         rows: Where samples lie in what each known layer is given, of all its calls.
+        turned: Whether a matrix is turned around whose rows or columns are samples.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Walk:
         self.rows: dict[str, set[tuple[int, bool] | None]] = {}
         self._owners = owners(model, others)
         self._outside: dict[str, str] = {}
-        self._samples = Samples(self.axes, self.shapes)
+        self._samples, self.turned = Samples(self.axes, self.shapes), False
         for number, graph in enumerate(graphs):
             self._graph(number, graph)
         self._settle()
@@ -209,6 +210,7 @@ class Walk:
         known = operation(step.name)
         try:
             found = known.rule(call) if known else tried(node, self.shapes, fix_all(call))
+            self.turned |= call.turns
             if call.mixes:
                 found = fix_all(call)
             if [tuple(map(size_of, shape)) for shape in found] != call.sizes:

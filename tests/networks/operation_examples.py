@@ -82,7 +82,7 @@ EXAMPLES: dict[str, list[Example]] = {
         "logical_not logit mish nan_to_num neg negative positive rad2deg reciprocal relu relu6 "
         "round rsqrt selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink "
         "special_expit sqrt square tan tanh trunc _neg_view resolve_conj "
-        "resolve_neg contiguous"
+        "resolve_neg"
     ),
     "_conj": [of(lambda x: aten._conj(x.to(torch.complex128)).abs(), ROWS)],
     "acosh": [of(lambda x: aten.acosh(x + 1), ROWS)],
@@ -195,6 +195,7 @@ EXAMPLES: dict[str, list[Example]] = {
         of(lambda x: aten.pad(x, [1, -1]), ROWS),
         of(lambda x: F.pad(x, (1, 1, 2, 2), "circular"), IMAGE),
         of(lambda x: F.pad(x, (2, -2, -1, 1)), IMAGE),
+        of(lambda x: F.pad(x, (0, 0, 0, 1, 0, 2)), IMAGE),
     ],
     "upsample_nearest1d": [of(lambda x: F.interpolate(x, scale_factor=2.0), ROWS)],
     "upsample_nearest2d": [
@@ -598,6 +599,14 @@ EXAMPLES: dict[str, list[Example]] = {
     "im2col": [
         of(lambda x: F.unfold(x, 2), IMAGE),
         of(lambda x: F.unfold(x, (3, 2), padding=1, stride=2), IMAGE),
+    ],
+    "index": [
+        of(lambda x, i: x[:, i], ROWS, Ints((5, 7), 8)),
+        of(lambda x, i: x[:, :, i], ROWS, Ints((5,), 6)),
+        of(lambda x, i, j: x[:, i, j], IMAGE, Ints((5, 1), 8), Ints((7,), 6)),
+        of(lambda x, i: x[i], ROWS, Ints((4,), 4)),
+        of(lambda x, i: torch.arange(60.0).view(10, 6)[i] + x[..., :1], ROWS, Ints((4, 8), 10)),
+        of(lambda x, i, j: x[:, i, :, j], IMAGE, Ints((5,), 8), Ints((5,), 10)),
     ],
     "index_select": [
         of(lambda x, at: x.index_select(1, at), ROWS, Ints((5,), 8)),

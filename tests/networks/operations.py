@@ -72,7 +72,7 @@ class Case:
         sample_shape, walking.sample_shape = walking.sample_shape, lambda *_: next(given)
         try:
             graph = dataclasses.replace(self.graph, results=[])
-            learned = Learned(self.stopped, self.varying, {}, {})
+            learned = Learned(self.stopped, self.varying, {}, {}, ())
             self.walk = Walk(self.model, [graph], set(), learned, {})
         finally:
             walking.sample_shape = sample_shape

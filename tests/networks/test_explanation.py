@@ -102,15 +102,14 @@ def test_axes_that_are_joined_repeated_or_rounded_are_said_part_by_part():
 def test_reasons_that_differ_in_a_number_are_one(reader):
     found = explain(reader)
     # Before the first block, too: what it makes is what the blocks add to.
-    stay = ("embed", *(f"blocks.{place}.fused" for place in range(4)))
+    stay = ("", "embed", *(f"blocks.{place}.fused" for place in range(4)))
     assert reasons(found)["scaled_dot_product_attention behind 'blocks.*.fused'"] == stay
-    assert f"5 layers ('{stay[0]}', '{stay[1]}', ... '{stay[4]}'): scaled" in str(found)
+    assert f"6 layers (the module itself, 'embed', ... '{stay[5]}'): scaled" in str(found)
 
 
 def test_what_stays_has_its_reason(reader):
     found = reasons(explain(reader))
     assert found["RNNCell has no variable form"] == ("memory",)
-    assert found["what Reader holds itself has no variable form"] == ("",)
     assert found["excluded"] == ("blocks.1.first",)
     assert found["not called on the example"] == ("unused",)
     assert "out" in found["the network's output"]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsnn_lab import at_width, extract
+from vsnn_lab import at_width, explain, extract
 from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.networks.conversion import make_variable
 from vsnn_lab.widths import width_controls
@@ -96,6 +96,43 @@ def test_every_parameter_of_a_transformer_written_by_hand_follows(attention):
         masked = variable(x)
     for row, cut in enumerate(cuts):
         torch.testing.assert_close(masked[row], cut(x[row : row + 1])[0], rtol=0, atol=1e-12)
+
+
+def test_the_explanation_has_a_row_for_them():
+    found = explain(make_variable(Tokens(Attention), torch.randn(3, 4, 5)))
+    row, attention = (row for row in found.rows if row.name in ("", "attention"))
+    assert row.axes == "token 1 x 1 x 1..24, positions 1 x 5 x 1..24, scale 1..24"
+    assert (row.parameters, row.share, row.knobs) == (24 + 5 * 24 + 24, 1, (1,))
+    assert attention.axes == "num_heads 1..6, all_units 4..24"
+    assert [reason.layers for reason in found.fixed] == [("head",)]
+
+
+class Reshaping(nn.Module):
+    """As people write it who follow nanoGPT: to the size of the input, and heads of it."""
+
+    def __init__(self, units=24, heads=6):
+        super().__init__()
+        self.heads = heads
+        self.fused, self.out = nn.Linear(units, 3 * units), nn.Linear(units, units)
+
+    def forward(self, x):
+        samples, words, units = x.shape
+        shape = samples, words, self.heads, units // self.heads
+        parts = (part.view(shape).transpose(1, 2) for part in self.fused(x).chunk(3, 2))
+        found = F.scaled_dot_product_attention(*parts, is_causal=True)
+        return self.out(found.transpose(1, 2).contiguous().view(samples, words, units))
+
+
+def test_a_reshape_to_the_size_of_another_tensor_has_the_axis_of_that_one():
+    torch.manual_seed(0)
+    layers = nn.Linear(5, 24), Reshaping(), nn.LayerNorm(24), Reshaping(), nn.Linear(24, 2)
+    x = torch.randn(3, 4, 5)
+    variable = make_variable(nn.Sequential(*layers), x)
+    assert explain(variable).share == pytest.approx(1 - 2 / explain(variable).parameters)
+    cut = extract(variable, 11)
+    assert (cut[0].out_features, cut[1].heads, cut[3].fused.out_features) == (12, 3, 36)
+    with at_width(variable, 11):
+        torch.testing.assert_close(variable(x), cut(x))
 
 
 def test_numbers_are_those_of_full_width_whenever_nothing_runs():

@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.widths import Width
 
 # The sizes of torch's own layers, in the order in which they are said.
@@ -28,6 +29,10 @@ def axes_in_words(module: nn.Module) -> str:
     Of an axis that varies the fewest and the most elements are said that a position keeps; a sum is
     that of a concatenation.
     """
+    if isinstance(module, OwnParts):
+        held = {name: " x ".join(map(_words, axes)) for name, axes in module.held_axes.items()}
+        held |= {name: _words(axis) for name, axis in module.size_axes.items()}
+        return ", ".join(f"{name} {words}" for name, words in held.items())
     axes = _axes(module)
     if not axes:
         return ""

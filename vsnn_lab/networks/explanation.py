@@ -9,6 +9,7 @@ from torch import nn
 
 from vsnn_lab._basics.checks import check_module
 from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.networks.axis_words import axes_in_words
 from vsnn_lab.networks.explanation_text import as_html, as_text
 from vsnn_lab.networks.extraction import inner_network
@@ -226,7 +227,11 @@ def _rows(
 
 
 def _axes(module: nn.Module) -> list[Width]:
-    return [value for value in vars(module).values() if isinstance(value, Width)]
+    held = [*vars(module).values()]
+    if isinstance(module, OwnParts):
+        held += [axis for axes in module.held_axes.values() for axis in axes]
+        held += module.size_axes.values()
+    return [value for value in held if isinstance(value, Width)]
 
 
 def _numel(use: TensorUse) -> int:

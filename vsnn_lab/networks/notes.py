@@ -54,6 +54,15 @@ def note_conversion(
         if dims := walk.layers.get(name):
             known = {key: walk.axes.reason(dim) for key, dim in dims.items()}
             reasons[name] = {key: reason for key, reason in known.items() if reason}
+        elif held := walk.held.get(name):
+            # Of one that varies along its units it goes without saying that its rows stay.
+            known = {
+                f"{key} {place}": walk.axes.reason(dim)
+                for key, shape in held.items()
+                for place, dim in enumerate(shape)
+                if not any(map(walk.axes.varies, shape))
+            }
+            reasons[name] = {key: reason for key, reason in known.items() if reason}
         elif module._parameters or is_parametrized(module):
             reasons[name] = {"": _why_unknown(name, module, walk, excluded)}
     graph = LayerGraph(variable, found.graphs[0])

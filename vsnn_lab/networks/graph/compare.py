@@ -22,11 +22,13 @@ class Difference(NamedTuple):
         place: The step.
         reason: What differs.
         varying: The dimension that varied instead of another, if one did.
+        runs: Whether it runs at all.
     """
 
     place: Place
     reason: str
     varying: int | None = None
+    runs: bool = True
 
 
 def first_difference(
@@ -69,7 +71,8 @@ class _Comparison:
                 reason, varying = found
                 behind = [each.name for each in steps[:place] if each.layer][-1:]
                 where = f" behind {behind[0]!r}" if behind and not step.layer else ""
-                return self._at(place, f"{step.name}{where}: {reason}", varying)
+                runs = step.layer or value_of(other.node) is not None
+                return self._at(place, f"{step.name}{where}: {reason}", varying, runs=runs)
             self._same |= dict(zip(other.outputs, step.outputs, strict=False))
         short = min(len(steps), len(self._narrow.steps))
         if self._narrow.failure is not None:
@@ -78,13 +81,16 @@ class _Comparison:
             if short and steps[short - 1].layer and not self._narrow.steps[short - 1].outputs:
                 short -= 1  # It was inside of a layer.
                 name = steps[short].name
-            return self._at(min(short, len(steps) - 1), f"{name} fails below full width: {what}")
+            why = f"{name} fails below full width: {what}"
+            return self._at(min(short, len(steps) - 1), why, runs=False)
         if len(steps) != len(self._narrow.steps):
             return self._at(min(short, len(steps) - 1), "other operations below full width")
         return None
 
-    def _at(self, place: int, reason: str, varying: int | None = None) -> Difference:
-        return Difference((self._number, place), reason, varying)
+    def _at(
+        self, place: int, reason: str, varying: int | None = None, *, runs: bool = True
+    ) -> Difference:
+        return Difference((self._number, place), reason, varying, runs)
 
     def _foreseen(self, node: fx.Node) -> list[tuple[int, ...]]:
         shapes = self._walk.dims(node)

@@ -32,7 +32,7 @@ class Operation(NamedTuple):
 ENTRYWISE = """
 abs acos acosh add addcdiv addcmul alias alpha_dropout asin asinh atan atan2 atanh bernoulli
 bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip clone
-contiguous copy copysign cos cosh deg2rad detach div divide dropout elu eq erf erfc erfinv exp exp2
+copy copysign cos cosh deg2rad detach div divide dropout elu eq erf erfc erfinv exp exp2
 expm1 feature_alpha_dropout feature_dropout float_power floor floor_divide fmax fmin fmod frac ge
 gelu gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot isfinite isinf isnan ldexp le
 leaky_relu lerp lgamma lift_fresh_copy log log10 log1p log2 log_sigmoid logaddexp
@@ -129,6 +129,7 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
     ),
     ("im2col", views.patches, "each channel becomes the entries of a patch", False),
     ("index_select", values.index_select, "the dimension that is indexed is mixed", False),
+    ("index", values.index, "the dimensions that are indexed are mixed", False),
 ]
 
 OPERATIONS: dict[str, Operation] = {

@@ -1,7 +1,7 @@
 """How dimensions go through operations that compute entries of entries."""
 
 from vsnn_lab.networks.graph.calls import Call, Known, broadcast, fix_all, mixed, places_of
-from vsnn_lab.networks.graph.units import SAMPLES, Dim, Shape, fixed, size_of
+from vsnn_lab.networks.graph.units import SAMPLES, Dim, Shape, fixed, has_samples, size_of
 
 
 def each(call: Call) -> list[Shape]:
@@ -15,22 +15,21 @@ def like(call: Call) -> list[Shape]:
 
 
 def windows(call: Call) -> list[Shape]:
-    """Keep leading dimensions; those whose size changes mix their entries."""
+    """Keep dimensions but for those that windows or edges go along, which mix their entries."""
     (tensor, *others) = call.tensors
     for other in others:
         for dim in other.shape:
             mixed(call, dim, 1)
     if call.name in WINDOWED:
-        last = WINDOWED[call.name]
+        places = [*range(tensor.dims - WINDOWED[call.name], tensor.dims)]
     else:
         # Two numbers for each dimension, the last one first; as much as is added may be cut off.
-        last = len(call.argument(1, "pad")) // 2
-        while last and not any(call.argument(1, "pad")[2 * last - 2 : 2 * last]):
-            last -= 1
-    first = tensor.dims - last
-    shape = list(tensor.shape[:first])
-    for dim, size in zip(tensor.shape[first:], call.sizes[0][first:], strict=True):
-        shape.append(mixed(call, dim, size))
+        pad = call.argument(1, "pad")
+        pairs = enumerate(zip(pad[::2], pad[1::2], strict=True), 1)
+        places = [tensor.dims - back for back, pair in pairs if any(pair)]
+    shape = list(tensor.shape)
+    for place in places:
+        shape[place] = mixed(call, shape[place], call.sizes[0][place])
     return [tuple(shape) for _ in call.sizes]
 
 
@@ -188,3 +187,20 @@ def index_select(call: Call) -> list[Shape]:
     place = call.argument(1, "dim") % tensor.dims
     dim = mixed(call, tensor.shape[place], call.sizes[0][place])
     return [(*tensor.shape[:place], dim, *tensor.shape[place + 1 :])]
+
+
+def index(call: Call) -> list[Shape]:
+    """Take the entries of neighbouring dimensions that indices name: they stay; keep the others."""
+    tensor, given = call.tensors[0], call.args[1]
+    places = [place for place, each in enumerate(given) if each is not None]
+    first, last = places[0], places[-1]
+    count = len(call.sizes[0]) - tensor.dims + len(places)
+    if places != list(range(first, last + 1)):
+        return fix_all(call)
+    indices = [each for each in given if each is not None]
+    for dim in (dim for each in indices for dim in each.shape if not has_samples(dim)):
+        call.axes.fix(dim, call.reason)
+    for place in places:
+        mixed(call, tensor.shape[place], 1)
+    entries = broadcast(call, indices, call.sizes[0][first : first + count])
+    return [(*tensor.shape[:first], *entries, *tensor.shape[last + 1 :])]

@@ -19,7 +19,7 @@ from vsnn_lab.networks.graph.capture import Graph, Step, capture
 from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
 from vsnn_lab.networks.graph.other_layers import other_layers
-from vsnn_lab.networks.graph.size_attributes import SizeAttributes
+from vsnn_lab.networks.graph.suppositions import Suppositions
 from vsnn_lab.networks.graph.units import Segment
 from vsnn_lab.networks.graph.walk import Learned, Place, Walk
 from vsnn_lab.networks.restoring import restored
@@ -111,8 +111,8 @@ class _Inquiry:
     ) -> None:
         self._model, self._graphs, self._excluded = model, graphs, excluded
         self._run, self._samples = run, samples
-        self._others, self._numbers = others, SizeAttributes(model, graphs)
-        self._known = Learned({}, {}, {}, self._numbers.followed)
+        self._others, self._supposed = others, Suppositions(model, graphs)
+        self._known = Learned({}, {}, {}, self._supposed.followed, self._supposed.united)
 
     def settle(self) -> Walk:
         """Return a walk of which all that it foresees was seen to happen."""
@@ -141,7 +141,7 @@ class _Inquiry:
 
     def _learn(self, walk: Walk, counts: Mapping[int, int], found: Difference) -> None:
         """Learn from a difference what varies otherwise, or what has to stay."""
-        if self._numbers.suppose(walk, found, partial(_alike, self._model, self._graphs)):
+        if self._supposed.suppose(walk, found, partial(_alike, self._model, self._graphs)):
             return
         step = self._graphs[found.place[0]].steps[found.place[1]]
         units = _axes(walk)

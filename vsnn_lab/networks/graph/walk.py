@@ -1,7 +1,7 @@
 """Follow every dimension of every tensor through the graphs of a network."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,8 +24,14 @@ Place = tuple[int, int]
 "A step: which graph, and which of its steps."
 Number = tuple[str, str]
 "A number in an attribute: the name of the module, and the attribute's."
-Where = tuple[int, int, int, int]
-"A dimension: which graph, which of its steps, which of its tensors, and which of its dimensions."
+
+
+class Spot(NamedTuple):
+    """A dimension of what a node gives: of which of its tensors, and which one."""
+
+    node: fx.Node
+    output: int
+    place: int
 
 
 class Learned(NamedTuple):
@@ -37,12 +43,14 @@ class Learned(NamedTuple):
         varying: Of steps that take a dimension apart, which part varies.
         held: Axes of layers that stay, by the layer and the attribute, for the reason given.
         followed: Of numbers in attributes, the dimension whose size they are supposed to be.
+        united: Pairs of dimensions that are supposed to have one axis.
     """
 
     stopped: dict[Place, str]
     varying: dict[Place, int]
     held: dict[tuple[str, str], str]
-    followed: dict[Number, Where]
+    followed: dict[Number, Spot]
+    united: Collection[tuple[Spot, Spot]]
 
     @property
     def size(self) -> int:
@@ -95,10 +103,11 @@ class Walk:
         self._samples, self.turned = Samples(self.axes, self.shapes), False
         for number, graph in enumerate(graphs):
             self._graph(number, graph)
+        for one, other in learned.united:
+            self.axes.unite(self.dim(one), self.dim(other), "a reshape to another's size")
         self._settle()
-        for (name, key), (number, step, output, place) in learned.followed.items():
-            node = graphs[number].steps[step].node
-            self.sizes.setdefault(name, {})[key] = self.shapes[node][output][place]
+        for (name, key), spot in learned.followed.items():
+            self.sizes.setdefault(name, {})[key] = self.dim(spot)
 
     def _graph(self, number: int, graph: Graph) -> None:
         self._behind = ""
@@ -142,6 +151,10 @@ class Walk:
         for shapes in self.held.values():
             for shape in shapes.values():
                 yield from shape
+
+    def dim(self, spot: Spot) -> Dim:
+        """Return one dimension, as far as axes are known now."""
+        return self.axes.resolve(self.shapes[spot.node][spot.output][spot.place])
 
     def dims(self, node: fx.Node) -> list[Shape]:
         """Return the dimensions of what a node gives, as far as axes are known now."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -125,7 +126,10 @@ class Walk:
         sizes = [size for node in step.outputs for size in sizes_of(value_of(node))]
         call = LayerCall(step.name, module, self.axes, known, inputs, sizes)
         self.rows.setdefault(step.name, set()).add(_rows(call.input))
-        found = (stays if step.name in self._excluded else LAYERS[type(module)])(call)
+        found = LAYERS.get(type(module), stays)(call)
+        if step.name in self._excluded:  # its units stay; samples remain samples
+            for dim in [*known.values(), *chain(*inputs.values(), *found)]:
+                self.axes.fix(dim, call.reason)
         for node, shape in zip(step.outputs, found, strict=False):
             self.shapes[node] = [shape]
 

@@ -74,7 +74,8 @@ test: data lint ## Lint, then run every test
 	$(RUN) pytest $(AT_ONCE) $(ARGS)
 
 fuzz: setup ## Compare every way to a width on networks never drawn before: 40,000, or VSNN_LAB_FUZZ=...
-	VSNN_LAB_FUZZ=$${VSNN_LAB_FUZZ:-40000} $(RUN) pytest $(AT_ONCE) --timeout 0 tests/test_fuzz.py $(ARGS)
+	VSNN_LAB_FUZZ=$${VSNN_LAB_FUZZ:-40000} $(RUN) pytest $(AT_ONCE) --timeout 0 \
+	  tests/test_fuzz.py tests/test_fuzz_conversion.py $(ARGS)
 
 figures: data ## Draw the paper's autoencoder figures for every data set (about an hour)
 	$(RUN) vsnn_lab.headless.cli figures notebooks/03_autoencoder_figures.ipynb notebooks/figures.yaml $(ARGS)

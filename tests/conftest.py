@@ -11,8 +11,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.browser.lab import find_chromium
-
 torch.set_num_threads(1)
 
 # What a shell starts in the background does not hear Ctrl-C, nor would the processes that tests
@@ -81,6 +79,9 @@ def in_ci() -> bool:
 @pytest.fixture(scope="session")
 def chromium(in_ci) -> str:
     """A browser: without one a test is skipped with the reason on a laptop, and fails in CI."""
+    # Imported here, since a notebook's format takes a second that few tests need.
+    from tests.browser.lab import find_chromium
+
     path = find_chromium()
     if path is None:
         reason = "no Chromium found; install chromium (apt-get install chromium) or Google Chrome"

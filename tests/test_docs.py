@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from fnmatch import fnmatch
 from graphlib import CycleError
 from importlib import import_module
 from itertools import combinations
@@ -17,12 +16,10 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 import torch
 import yaml
-from torch import nn
 
 import vsnn_lab
 from docs.rooms import FILES, PACKAGE, room_imports
 from vsnn_lab import samplers
-from vsnn_lab.widths import single_control
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -168,36 +165,19 @@ def test_the_table_of_samplers_lists_each_once_with_arguments_that_it_has():
         assert set(arguments) <= set(inspect.signature(getattr(samplers, name)).parameters)
 
 
-def torchvision_network(name: str) -> nn.Module:
+@pytest.mark.parametrize("name", ["swin_t", "maxvit_t"])
+def test_attention_that_names_its_heads_stays_as_the_page_says(name):
     from vsnn_lab.data._torchvision import models
 
-    if name.startswith("regnet"):
-        return models.regnet_x_400mf()  # the constructor reads values, which meta tensors lack
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    with torch.device("meta"):
-        return models.get_model(name, weights=None, **options)
-
-
-@pytest.mark.slow
-def test_the_lists_of_torchvision_networks_say_which_become_variable():
-    from vsnn_lab.data._torchvision import models
-
-    page = "reference/make-variable.md"
-    taken = {code: row[2] for row in table(page, "What it takes") for code in code_in(row[0])}
-    refused = (DOCS / page).read_text(encoding="utf-8").split("these are ")[1].split("\n[")[0]
-    refused = code_in(refused)
-    known = sorted(models.list_models(module=models))
-    for name in known:
-        assert any(fnmatch(name, pattern) for pattern in [*taken, *refused]), f"{name} is missing"
-    for pattern, positions in taken.items():
-        net = torchvision_network(next(name for name in known if fnmatch(name, pattern)))
-        knob = single_control(vsnn_lab.make_variable(net))
-        least, *most = map(int, re.findall(r"\d+", positions))
-        assert least <= knob.steps <= (most or [least])[0], pattern
-    for pattern in refused:
-        net = torchvision_network(next(name for name in known if fnmatch(name, pattern)))
-        with pytest.raises(ValueError, match="model must not mix units that vary"):
-            vsnn_lab.make_variable(net)
+    page = (DOCS / "reference" / "make-variable.md").read_text(encoding="utf-8")
+    assert f"`{name.partition('_')[0]}" in page
+    parts = {
+        "swin_t": lambda: models.SwinTransformer([4, 4], 16, [1, 1], [2, 4], [4, 4]),
+        "maxvit_t": lambda: models.MaxVit((64, 64), 16, 2, [16, 32], [1, 1], 16, 0.0),
+    }
+    net = vsnn_lab.make_variable(parts[name]().eval(), torch.randn(2, 3, 64, 64), verify=False)
+    stays = [layer for layer in vsnn_lab.explain(net).rows if layer.share == 0]
+    assert any("attn" in layer.name for layer in stays)
 
 
 def test_every_path_that_says_how_to_contribute_exists():

@@ -32,7 +32,7 @@ from vsnn_lab.networks.gate import output_axis
 from vsnn_lab.networks.trunk import outputs_by_width
 from vsnn_lab.train.recipes.base import scale_shared_gradients
 from vsnn_lab.train.recipes.step import Step
-from vsnn_lab.widths import single_control
+from vsnn_lab.widths import kept_ranges, single_control
 
 WANTED = int(os.environ.get("VSNN_LAB_FUZZ", "2000"))
 FUZZ = settings(
@@ -111,7 +111,7 @@ def check_mixed(model, x, expected, widths):
         if len(kept) < found.shape[-1]:
             # The units of a joined axis lie where each part begins.
             axis, _ = output_axis(model)
-            ranges = axis.ranges({axis.control: width})
+            ranges = kept_ranges(axis, {axis.control: width})
             kept = [unit for start, length in ranges for unit in range(start, start + length)]
         beyond = [unit for unit in range(found.shape[-1]) if unit not in kept]
         close(found[row][..., kept], wanted)

@@ -491,6 +491,7 @@ CALLS: dict[str, Call] = {
         seed=0,
         progress=False,
     ),
+    "explain": call(vsnn_lab.explain, model=net()),
     "extract": call(vsnn_lab.extract, model=net(), width=2),
     "fit": call(
         vsnn_lab.fit,
@@ -522,9 +523,14 @@ CALLS: dict[str, Call] = {
     "make_variable": call(
         vsnn_lab.make_variable,
         model=nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)),
+        example=torch.randn(2, 4),
         steps=3,
         knobs="shared",
         exclude=(),
+        order="magnitude",
+        strict=False,
+        verify=True,
+        conditioned=True,
     ),
     "measure_latency": call(
         vsnn_lab.measure_latency,
@@ -648,6 +654,12 @@ CALLS: dict[str, Call] = {
     "figures.fewest_units": call(figures.fewest_units, curve={1: 0.5, 2: [0.3, 0.4]}, error=0.4),
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
+    ),
+    "figures.network_graph": call(
+        figures.network_graph,
+        nodes=[("a", "input", None), ("b", "Linear", 1)],
+        edges=[(0, 1)],
+        title="c",
     ),
     "figures.overlay_curves": call(
         figures.overlay_curves,

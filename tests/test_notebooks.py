@@ -13,7 +13,6 @@ from tests.tiny import tiny
 from vsnn_lab.headless.runs import (
     Run,
     check_parameters,
-    keep,
     notebook_parameters,
     results,
     run_notebook,
@@ -28,9 +27,9 @@ OTHER = {
     "04_classifier_widths": {"SEED": 1, "POINTS": 5.0},
     "05_closing_the_gap": {"SEEDS": 1},
     "07_policy_widths": {"EPISODES": 4},
-    "09_compare_runs": {"METRIC": "pca_mse"},
     "10_your_own_network": {"CODE": 16, "EPOCHS": 1},
 }
+COMPARE = FOLDER / "09_compare_runs.ipynb"  # it has a test of its own
 NOT_CHECKED = "what the introduction expects is not checked"
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 # papermill and its kernel's client warn about their own dependencies.
@@ -49,15 +48,15 @@ def code_cells(notebook):
     return [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
 
 
-def stores_outputs(notebook):
-    return any(cell.outputs for cell in code_cells(notebook))
-
-
-def nbval(copy):
-    # Without our own configuration: what is compared is the notebook, not the package.
-    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-c", "/dev/null"]
-    command += ["-p", "no:cacheprovider", "--rootdir", str(copy.parent), str(copy)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=copy.parent)
+def checked_outputs(notebook):
+    """Return what each cell shows that nbval would compare, by the cell's id."""
+    found = {}
+    for cell in code_cells(notebook):
+        if "nbval-ignore-output" not in cell.metadata.get("tags", []):
+            streams = [(out.name, out.text) for out in cell.outputs if out.output_type == "stream"]
+            text = {name: "".join(t for n, t in streams if n == name) for name, _ in streams}
+            found[cell.id] = text, [out for out in cell.outputs if out.output_type != "stream"]
+    return found
 
 
 def test_every_notebook_has_a_quick_profile_of_parameters_that_it_knows():
@@ -106,13 +105,8 @@ def test_a_claim_for_the_defaults_is_told_as_one(notebook):
     assert any(NOT_CHECKED in cell.source for cell in code_cells(notebook)) == conditional
 
 
-@pytest.mark.slow
-@each_notebook
-def test_a_notebook_runs_twice_at_once_in_the_quick_profile_and_shows_a_figure(
-    notebook, own_results
-):
-    quick = QUICK[notebook.stem]
-    asked = [Run.of(notebook, parameters) for parameters in (quick, quick | OTHER[notebook.stem])]
+def keep_at_once(asked, own_results):
+    """Keep runs at the same time, each of which shows a figure and says what it does not check."""
     with ThreadPoolExecutor() as threads:
         # Processes, since a kernel's client wants the signals of a main thread.
         finished = list(threads.map(kept_elsewhere, asked))
@@ -139,8 +133,24 @@ def kept_elsewhere(run):
 
 
 @pytest.mark.slow
-def test_runs_are_compared_by_the_direction_of_their_metric(own_results):
-    """Of three runs with accuracies 0.5, 0.4, 0.9 at one unit and 0.8, 0.7, 0.6 at two."""
+@pytest.mark.parametrize(
+    "notebook", [path for path in NOTEBOOKS if path != COMPARE], ids=lambda path: path.stem
+)
+def test_a_notebook_runs_twice_at_once_in_the_quick_profile_and_shows_a_figure_and_what_it_stores(
+    notebook, own_results
+):
+    quick = QUICK[notebook.stem]
+    asked = [Run.of(notebook, parameters) for parameters in (quick, quick | OTHER[notebook.stem])]
+    keep_at_once(asked, own_results)
+    stored = checked_outputs(notebook)
+    if any(text for text, _ in stored.values()):
+        executed = checked_outputs(asked[0].folder / "notebook.ipynb")
+        assert {name: executed[name] for name in stored} == stored
+
+
+@pytest.mark.slow
+def test_runs_are_compared_twice_at_once_by_the_direction_of_their_metric(own_results):
+    """Runs of the quickstart, and three with accuracies 0.5, 0.4, 0.9 and 0.8, 0.7, 0.6."""
     records = """import pandas as pd
 from vsnn_lab.figures import Metric
 from vsnn_lab.headless.runs import record
@@ -149,43 +159,37 @@ one, two = [(0.5, 0.8), (0.4, 0.7), (0.9, 0.6)][SEED]
 curve = pd.DataFrame({"width": [1, 2], "fraction": [0.5, 1.0], "accuracy": [one, two]})
 record(Metric("test accuracy", "higher", unit="%", scale=100), accuracy=two, curve=curve)"""
     told = {"NOTEBOOK": str(tiny(own_results, records)), "GRID": {"SEED": [0, 1, 2]}}
-    compare = Run.of(FOLDER / "09_compare_runs.ipynb", told | {"FIXED": {}, "METRIC": "accuracy"})
-    keep(compare, progress=False)
+    other = told | {"FIXED": {}, "METRIC": "accuracy"}
+    quick, compare = (Run.of(COMPARE, each) for each in (QUICK[COMPARE.stem], other))
+    keep_at_once([quick, compare], own_results)
+    lower = results(quick.folder)["best"]
+    assert lower.columns.tolist()[:2] == ["units at most", "best run"]
     best = results(compare.folder)["best"]
     assert best.columns.tolist() == ["units at most", "best run", "test accuracy (%)"]
     assert best.to_numpy().tolist() == [[1, "SEED=2", 90.0], [2, "SEED=0", 80.0]]
 
 
-# A notebook that stores none would only run once more.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "notebook", [*filter(stores_outputs, NOTEBOOKS)], ids=lambda notebook: notebook.stem
-)
-def test_a_notebooks_deterministic_outputs_are_those_that_it_stores(notebook, own_results):
-    done = nbval(quick_copy(notebook, own_results))
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.slow
-def test_a_changed_output_does_not_go_unnoticed(own_results):
+def test_nbval_finds_the_one_output_that_was_changed(own_results):
     copy = quick_copy(FOLDER / "01_masks.ipynb", own_results)
     text = copy.read_text()
     assert "position 2: 4 of 6" in text
     copy.write_text(text.replace("position 2: 4 of 6", "position 2: 5 of 6"))
-    done = nbval(copy)
+    # Without our own configuration: what is compared is the notebook, not the package.
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-c", "/dev/null"]
+    command += ["-p", "no:cacheprovider", "--rootdir", str(copy.parent), str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=copy.parent)
     assert done.returncode == 1, done.stdout
-    assert "1 failed" in done.stdout
+    assert f"1 failed, {len(code_cells(copy)) - 1} passed" in done.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["root", "elsewhere"])
-def test_papermill_runs_the_quickstart_from_any_folder(place, own_results):
-    folder = FOLDER.parent if place == "root" else own_results
-    name = "notebooks/00_quickstart.ipynb" if place == "root" else FOLDER / "00_quickstart.ipynb"
+def test_papermill_runs_the_quickstart_from_any_folder(own_results):
+    """Another one than the root, where the notebooks above run."""
     output = own_results / "out.ipynb"
-    command = [sys.executable, "-m", "papermill", name, output]
+    command = [sys.executable, "-m", "papermill", FOLDER / "00_quickstart.ipynb", output]
     command += [part for item in QUICK["00_quickstart"].items() for part in ("-p", *map(str, item))]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=own_results)
     assert done.returncode == 0, done.stderr
     assert all(cell.execution_count for cell in code_cells(output))
 

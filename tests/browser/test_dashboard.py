@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,11 @@ class Server:
 
     def listening(self) -> set[str]:
         """Return the addresses that it and its kernels listen on."""
-        family = [self.process, *self.process.children(recursive=True)]
-        found = [place for one in family for place in one.net_connections("tcp")]
+        found = []
+        for one in [self.process, *self.process.children(recursive=True)]:
+            # A child that has ended meanwhile listens no more.
+            with suppress(psutil.NoSuchProcess):
+                found += one.net_connections("tcp")
         return {place.laddr.ip for place in found if place.status == psutil.CONN_LISTEN}
 
 

@@ -48,7 +48,7 @@ def autoencoder():
 
 def converted():
     return make_variable(
-        nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+        nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)), steps=8
     ).eval()
 
 
@@ -100,7 +100,7 @@ def test_a_file_loads_into_it(wrap, build, tmp_path):
 @each_wrapper
 def test_a_network_within_is_converted(wrap):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    net, x = make_variable(wrap(model)), torch.randn(3, 4)
+    net, x = make_variable(wrap(model), steps=8), torch.randn(3, 4)
     assert [*net.state_dict()] == [*model.state_dict()]
     torch.testing.assert_close(net(x), model(x))
     hidden = (x @ model[0].weight[:3].T + model[0].bias[:3]).relu()

@@ -8,6 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from plotly.offline import get_plotlyjs
 
 from tests.notebooks import FOLDER, QUICK, data_beside
+from tests.tiny import tiny
 from vsnn_lab.headless.gallery import draw, export_figures
 
 # papermill and its kernel's client warn about their own dependencies.
@@ -123,7 +124,17 @@ def test_pages_and_the_script_beside_them_are_written_whole_and_the_script_once(
     assert (tmp_path / "out" / "plotly.min.js").read_text() == get_plotlyjs()
 
 
-@pytest.mark.usefixtures("chromium")
+@pytest.fixture
+def one_browser(chromium):
+    """Draw PNGs with one browser, instead of one for each; another test draws as users do."""
+    import kaleido
+
+    kaleido.start_sync_server()
+    yield
+    kaleido.stop_sync_server()
+
+
+@pytest.mark.usefixtures("one_browser")
 def test_the_papers_figures_are_drawn_for_a_colour_set_in_the_quick_profile(tmp_path, own_results):
     quick = QUICK[NOTEBOOK.stem] | {"TRAIN": 400, "TEST": 100, "SEEDS": 1, "EPOCHS": 1}
     profiles = {"emoji": {"DATA": "emoji", "MODEL": "convolutional", **quick}}
@@ -134,6 +145,6 @@ def test_the_papers_figures_are_drawn_for_a_colour_set_in_the_quick_profile(tmp_
 
 
 def test_a_failing_run_does_not_stop_the_others_and_is_told_with_its_cell(tmp_path, own_results):
-    notebook = small(tmp_path, "assert LAST < 3, 'too far'\ngo.Figure()")
+    notebook = tiny(tmp_path, "assert LAST < 3, 'too far'", parameters="LAST = 2")
     with pytest.raises(RuntimeError, match=r"(?s)'LAST': 3.*too far"):
         draw(notebook, {"three": {"LAST": 3}, "two": {}}, tmp_path / "out", progress=False)

@@ -253,3 +253,10 @@ def test_rows_and_widths_must_be_as_many():
     condition(net)
     with at_width(net, torch.tensor([1, 2])), pytest.raises(ValueError, match="one row for each"):
         net(torch.ones(3, 2))
+
+
+def test_octaves_up_to_the_share_have_weights_of_their_own():
+    net = nn.Sequential(VariableLinear(4, Width(8)), nn.ReLU())
+    condition(net, own_share=0.5)
+    # Up to 1, 2 and 4 units of four inputs; the octave that ends at 7 shares those of full width.
+    assert net[0].own_weight.numel() == (1 + 2 + 4) * 4

@@ -57,7 +57,7 @@ class ByKeyword(nn.Module):
 
 def test_a_network_that_names_its_inputs_is_converted_and_cut():
     model, x = ByKeyword(), torch.randn(5, 3)
-    net = make_variable(model)
+    net = make_variable(model, steps=8)
     torch.testing.assert_close(net(x), model(x))
     hidden = (x @ model.first.weight[:3].T + model.first.bias[:3]).relu()
     expected = hidden @ model.second.weight[:, :3].T + model.second.bias
@@ -67,7 +67,7 @@ def test_a_network_that_names_its_inputs_is_converted_and_cut():
 
 
 def convert(table):
-    return make_variable(nn.Sequential(table, nn.Linear(8, 3)))[0]
+    return make_variable(nn.Sequential(table, nn.Linear(8, 3)), steps=8)[0]
 
 
 @pytest.mark.parametrize("indices", [[[1, 1, 1, 2]], [[4], [4], [0]], [[0, 1], [2, 3]]])

@@ -191,7 +191,7 @@ def test_a_converted_network_is_ordered_along_each_of_its_axes():
         nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(54, 8), nn.ReLU(),
         nn.Linear(8, 2),
     ).double().eval()  # fmt: skip
-    net = make_variable(plain, knobs="per_layer")
+    net = make_variable(plain, IMAGES, knobs="per_layer")
     orders = order_units(net)
     assert [len(order) for order in orders.values()] == [6, 8]
     torch.testing.assert_close(net(IMAGES), plain(IMAGES), rtol=1e-12, atol=1e-12)

@@ -1,7 +1,6 @@
 """Pruned, normed and parametrized weights: at each width, the first units of what comes out."""
 
 import copy
-import re
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from vsnn_lab import (
     Width,
     at_width,
     count_parameters,
+    explain,
     extract,
     load_weights,
     make_variable,
@@ -109,7 +109,7 @@ def by_hand(net, position, x):
 @each_change
 @pytest.mark.parametrize("indices", [[0], [2], [0, 2, 4]])
 def test_every_way_to_a_width_is_the_first_units_of_the_effective_weights(change, indices):
-    net, x = make_variable(plain()), torch.randn(5, 4)
+    net, x = make_variable(plain(), steps=8), torch.randn(5, 4)
     for index in indices:
         change(net[index])
     net(x)  # a step of what is iterated
@@ -140,7 +140,7 @@ def test_a_network_that_torch_hooks_onto_is_converted(change, grad, build, shape
         change(model[0])
         change(model[-1])
         model(x)
-        net = make_variable(model.eval())
+        net = make_variable(model.eval(), x, steps=8 if build is plain else 4)
         torch.testing.assert_close(net(x), model(x))
         assert list(net.state_dict()) == list(model.state_dict())
         steps = 8 if build is plain else 4
@@ -153,7 +153,7 @@ def test_a_network_that_torch_hooks_onto_is_converted(change, grad, build, shape
 
 @each_change
 def test_gradients_reach_what_a_weight_is_computed_from(change):
-    net = make_variable(plain()).eval()
+    net = make_variable(plain(), steps=8).eval()
     change(net[2])
     x = torch.randn(50, 4)
     with at_width(net, 6):
@@ -172,7 +172,7 @@ def test_gradients_reach_what_a_weight_is_computed_from(change):
 
 @each_change
 def test_a_cut_made_between_a_step_and_a_forward_has_the_weights_of_the_step(change):
-    net = make_variable(plain())
+    net = make_variable(plain(), steps=8)
     change(net[0])
     x = torch.randn(5, 4)
     net(x).sum().backward()
@@ -184,7 +184,7 @@ def test_a_cut_made_between_a_step_and_a_forward_has_the_weights_of_the_step(cha
 
 @each_change
 def test_a_cut_in_training_mode_leaves_the_network_alone(change):
-    net = make_variable(plain())
+    net = make_variable(plain(), steps=8)
     change(net[0])
     before = copy.deepcopy(net.state_dict())
     cut = extract(net, 3)
@@ -218,7 +218,7 @@ def test_weights_of_octaves_and_convolutions_are_pruned_and_cut():
 
 
 def test_frozen_sources_give_a_frozen_weight():
-    net = make_variable(plain())
+    net = make_variable(plain(), steps=8)
     pruned(net[0])
     net[0].weight_orig.requires_grad_(False)
     cut = extract(net, 3)
@@ -227,10 +227,10 @@ def test_frozen_sources_give_a_frozen_weight():
 
 @each_change
 def test_the_file_of_a_width_loads_into_a_plain_cut(change, tmp_path):
-    net = make_variable(plain())
+    net = make_variable(plain(), steps=8)
     change(net[0])
     save_weights(net, tmp_path / "cut.safetensors", width=3)
-    fresh, x = extract(make_variable(plain()), 3), torch.randn(2, 4)
+    fresh, x = extract(make_variable(plain(), steps=8), 3), torch.randn(2, 4)
     load_weights(fresh, tmp_path / "cut.safetensors")
     torch.testing.assert_close(fresh(x), extract(net, 3)(x))
 
@@ -259,19 +259,23 @@ def deleted(layer):
     ],
 )
 def test_what_an_unknown_hook_recomputes_is_refused_by_name(change, part, call, tmp_path):
-    net = make_variable(plain())
+    net = make_variable(plain(), steps=8)
     change(net[2])
     with pytest.raises(ValueError, match=f"{part} of the layer '2' must be a parameter to be cut"):
         call(net, tmp_path)
 
 
 @pytest.mark.parametrize("change", [parametrized, weight_norm, spectral_norm])
-def test_a_parametrized_layer_between_others_is_refused_with_the_way_out(change):
-    model = plain()
+def test_a_parametrized_layer_between_others_stays_and_the_way_out_is_said(change):
+    model, x = nn.Sequential(*plain(), nn.Linear(2, 8), nn.Linear(8, 2)), torch.randn(3, 4)
     change(model[2])
-    message = "ParametrizedLinear at '2'; parametrize it after make_variable"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        make_variable(model)
+    net = make_variable(model.eval(), x)
+    assert net[0].out_features == net[4].in_features == 8
+    assert isinstance(net[5].out_axis, Width)
+    reason = "ParametrizedLinear has no variable form; parametrize it after make_variable"
+    assert {row.name: row.reason for row in explain(net).rows}["2"] == reason
+    with pytest.raises(ValueError, match="strict=True, got axes that stay because of linear"):
+        make_variable(model, x, strict=True)
 
 
 def test_hooks_that_leave_weights_alone_stay_in_a_converted_and_in_a_cut_network():
@@ -281,7 +285,8 @@ def test_hooks_that_leave_weights_alone_stay_in_a_converted_and_in_a_cut_network
     model[4].register_forward_hook(
         lambda module, args, kwargs, output: output + 1, with_kwargs=True
     )
-    net, x = make_variable(model), torch.randn(5, 4)
+    net, x = make_variable(model, steps=8), torch.randn(5, 4)
+    seen.clear()  # Hooks run when the network does, to see what it does and to prove it.
     torch.testing.assert_close(net(x), model(x))
     with at_width(net, 3):
         expected = net(x)

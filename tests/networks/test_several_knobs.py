@@ -21,7 +21,7 @@ from vsnn_lab import (
 )
 from vsnn_lab.networks.forward import _SMALLEST_RUN, runs_of
 from vsnn_lab.networks.gate import is_maskable, output_axis
-from vsnn_lab.widths import width_controls
+from vsnn_lab.widths import kept_ranges, width_controls
 
 
 def plain_chain():
@@ -105,7 +105,7 @@ def each_by_itself(model, x, widths):
             whole, done = output.new_zeros(1, axis.max_width), 0
             assert (dim, output.dim()) == (-1, 2)
             full = {control: control.steps for control in axis.controls} | positions
-            for start, length in axis.ranges(full):
+            for start, length in kept_ranges(axis, full):
                 whole[:, start : start + length] = output[:, done : done + length]
                 done += length
             output = whole

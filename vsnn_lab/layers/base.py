@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.options import checked_options
-from vsnn_lab.widths import Width, WidthControl, knobs_of, take_units
+from vsnn_lab.widths import Width, WidthControl, kept_ranges, knobs_of, take_units
 
 WeightAndBias = tuple[Tensor, Tensor | None]
 Layer = TypeVar("Layer", bound="VariableLayer")
@@ -132,7 +132,7 @@ class VariableLayer(nn.Module):
             part = part.detach()
             for dim, axis in enumerate(axes):
                 if isinstance(axis, Width):
-                    part = take_units(part, axis.ranges(positions), dim)
+                    part = take_units(part, kept_ranges(axis, positions), dim)
                 else:
                     part = part.narrow(dim, 0, axis)
             # A narrowed view would keep the whole tensor alive, in memory and in files.

@@ -13,6 +13,7 @@ from vsnn_lab.widths import (
     Width,
     WidthControl,
     is_whole,
+    kept_ranges,
     kept_size,
     knobs_of,
     take_units,
@@ -47,7 +48,7 @@ def first_units(tensor: Tensor | None, axis: Axis, dim: int = 0) -> Tensor | Non
         return tensor if whole else tensor.narrow(dim, 0, axis.parts[0].kept(widest))
     if is_whole(axis):
         return tensor
-    return take_units(tensor, axis.ranges({each: each.widest for each in axis.controls}), dim)
+    return take_units(tensor, kept_ranges(axis, {each: each.widest for each in axis.controls}), dim)
 
 
 @torch.no_grad()
@@ -58,8 +59,8 @@ def write_units(tensor: Tensor | None, units: Tensor | None, axis: Axis) -> None
     """
     if tensor is None or units is None or isinstance(axis, int) or is_whole(axis):
         return
-    ranges, done = axis.ranges({control: control.widest for control in axis.controls}), 0
-    for start, length in ranges if len(ranges) > 1 else ():
+    ranges, done = kept_ranges(axis, {control: control.widest for control in axis.controls}), 0
+    for start, length in ranges if len(ranges) != 1 else ():
         tensor.narrow(0, start, length).copy_(units.narrow(0, done, length))
         done += length
 

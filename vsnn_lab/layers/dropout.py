@@ -112,11 +112,11 @@ class TriangularDropout(VariableLayer, nn.Identity):
                 f"input must have {self.units} units in dimension {self.dim}, got shape "
                 f"{tuple(x.shape)}"
             )
-        if type(self.sampler) is not Triangular or self.batch_dims > 1:
+        if type(self.sampler) is not Triangular or self.batch_dims != 1:
             refuse_recomputing("one that draws them", "with others")
         steps = units if control is None else control.steps
         widths = draw_widths(self.sampler, entries, steps, self.generator)
-        if self.batch_dims > 1:
+        if self.batch_dims != 1:
             # Samplers put equal widths side by side, where they would fall to the same sample.
             generator = generator_or_fresh(self.generator)
             order = torch.randperm(entries, generator=generator, device=generator.device)
@@ -138,7 +138,7 @@ class TriangularDropout(VariableLayer, nn.Identity):
             refuse_recomputing("one that draws them at rest", "where the knob may be by then")
         control = self.width.control
         most = self.width.parts[0].kept(control.widest)
-        size = x.shape[self.dim] if -x.dim() <= self.dim < x.dim() else None
+        size = x.shape[self.dim] if self.dim in range(-x.dim(), x.dim()) else None
         if size not in (most, self.units):
             raise ValueError(
                 f"input must have {self.units} units in dimension {self.dim}, or the {most} kept, "
@@ -155,9 +155,9 @@ class TriangularDropout(VariableLayer, nn.Identity):
 
     def _check_batch(self, x: Tensor) -> Tensor:
         """Return inputs whose first dimensions are a batch, and not that of the units."""
-        known = -x.dim() <= self.dim < x.dim() and x.dim() > self.batch_dims
-        if not known or self.dim % x.dim() < self.batch_dims:
-            more = f" of {self.batch_dims} dimensions" if self.batch_dims > 1 else ""
+        known = self.dim in range(-x.dim(), x.dim())
+        if not known or self.dim % x.dim() in range(self.batch_dims):
+            more = f" of {self.batch_dims} dimensions" if self.batch_dims != 1 else ""
             raise ValueError(
                 f"input must have a batch{more} and units in dimension {self.dim}, got shape "
                 f"{tuple(x.shape)}"
@@ -188,7 +188,7 @@ class TriangularDropout(VariableLayer, nn.Identity):
     def extra_repr(self) -> str:
         """Show the axis and the sampler."""
         width = "" if self.width is None else f"{self.width}, "
-        batch = f", batch_dims={self.batch_dims}" if self.batch_dims > 1 else ""
+        batch = f", batch_dims={self.batch_dims}" if self.batch_dims != 1 else ""
         return f"{width}{self.sampler}, dim={self.dim}{batch}"
 
 

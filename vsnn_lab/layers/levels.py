@@ -85,8 +85,8 @@ def fit_units(
     for part in axis.parts:
         have, want = _kept(part, tops), _kept(part, positions)
         pieces.append(own.narrow(dim, start, min(have, want)))
-        if want > have:
-            shape = [*own.shape[:dim], want - have, *own.shape[dim + 1 :]]
+        if missing := max(want - have, 0):
+            shape = [*own.shape[:dim], missing, *own.shape[dim + 1 :]]
             pieces.append(own.new_zeros(shape))
         start += have
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)

@@ -205,7 +205,7 @@ def attend(
         return entries.transpose(1, 2).flatten(2), None
     scores = (q * math.sqrt(1.0 / q.shape[-1])) @ k.transpose(-2, -1)
     weights = (scores if mask is None else scores + mask.to(scores.dtype)).softmax(-1)
-    if dropout > 0.0:
+    if dropout:
         weights = F.dropout(weights, dropout)
     return (weights @ v).transpose(1, 2).flatten(2), weights
 

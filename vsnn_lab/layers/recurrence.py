@@ -18,6 +18,7 @@ from vsnn_lab.widths import (
     check_axis,
     full_size,
     keep_prefix,
+    kept_ranges,
     kept_size,
     knobs_of,
     put_units,
@@ -178,5 +179,5 @@ class Recurrent(VariableLayer, nn.RNNBase):
 def _whole(x: Tensor, axis: Axis) -> Tensor:
     if isinstance(axis, int):
         return x
-    ranges = axis.ranges({control: control.widest for control in axis.controls})
+    ranges = kept_ranges(axis, {control: control.widest for control in axis.controls})
     return put_units(x, axis, ranges, -1)

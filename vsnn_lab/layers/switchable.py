@@ -59,7 +59,7 @@ class SwitchableLayer(VariableLayer):
 
     @property
     def _controls(self) -> list[WidthControl]:
-        return [each for each in knobs_of(self.in_axis, self.out_axis) if each.steps > 1]
+        return [each for each in knobs_of(self.in_axis, self.out_axis) if each.steps != 1]
 
     @property
     def levels(self) -> dict[int, dict[WidthControl, int]]:

@@ -9,6 +9,7 @@ from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
 from vsnn_lab.networks.conditioning import condition
 from vsnn_lab.networks.conversion import make_variable
 from vsnn_lab.networks.convnet import ConvNet
+from vsnn_lab.networks.explanation import explain
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.networks.mlp import MLP
@@ -23,6 +24,7 @@ __all__ = [
     "Taylor",
     "TiedAxis",
     "condition",
+    "explain",
     "extract",
     "forward_at_widths",
     "load_pretrained",

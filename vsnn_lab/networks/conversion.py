@@ -6,18 +6,16 @@ that reach it, and the rest varies. The network's own input and output stay.
 """
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Any, Literal
+from time import perf_counter
+from typing import Any
 
 from torch import nn
 
 from vsnn_lab import layers
 from vsnn_lab._basics.checks import (
-    check_choice,
     check_collection,
     check_flag,
     check_int,
@@ -27,26 +25,23 @@ from vsnn_lab._basics.checks import (
 from vsnn_lab.layers.recomputed import detached_copies
 from vsnn_lab.networks.conditioning import condition
 from vsnn_lab.networks.examples import find_examples
-from vsnn_lab.networks.explanation import explained
 from vsnn_lab.networks.extraction import inner_network
 from vsnn_lab.networks.graph.understanding import Understanding, understand
-from vsnn_lab.networks.graph.units import Dim, Segment
+from vsnn_lab.networks.graph.units import Dim
 from vsnn_lab.networks.graph.walk import Walk
+from vsnn_lab.networks.knob_choice import Knobs, check_knobs, choose_knobs, varying_axes
+from vsnn_lab.networks.notes import note_conversion
 from vsnn_lab.networks.ordering import Order, check_order, order_units
 from vsnn_lab.networks.proof import prove
-from vsnn_lab.widths import Rows, Width, WidthControl, at_width
+from vsnn_lab.networks.restoring import restored
+from vsnn_lab.widths import Rows, Width, WidthControl, at_width, kept_size, with_rows
 
 _VARIABLE: dict[type, type[layers.VariableLayer]] = {
     getattr(nn, name.removeprefix("Variable")): getattr(layers, name)
     for name in layers.__all__
     if name.startswith("Variable") and name != "VariableLayer"
 }
-# Fewer positions than these are no slider: then any size gets a knob of rounded positions.
-_FEWEST = 16
-_ROUNDED = 32
 _GUESSES = 3
-
-Knobs = Literal["shared", "per_layer"] | Mapping[str, WidthControl | int]
 
 
 def make_variable(
@@ -80,9 +75,11 @@ def make_variable(
         steps: Positions of each knob, which must divide the units on it. By default their
             greatest common divisor if that is at least 16, else 32 rounded ones.
         knobs: "shared" puts all axes on one knob; "per_layer" gives each set of axes that must
-            agree a knob of its own. A dict puts layers by their names, with wildcards as in
-            ``"blocks.*.mlp*"``, on a `WidthControl` or on a knob of so many positions for each
-            module that the pattern names; what it does not name goes on one shared knob.
+            agree a knob of its own. A dict puts what layers give, by the names of these or of
+            modules that they lie in, with wildcards as in ``"blocks.*.mlp"``, on a `WidthControl`
+            or on a knob of so many positions, by default as for ``steps``. Axes that other layers
+            make, too, such as a residual stream, are not meant; they go with all that is not named
+            on one shared knob.
         exclude: Names of modules, as in ``named_modules``, that keep their sizes; so do the layers
             that feed them.
         order: Sorts units along each axis so that the most useful come first, as `order_units`
@@ -90,7 +87,7 @@ def make_variable(
             width then stays the same to rounding.
         strict: Whether to refuse a network some of whose axes stay because they are not
             understood.
-        verify: Whether to prove it on the example.
+        verify: Whether to prove it on the example; on the meta device there are no numbers for it.
         conditioned: Whether layers get weights of their own for narrow widths, as `condition` gives
             them, which pass no gradient to what was there; `teach` trains those alone.
 
@@ -114,8 +111,7 @@ def make_variable(
         VariableLinear(784, Width(256, control=WidthControl(16)), bias=True)
     """
     check_module("model", model)
-    if not isinstance(knobs, Mapping):
-        check_choice("knobs", knobs, ("shared", "per_layer"))
+    knobs = check_knobs(knobs)
     flags = {"strict": strict, "verify": verify, "conditioned": conditioned}
     for name, flag in flags.items():
         check_flag(name, flag)
@@ -126,14 +122,14 @@ def make_variable(
     for name, module in model.named_modules():
         if isinstance(module, layers.VariableLayer):
             raise ValueError(f"model must be plain, got {type(module).__name__} at {name!r}")
-    excluded = _excluded(model, exclude)
+    excluded, begun = _excluded(model, exclude), perf_counter()
     variable = copy.deepcopy(model, detached_copies(model))
     # Of shapes that are guessed, tokens or not, the first lets something vary or the next may.
     for given in islice(find_examples(variable, example), _GUESSES):
         found = understand(variable, given.args, given.options, excluded, _turning(variable))
-        if _segments(found.walk):
+        if varying_axes(found.walk):
             break
-    controls = _controls(found.walk, steps, knobs, variable)
+    controls = choose_knobs(found.walk, steps, knobs)
     if strict:
         _refuse_fixed(found)
     if order is not None:
@@ -142,9 +138,11 @@ def make_variable(
     _convert(variable, found.walk, controls)
     if conditioned:
         condition(variable)
-    explained(variable, found)
-    if verify:
+    converted, proof = perf_counter(), None
+    if verify and not any(value.is_meta for value in variable.state_dict().values()):
         prove(variable, model, given, exact=order is None)
+        proof = perf_counter() - converted
+    note_conversion(variable, found, excluded, (converted - begun, proof))
     return variable
 
 
@@ -158,15 +156,17 @@ def _excluded(model: nn.Module, exclude: Iterable[str]) -> set[str]:
 
 
 def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
-    """Return what makes a network narrow for a while, each axis by a knob of its own."""
+    """Return what makes a network narrow for a while, each axis by a knob of its own.
+
+    It gives a function that gives layers the sizes of the cut, for a while.
+    """
 
     @contextmanager
-    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[None]:
-        with (
-            _apart(model, walk) as controls,
-            at_width(model, {controls[axis]: count for axis, count in counts.items()}),
-        ):
-            yield
+    def turn(walk: Walk, counts: Mapping[int, int]) -> Iterator[Callable[[], Any]]:
+        with _apart(model, walk) as controls:
+            positions = {controls[axis]: count for axis, count in counts.items()}
+            with at_width(model, positions):
+                yield lambda: _sizes_of_cut(model, positions)
 
     return turn
 
@@ -174,7 +174,7 @@ def _turning(model: nn.Module) -> Callable[[Walk, Mapping[int, int]], Any]:
 @contextmanager
 def _apart(model: nn.Module, walk: Walk) -> Iterator[dict[int | None, WidthControl]]:
     """Make a network variable for a while, each axis on a knob of its own."""
-    controls = {part.axis: WidthControl(part.units) for part in _segments(walk)}
+    controls = {part.axis: WidthControl(part.units) for part in varying_axes(walk)}
     plain = {module: type(module) for module in model.modules()}
     try:
         _convert(model, walk, controls)
@@ -183,78 +183,20 @@ def _apart(model: nn.Module, walk: Walk) -> Iterator[dict[int | None, WidthContr
         _take_back(plain)
 
 
-def _segments(walk: Walk) -> list[Segment]:
-    """Return the axes of layers that vary, each once, in the order of the layers."""
-    found = {
-        part.axis: part
-        for dims in walk.layers.values()
-        for dim in dims.values()
-        for part in walk.axes.resolve(dim)
-        if part.varies
-    }
-    return list(found.values())
-
-
-def _controls(
-    walk: Walk, steps: int | None, knobs: Knobs, model: nn.Module
-) -> dict[int | None, WidthControl]:
-    """Return the knob of each axis that varies."""
-    segments = _segments(walk)
-    if not segments:
-        reasons = sorted({*walk.axes.reasons.values()} - {"the network's output"})
-        why = f": {'; '.join(reasons[:3])} keep what there is" if reasons else ""
-        raise ValueError(f"model must have an axis between two layers that can vary, got none{why}")
-    if knobs == "per_layer":
-        return {part.axis: _control([part.units], steps) for part in segments}
-    if isinstance(knobs, Mapping):
-        return _named_controls(walk, steps, knobs, segments)
-    shared = _control([part.units for part in segments], steps)
-    return dict.fromkeys((part.axis for part in segments), shared)
-
-
-def _control(units: list[int], steps: int | None) -> WidthControl:
-    divisor = math.gcd(*units)
-    if steps is None:
-        return WidthControl(divisor) if divisor >= _FEWEST else WidthControl(_ROUNDED, rounded=True)
-    for each in units:
-        if each % steps:
-            raise ValueError(
-                f"steps must divide the units of every axis, whole groups and heads, got "
-                f"steps={steps} and {each} units; leave it out for rounded positions"
-            )
-    return WidthControl(steps)
-
-
-def _named_controls(
-    walk: Walk, steps: int | None, knobs: Mapping[str, Any], segments: list[Segment]
-) -> dict[int | None, WidthControl]:
-    """Return the knobs of axes by patterns of the names of layers that make or take them."""
-    makers: dict[int | None, list[str]] = {part.axis: [] for part in segments}
-    for name, dims in walk.layers.items():
-        for key in sorted(dims, key=lambda key: key == "in_axis"):
-            for part in walk.axes.resolve(dims[key]):
-                if part.varies:
-                    makers[part.axis].append(name)
-    found: dict[int | None, WidthControl] = {}
-    for pattern, knob in knobs.items():
-        named = [
-            part
-            for part in segments
-            if part.axis not in found
-            and any(fnmatchcase(name, pattern) for name in makers[part.axis])
-        ]
-        if not named:
-            raise ValueError(f"knobs must name layers that vary, got {pattern!r}")
-        if isinstance(knob, WidthControl):
-            own = knob
-        else:
-            own = _control([part.units for part in named], None if knob is None else knob)
-        found |= dict.fromkeys((part.axis for part in named), own)
-    rest = [part for part in segments if part.axis not in found]
-    if rest:
-        shared = _control([part.units for part in rest], steps)
-        found |= dict.fromkeys((part.axis for part in rest), shared)
-    return found
+@contextmanager
+def _sizes_of_cut(model: nn.Module, positions: Mapping[WidthControl, int]) -> Iterator[None]:
+    """Give variable layers the sizes that they have in a cut, for a while."""
+    with restored(model):
+        for module in model.modules():
+            # What has several groups or heads counts them by its whole sizes.
+            groups = getattr(module, "groups", getattr(module, "num_groups", 1))
+            one = groups == 1 and not isinstance(module, nn.MultiheadAttention | nn.RNNBase)
+            if isinstance(module, layers.VariableLayer) and one:
+                axes = {name: vars(module)[name] for name in module.own_attributes}
+                vars(module).update({k: kept_size(axis, positions) for k, axis in axes.items()})
+                sizes = module.plain_sizes
+                vars(module).update(axes | sizes)
+        yield
 
 
 def _convert(model: nn.Module, walk: Walk, controls: Mapping[Any, WidthControl]) -> None:
@@ -288,7 +230,7 @@ def _axis(dim: Dim, controls: Mapping[Any, WidthControl], rows: Rows) -> int | W
         for part in dim
     ]
     axis = sum(parts)
-    return axis.with_rows(rows) if isinstance(axis, Width) else axis
+    return with_rows(axis, rows) if isinstance(axis, Width) else axis
 
 
 def _refuse_fixed(found: Understanding) -> None:

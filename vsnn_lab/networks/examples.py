@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
 
 from vsnn_lab._basics.checks import short_repr
 from vsnn_lab.networks.graph.capture import sizes_alone
+from vsnn_lab.networks.restoring import restored
 
 # In the order in which they are tried: what images people have, and small ones.
 _IMAGES = (32, 28, 64, 96, 128, 224, 299, 16, 8, 12)
@@ -63,6 +65,10 @@ def find_examples(model: nn.Module, example: Any) -> Iterator[Example]:
 
 
 def _given(example: Any) -> Example:
+    try:
+        pytree.tree_leaves(example)
+    except RecursionError as error:
+        raise ValueError(f"example must not hold itself, got {short_repr(example)}") from error
     if isinstance(example, Tensor):
         return Example((example,), {}, True)
     if isinstance(example, Mapping):
@@ -82,20 +88,16 @@ def _needed(model: nn.Module) -> list[str]:
 
 
 def _runs(model: nn.Module, guess: Tensor) -> bool:
-    flags = {module: module.training for module in model.modules()}
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    model.eval()
     try:
-        with FakeTensorMode() as fake, torch.no_grad(), sizes_alone():
+        with restored(model), FakeTensorMode() as fake, torch.no_grad(), sizes_alone():
+            model.eval()
             tensors: dict[str, Tensor] = {}
             tensors |= {name: fake.from_tensor(value) for name, value in state.items()}
             torch.func.functional_call(model, tensors, (fake.from_tensor(guess),))
     except Exception:
         # Whatever it is, this is not what the network takes.
         return False
-    finally:
-        for module, flag in flags.items():
-            module.training = flag
     return True
 
 

@@ -13,6 +13,7 @@ from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.base import ask_for_forward
 from vsnn_lab.layers.plain_attention import CutMultiheadAttention
 from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
+from vsnn_lab.networks.notes import NOTES
 from vsnn_lab.networks.tensor_uses import held_tensor, holder, tensor_uses
 from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
@@ -182,6 +183,7 @@ def plain_class(module: nn.Module) -> type:
 
 def _make_plain(module: nn.Module) -> None:
     plain = plain_class(module)
+    vars(module).pop(NOTES, None)
     if isinstance(module, VariableLayer):
         strip_recomputed(module)
         sizes, known = module.plain_sizes, {*module.parameter_axes, *module.buffer_axes}

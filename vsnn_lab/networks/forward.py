@@ -23,6 +23,7 @@ from vsnn_lab.widths import (
     check_controls,
     check_widths,
     keep_prefix,
+    kept_ranges,
     put_units,
     single_control,
     with_setting,
@@ -201,7 +202,7 @@ def _pad_units(output: Tensor, axis: int | Width, dim: int) -> Tensor:
     if not isinstance(axis, Width) or output.shape[dim] == axis.max_width:
         return output
     widest = {control: control.widest for control in axis.controls}
-    return put_units(output, axis, axis.ranges(widest), dim)
+    return put_units(output, axis, kept_ranges(axis, widest), dim)
 
 
 def _concatenate(outputs: list[Tensor]) -> Tensor:

@@ -127,7 +127,8 @@ def order_units(model: nn.Module, order: Order = "magnitude") -> dict[str, Tenso
 
 def check_order(order: Any) -> None:
     """Refuse what does not say how units are ordered; None is not to."""
-    known = order is None or order == "magnitude" or isinstance(order, Taylor)
+    named = isinstance(order, str) and order == "magnitude"
+    known = order is None or named or isinstance(order, Taylor)
     if not (known or callable(order)):
         raise TypeError(
             'order must be "magnitude", a Taylor score or a function of a TiedAxis, got '

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from vsnn_lab.networks.examples import Example
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.graph.capture import tensors_in
+from vsnn_lab.networks.restoring import restored
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 # Of more numbers than these a copy in double precision is not made: 4 GB.
@@ -74,12 +75,14 @@ def _named(positions: Mapping[WidthControl, int]) -> str:
 def _turns(knobs: list[WidthControl]) -> Iterator[dict[WidthControl, int]]:
     """List positions: all knobs together at three, and each by itself at the uneven one."""
     for share in _SHARES:
-        yield {knob: max(1, int(knob.steps * share)) for knob in knobs}
+        yield _positions(knobs, share)
     # Of many knobs a few alone: the graph has been compared with each at a share of its own.
     for knob in knobs[:3] if len(knobs) > 1 else ():
-        yield {knob: max(1, int(knob.steps * _SHARES[1]))} | {
-            other: other.steps for other in knobs if other is not knob
-        }
+        yield {other: other.steps for other in knobs} | _positions([knob], _SHARES[1])
+
+
+def _positions(knobs: list[WidthControl], share: float) -> dict[WidthControl, int]:
+    return {knob: max(1, int(knob.steps * share)) for knob in knobs}
 
 
 def _double(network: nn.Module, example: Example) -> tuple[nn.Module, Example]:
@@ -95,7 +98,8 @@ def _double(network: nn.Module, example: Example) -> tuple[nn.Module, Example]:
     given = Example(args, options, example.given)
     twin = copy.deepcopy(network).double()
     try:
-        _run(twin, given)
+        with _settled(twin):
+            _run(twin, given)
     except Exception:
         # A dtype is named in its code; its own then.
         return network, example
@@ -104,18 +108,18 @@ def _double(network: nn.Module, example: Example) -> tuple[nn.Module, Example]:
 
 @contextmanager
 def _settled(model: nn.Module) -> Iterator[None]:
-    """Hold a network in evaluation, without gradients, and its random state as it is."""
-    before = {module: module.training for module in model.modules()}
+    """Hold a network in evaluation, without gradients, and leave it and the random state alone."""
     fast = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), restored(model):
+            model.eval()
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, flag in before.items():
-            module.training = flag
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _run(model: nn.Module, example: Example) -> Outputs:
@@ -191,10 +195,7 @@ def _prove_masks(network: nn.Module, example: Example) -> None:
         return
     (count,) = rows
     knobs = width_controls(network)
-    turns = [
-        {knob: max(1, int(knob.steps * _SHARES[row % len(_SHARES)])) for knob in knobs}
-        for row in range(min(count, len(_SHARES)))
-    ]
+    turns = [_positions(knobs, share) for share in _SHARES[:count]]
     vectors: Any = {
         knob: torch.tensor([turns[row % len(turns)][knob] for row in range(count)])
         for knob in knobs

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.recomputed import check_recomputed, evaluated_tensors
-from vsnn_lab.widths import Range, Width, WidthControl, kept_size
+from vsnn_lab.widths import Range, Width, WidthControl, kept_ranges, kept_size
 
 
 class TensorUse(NamedTuple):
@@ -77,7 +77,7 @@ def _whole(module: nn.Module) -> Iterator[TensorUse]:
 
 def _ranges(axis: int | Width, positions: Mapping[WidthControl, int]) -> tuple[Range, ...]:
     """Return where the units lie that stay, as two axes that keep as many may keep others."""
-    return ((0, axis),) if isinstance(axis, int) else tuple(axis.ranges(positions))
+    return ((0, axis),) if isinstance(axis, int) else tuple(kept_ranges(axis, positions))
 
 
 def _first_units(

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
+from vsnn_lab.networks.notes import NOTES
 from vsnn_lab.train.introspection import (
     changes_containers,
     closure_of,
@@ -43,8 +44,8 @@ _RUN_METHODS = (
     *("__call__", "__getitem__", "__getitems__", "__iter__", "__len__", "__next__"),
     *("forward", "losses", "set_epoch"),
 )
-# What a module has before anyone sets anything, and what accelerate notes on it.
-BOOKKEEPING = {*vars(nn.Module()), "_is_accelerate_prepared"}
+# What a module has before anyone sets anything, and what accelerate and `make_variable` note on it.
+BOOKKEEPING = {*vars(nn.Module()), "_is_accelerate_prepared", NOTES}
 _SEQUENCES = (list, tuple, torch.Size, collections.deque)
 _MAPPINGS = (dict, collections.OrderedDict, collections.defaultdict, types.MappingProxyType)
 

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vsnn_lab.layers.switchable import SwitchableLayer
 from vsnn_lab.networks.calling import call
-from vsnn_lab.widths import Width, WidthControl, at_width, keep_prefix, take_units
+from vsnn_lab.widths import Width, WidthControl, at_width, keep_prefix, kept_ranges, take_units
 
 # Rows that a layer is fitted on at most, several times as many as it has inputs.
 _ROWS = 8_192
@@ -55,7 +55,9 @@ def fit_layers(model: nn.Module, inputs: Any, turns: Iterable[Mapping[WidthContr
         if len(outputs[layer]) == 1:
             (wanted,) = outputs[layer]
             if isinstance(layer.out_axis, Width):
-                wanted = take_units(wanted, layer.out_axis.ranges(_positions(layer.out_axis)), 1)
+                wanted = take_units(
+                    wanted, kept_ranges(layer.out_axis, _positions(layer.out_axis)), 1
+                )
             fits[layer](layer, keep_prefix(arguments[0], layer.in_axis, layer.unit_dim), wanted)
 
     with torch.no_grad():
@@ -154,7 +156,7 @@ def _fit_weight(layer: Any, x: Tensor, wanted: Tensor) -> None:
 
 
 def _fit_norm(layer: Any, x: Tensor, wanted: Tensor) -> None:
-    ranges = layer.axis.ranges(_positions(layer.axis))
+    ranges = kept_ranges(layer.axis, _positions(layer.axis))
     mean, variance = (
         take_units(part, ranges, 0) for part in (layer.running_mean, layer.running_var)
     )

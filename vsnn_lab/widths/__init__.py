@@ -13,11 +13,13 @@ from vsnn_lab.widths.axes import (
     check_prefix,
     full_size,
     is_whole,
+    kept_ranges,
     kept_size,
     knobs_of,
     put_units,
     take_units,
     widest_size,
+    with_rows,
 )
 from vsnn_lab.widths.joint import (
     check_controls,
@@ -63,6 +65,7 @@ __all__ = [
     "joint_positions",
     "joint_steps",
     "keep_prefix",
+    "kept_ranges",
     "kept_size",
     "knob_layout",
     "knobs_of",
@@ -78,5 +81,6 @@ __all__ = [
     "turn_together",
     "widest_size",
     "width_controls",
+    "with_rows",
     "with_setting",
 ]

@@ -52,7 +52,7 @@ class Part(NamedTuple):
     def kept(self, position: AnyPosition) -> AnyPosition:
         """Return the elements that stay at a position of the knob."""
         assert self.control is not None
-        return self.control.share(self.units, position) * self.repeats
+        return self.control._share(self.units, position) * self.repeats
 
 
 class Width:
@@ -84,8 +84,8 @@ class Width:
         >>> pixels.at(3)
         147
         >>> fused = channels + channels + 4
-        >>> fused.at(3), fused.ranges({channels.control: 3})
-        (10, [(0, 3), (16, 3), (32, 4)])
+        >>> fused.at(3)
+        10
     """
 
     # An array on the left leaves the product to `__rmul__`.
@@ -125,26 +125,22 @@ class Width:
             raise ValueError(f"an axis must be on one knob for this, got {self!r}")
         return self.controls[0]
 
+    @property
+    def per_step(self) -> int:
+        """Units that each step of its knob adds.
+
+        Raises:
+            ValueError: If steps add unlike numbers of them, or its parts stand apart.
+        """
+        steps = self.control.steps
+        if not self.is_prefix or self.max_width % steps:
+            raise ValueError(f"an axis must add as many units at every step, got {self!r}")
+        return self.max_width // steps
+
     def at(self, position: int) -> int:
         """Return the units kept at a position of its knob."""
         control = self.control
         return kept_size(self, {control: check_int("position", position, 1, control.steps)})
-
-    def ranges(self, positions: Mapping[WidthControl, int]) -> list[Range]:
-        """Return where the units lie that are kept at positions of the knobs."""
-        if self.is_prefix:
-            (part,) = self.parts
-            return [(0, part.kept(positions[self.controls[0]]))]
-        starts = accumulate((part.size for part in self.parts), initial=0)
-        found: list[Range] = []
-        for start, part in zip(starts, self.parts, strict=False):
-            kept = part.size if part.control is None else part.kept(positions[part.control])
-            # Whole neighbours are one: what is cut is copied the less often.
-            if found and sum(found[-1]) == start:
-                found[-1] = found[-1][0], found[-1][1] + kept
-            else:
-                found.append((start, kept))
-        return found
 
     def __mul__(self, repeats: int) -> "Width":
         repeats = check_int("repeats", repeats)
@@ -159,10 +155,6 @@ class Width:
         if type(other) is int and other == 0:  # where `sum` begins
             return self
         return self._like([*_parts_of(other), *self.parts])
-
-    def with_rows(self, rows: Rows) -> "Width":
-        """Return the same axis of a tensor whose samples lie elsewhere."""
-        return Width.__new__(Width)._join(self.parts, rows)
 
     def _like(self, parts: Sequence[Part]) -> "Width":
         return Width.__new__(Width)._join(parts, self.rows)
@@ -231,11 +223,28 @@ def full_size(axis: int | Width) -> int:
     return axis.max_width if isinstance(axis, Width) else axis
 
 
+def kept_ranges(axis: Width, positions: Mapping[WidthControl, int]) -> list[Range]:
+    """Return where the units lie that are kept at positions of the knobs."""
+    if axis.is_prefix:
+        (part,) = axis.parts
+        return [(0, part.kept(positions[axis.controls[0]]))]
+    starts = accumulate((part.size for part in axis.parts), initial=0)
+    found: list[Range] = []
+    for start, part in zip(starts, axis.parts, strict=False):
+        kept = part.size if part.control is None else part.kept(positions[part.control])
+        # Whole neighbours are one: what is cut is copied the less often.
+        if found and sum(found[-1]) == start:
+            found[-1] = found[-1][0], found[-1][1] + kept
+        else:
+            found.append((start, kept))
+    return found
+
+
 def kept_size(axis: int | Width, positions: Mapping[WidthControl, int]) -> int:
     """Return the units of ``axis`` at given knob positions."""
     if isinstance(axis, int):
         return axis
-    return sum(kept for _, kept in axis.ranges(positions))
+    return sum(kept for _, kept in kept_ranges(axis, positions))
 
 
 def widest_size(axis: int | Width) -> int:
@@ -265,6 +274,11 @@ def take_units(x: Tensor, ranges: Sequence[Range], dim: int) -> Tensor:
     """Return the units of a tensor that lie in ranges: a view where there is one range."""
     parts = [x.narrow(dim, start, length) for start, length in ranges]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+def with_rows(axis: Width, rows: Rows) -> Width:
+    """Return the same axis of a tensor whose samples lie elsewhere."""
+    return Width.__new__(Width)._join(axis.parts, rows)
 
 
 def put_units(x: Tensor, axis: Width, ranges: Sequence[Range], dim: int) -> Tensor:

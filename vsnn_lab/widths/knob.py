@@ -112,7 +112,7 @@ class WidthControl:
 
         return Width(check_int("size", size), control=self)
 
-    def share(self, units: int, position: AnyPosition) -> AnyPosition:
+    def _share(self, units: int, position: AnyPosition) -> AnyPosition:
         """Return how many of ``units`` a position keeps, or those of each sample."""
         # Whole at the end, whatever the rounding; and exact, since all of it is whole numbers.
         return (position * units + (self.steps - 1)) // self.steps

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsnn_lab._basics.checks import check_int, check_tensor
-from vsnn_lab.widths.axes import Width, kept_parts, kept_size, take_units
+from vsnn_lab.widths.axes import Width, kept_parts, kept_ranges, kept_size, take_units
 from vsnn_lab.widths.knob import WidthControl, check_widths
 
 
@@ -79,7 +79,7 @@ def keep_prefix(x: Tensor, axis: int | Width, dim: int = -1) -> Tensor:
         x, axis, dim, {len(each) for each in positions.values() if isinstance(each, Tensor)}
     )
     widest = {control: control.widest for control in axis.controls}
-    ranges, size = axis.ranges(widest), x.shape[dim]
+    ranges, size = kept_ranges(axis, widest), x.shape[dim]
     most = sum(length for _, length in ranges)
     if size not in (most, axis.max_width):
         raise ValueError(
@@ -107,7 +107,7 @@ def _slice(x: Tensor, axis: Width, dim: int, positions: dict[WidthControl, int])
     if x.shape[dim] == kept:
         return x
     if x.shape[dim] == axis.max_width:
-        return take_units(x, axis.ranges(positions), dim)
+        return take_units(x, kept_ranges(axis, positions), dim)
     where = [f"{position} of {control.steps}" for control, position in positions.items()]
     raise ValueError(
         f"x must have {kept} or {axis.max_width} units in dimension {dim} at width "
@@ -144,4 +144,5 @@ def spread(mask: Tensor, x: Tensor, dim: int, rows: int = 0) -> Tensor:
     """Shape a mask (rows, units) to act on ``x``, whose units lie along ``dim``."""
     shape = [1] * x.dim()
     shape[rows], shape[dim] = mask.shape
-    return mask.view(shape) if rows < dim % x.dim() else mask.T.reshape(shape)
+    units_first = dim % x.dim() in range(rows)
+    return mask.T.reshape(shape) if units_first else mask.view(shape)

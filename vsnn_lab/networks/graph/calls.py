@@ -19,6 +19,7 @@ class Call:
         sizes: The sizes of what it gives, one tuple for each tensor.
         behind: The last known layer that ran before it.
         varying: The dimension that is known to vary in what it gives, if one is.
+        mixes: Whether it mixes samples, as its rule found out.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Call:
     sizes: list[tuple[int, ...]]
     behind: str = ""
     varying: int | None = None
+    mixes: bool = False
 
     @property
     def tensors(self) -> list["Known"]:
@@ -94,12 +96,10 @@ def broadcast(call: Call, tensors: Sequence[Known], sizes: tuple[int, ...]) -> S
     return tuple(shape)
 
 
-def mixed(call: Call, tensor: Known, dim: Dim, size: int) -> Dim:
+def mixed(call: Call, dim: Dim, size: int) -> Dim:
     """Return a dimension whose entries are mixed, so that none of them may be left out."""
     if SAMPLES in {part.axis for part in call.axes.resolve(dim)}:
-        # Samples are mixed: no row has a width of its own any more.
-        for other in tensor.shape:
-            call.axes.fix(other, call.reason)
+        call.mixes = True
     call.axes.fix(dim, call.reason)
     return dim if size_of(dim) == size else fixed(size)
 

@@ -9,7 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Shape, fixed
+from vsnn_lab.networks.graph.units import (
+    SAMPLES,
+    Axes,
+    Dim,
+    Shape,
+    fixed,
+    has_samples,
+    size_of,
+)
 
 
 @dataclass
@@ -97,8 +105,11 @@ def _norm(place: int) -> Rule:
 
 
 def _last_norm(call: LayerCall) -> list[Shape]:
-    if len(call.module.normalized_shape) > 1:
-        return stays(call)
+    count = len(call.module.normalized_shape)
+    if count > 1 or has_samples(call.input[-1]):
+        for dim in call.input[-count:]:
+            call.axes.fix(dim, call.reason)
+        return [(*call.input[:-count], *map(fixed, call.sizes[0][-count:]))]
     return list(_norm(-1)(call))
 
 
@@ -107,21 +118,35 @@ def _group_norm(call: LayerCall) -> list[Shape]:
     if layer.num_groups > 1:
         size = layer.num_channels // layer.num_groups
         call.axes.group(call.input[1], size, call.reason)
-    for dim in call.input[2:]:
-        call.axes.fix(dim, call.reason)
-    return list(_norm(1)(call))
+    return _instance_norm(call)
+
+
+def _mixes(call: LayerCall) -> list[Shape]:
+    """Let all stay that a layer is given and gives, where it mixes samples."""
+    call.fix_inputs()
+    return [tuple(map(fixed, sizes)) for sizes in call.sizes]
 
 
 def stays(call: LayerCall) -> list[Shape]:
-    """Let all stay that a layer is given and gives."""
+    """Let all stay that a layer is given and gives, samples where they are."""
     call.fix_inputs()
-    return [tuple(map(fixed, sizes)) for sizes in call.sizes]
+    return [
+        tuple(
+            call.input[place] if _is_row(call.input, place, size) else fixed(size)
+            for place, size in enumerate(sizes)
+        )
+        for sizes in call.sizes
+    ]
+
+
+def _is_row(shape: Shape, place: int, size: int) -> bool:
+    return place < len(shape) and has_samples(shape[place]) and size_of(shape[place]) == size
 
 
 def _embedding(call: LayerCall) -> list[Shape]:
     layer = call.module
     if layer.max_norm or layer.sparse:
-        return stays(call)
+        return [(*call.input, fixed(layer.embedding_dim))]
     return [(*call.input, call.own_axis("out_axis", layer.embedding_dim))]
 
 
@@ -144,6 +169,8 @@ def _bilinear(call: LayerCall) -> list[Shape]:
 def _instance_norm(call: LayerCall) -> list[Shape]:
     for dim in call.input[2:]:
         call.axes.fix(dim, call.reason)
+    if any(map(has_samples, call.input[1:])):
+        return _mixes(call)
     return list(_norm(1)(call))
 
 
@@ -154,8 +181,10 @@ def _attention(call: LayerCall) -> list[Shape]:
     }
     query, key, value = (call.inputs.get(given[name], ()) for name in names)
     if not all(_in_sequences(each, layer) for each in (query, key, value)):
-        return stays(call)
+        return _mixes(call)
     call.fix_inputs(*given.values())
+    for each in (query, key, value):
+        call.axes.fix(each[1 - _batch(layer)], call.reason)
     embedding = call.is_axis("in_axis", query[-1])
     for name, each in (("key_axis", key), ("value_axis", value)):
         dim = call.is_axis(name, each[-1])
@@ -173,7 +202,8 @@ def _recurrent(call: LayerCall) -> list[Shape]:
     layer = call.module
     sequences, *states = call.inputs.values()
     if not _in_sequences(sequences, layer):
-        return stays(call)
+        return _mixes(call)
+    call.axes.fix(sequences[1 - _batch(layer)], call.reason)
     call.is_axis("in_axis", sequences[-1])
     hidden = call.own_axis("hidden_axis", layer.hidden_size)
     given = fixed(layer.proj_size) if layer.proj_size else hidden

@@ -31,24 +31,24 @@ class Operation(NamedTuple):
 
 # Entry by entry.
 _EACH = """
-abs acos acosh add addcdiv addcmul alias alpha_dropout asin asinh atan atan2 atanh bitwise_and
-bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip clone contiguous
-copysign cos cosh cpu deg2rad detach div dropout elu eq erf erfc erfinv exp exp2 expm1
-feature_alpha_dropout feature_dropout float_power floor floor_divide fmax fmin fmod frac ge gelu
-gt half hardshrink hardsigmoid hardswish hardtanh heaviside hypot isfinite isinf isnan ldexp le
-leaky_relu lerp lgamma lift_fresh lift_fresh_copy log log10 log1p log2 log_sigmoid logaddexp
+abs acos acosh add addcdiv addcmul alias alpha_dropout asin asinh atan atan2 atanh bernoulli
+bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip clone
+contiguous copy copysign cos cosh deg2rad detach div divide dropout elu eq erf erfc erfinv exp exp2
+expm1 feature_alpha_dropout feature_dropout float_power floor floor_divide fmax fmin fmod frac ge
+gelu gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot isfinite isinf isnan ldexp le
+leaky_relu lerp lgamma lift_fresh_copy log log10 log1p log2 log_sigmoid logaddexp
 logaddexp2 logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum
-mish mul multiply mvlgamma nan_to_num ne neg negative nextafter positive pow rad2deg reciprocal
-relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid sign signbit silu sin sinc sinh
-softplus softshrink softsign special_expit sqrt square sub subtract tan tanh tanhshrink threshold
-to _to_copy true_divide trunc type_as where xlogy _conj _neg_view resolve_conj resolve_neg
-bernoulli float double bool int long requires_grad_ native_dropout divide
+mish mul multiply mvlgamma nan_to_num native_dropout ne neg negative nextafter positive pow
+rad2deg reciprocal relu relu6 remainder requires_grad_ resolve_conj resolve_neg round rrelu rsqrt
+rsub selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink special_expit sqrt
+square sub subtract tan tanh threshold to true_divide trunc type_as where xlogy _conj _neg_view
+_to_copy
 """
 
 _LINES: list[tuple[str, Rule, str, bool]] = [
     (_EACH, values.each, "each entry is made of those in its place", False),
     (
-        "zeros_like ones_like empty_like full_like rand_like randn_like randint_like",
+        "zeros_like ones_like empty_like full_like rand_like randn_like randint_like zero fill",
         values.like,
         "dimensions are those of the tensor that it is like",
         False,
@@ -68,7 +68,7 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
     ),
     (
         "softmax _softmax log_softmax _log_softmax cumsum cumprod sort argsort topk flip roll "
-        "safe_softmax _safe_softmax logcumsumexp cummax cummin",
+        "_safe_softmax logcumsumexp cummax cummin",
         values.along,
         "one dimension is mixed",
         False,
@@ -105,27 +105,17 @@ _LINES: list[tuple[str, Rule, str, bool]] = [
     ("einsum", values.einsum, "letters that do not come back are mixed, others united", False),
     ("scaled_dot_product_attention", values.attention, "heads and values stay apart", False),
     ("pixel_shuffle", views.shuffle, "groups of channels become pixels", False),
+    ("pixel_unshuffle", views.unshuffle, "pixels become neighbouring channels", False),
+    ("channel_shuffle", views.interleave, "groups of channels are interleaved", False),
     (
-        "zeros ones empty full arange rand randn randint eye tril triu scalar_tensor linspace "
+        "zeros ones empty full arange rand randn randint eye scalar_tensor linspace "
         "constant new_zeros new_ones new_empty new_full empty_strided empty_permuted randperm",
         values.made,
         "what is made of sizes alone stays",
         False,
     ),
-    (
-        "im2col",
-        views.patches,
-        "each channel becomes the entries of a patch",
-        False,
-    ),
-    ("layer_norm rms_norm", values.norm_of_last, "last dimensions are mixed", False),
-    (
-        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d group_norm "
-        "instance_norm batch_norm prelu",
-        values.by_sample,
-        "weights that are no layer's mix all of a sample",
-        False,
-    ),
+    ("tril triu", values.triangle, "entries are left out by their places", False),
+    ("im2col", views.patches, "each channel becomes the entries of a patch", False),
     ("index_select", values.index_select, "the dimension that is indexed is mixed", False),
 ]
 

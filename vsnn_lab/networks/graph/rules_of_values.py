@@ -19,23 +19,30 @@ def windows(call: Call) -> list[Shape]:
     (tensor, *others) = call.tensors
     for other in others:
         for dim in other.shape:
-            call.axes.fix(dim, call.reason)
-    shape = []
-    last = WINDOWED.get(call.name.rstrip("_"), 0)
-    for place, (dim, size) in enumerate(zip(tensor.shape, call.sizes[0], strict=True)):
-        mixes = place >= tensor.dims - last or size_of(dim) != size
-        shape.append(mixed(call, tensor, dim, size) if mixes else dim)
+            mixed(call, dim, 1)
+    if call.name in WINDOWED:
+        last = WINDOWED[call.name]
+    else:
+        # Two numbers for each dimension, the last one first; as much as is added may be cut off.
+        last = len(call.argument(1, "pad")) // 2
+        while last and not any(call.argument(1, "pad")[2 * last - 2 : 2 * last]):
+            last -= 1
+    first = tensor.dims - last
+    shape = list(tensor.shape[:first])
+    for dim, size in zip(tensor.shape[first:], call.sizes[0][first:], strict=True):
+        shape.append(mixed(call, dim, size))
     return [tuple(shape) for _ in call.sizes]
 
 
 WINDOWED = {
-    **{f"{name}_pool{n}d": n for name in ("max", "avg", "lp") for n in (1, 2, 3)},
+    **{f"{name}_pool{n}d": n for name in ("max", "avg") for n in (1, 2, 3)},
     **{f"adaptive_{name}_pool{n}d": n for name in ("max", "avg") for n in (1, 2, 3)},
     **{f"max_pool{n}d_with_indices": n for n in (1, 2, 3)},
-    **{f"fractional_max_pool{n}d": n for n in (2, 3)},
     **{f"{kind}_pad{n}d": n for kind in ("reflection", "replication") for n in (1, 2, 3)},
     **{f"upsample_{kind}2d": 2 for kind in ("nearest", "bilinear", "bicubic")},
-    **{"upsample_nearest_exact2d": 2, "upsample_linear1d": 1, "upsample_trilinear3d": 3},
+    **{f"_upsample_{kind}2d_aa": 2 for kind in ("bilinear", "bicubic")},
+    **{f"_upsample_nearest_exact{n}d": n for n in (1, 2, 3)},
+    **{"upsample_linear1d": 1, "upsample_trilinear3d": 3},
     **{"upsample_nearest1d": 1, "upsample_nearest3d": 3, "_adaptive_avg_pool2d": 2},
 }
 
@@ -48,9 +55,9 @@ def reduce(call: Call) -> list[Shape]:
     gone = places_of(call, tensor.dims, 2 if "norm" in call.name else 1)
     for other in call.tensors[1:]:
         for dim in other.shape:
-            call.axes.fix(dim, call.reason)
+            mixed(call, dim, 1)
     for place in gone:
-        mixed(call, tensor, tensor.shape[place], 1)
+        mixed(call, tensor.shape[place], 1)
     kept = [dim for place, dim in enumerate(tensor.shape) if place not in gone]
     found: list[Shape] = []
     for sizes in call.sizes:
@@ -74,7 +81,7 @@ def along(call: Call) -> list[Shape]:
         return fix_all(call)
     at = [each % tensor.dims for each in places]
     for each in at:
-        mixed(call, tensor, tensor.shape[each], size_of(tensor.shape[each]))
+        mixed(call, tensor.shape[each], size_of(tensor.shape[each]))
     found = []
     for sizes in call.sizes:
         if len(sizes) != tensor.dims:
@@ -94,8 +101,8 @@ def matmul(call: Call) -> list[Shape]:
     first, second = call.tensors[:2]
     if len(call.tensors) > 2 or min(first.dims, second.dims) < 2:
         return fix_all(call)
-    mixed(call, first, first.shape[-1], 1)
-    mixed(call, second, second.shape[-2], 1)
+    mixed(call, first.shape[-1], 1)
+    mixed(call, second.shape[-2], 1)
     if SAMPLES in {part.axis for part in second.shape[-1]}:
         return fix_all(call)
     sizes = call.sizes[0]
@@ -108,8 +115,8 @@ def linear(call: Call) -> list[Shape]:
     tensor, *others = call.tensors
     for other in others:
         for dim in other.shape:
-            call.axes.fix(dim, call.reason)
-    mixed(call, tensor, tensor.shape[-1], 1)
+            mixed(call, dim, 1)
+    mixed(call, tensor.shape[-1], 1)
     return [(*tensor.shape[:-1], fixed(call.sizes[0][-1]))]
 
 
@@ -125,7 +132,7 @@ def einsum(call: Call) -> list[Shape]:
     for letters, tensor in zip(terms, call.tensors, strict=True):
         for letter, dim in zip(letters, tensor.shape, strict=True):
             if letter not in output:
-                mixed(call, tensor, dim, 1)
+                mixed(call, dim, 1)
             before = known.get(letter, dim)
             if size_of(before) != size_of(dim):
                 return fix_all(call)
@@ -137,16 +144,26 @@ def attention(call: Call) -> list[Shape]:
     """Attend: the entries of queries and keys are summed over; heads and values' entries stay."""
     query, key, value, *masks = call.tensors
     for mask in masks:
-        for dim in mask.shape:
-            call.axes.fix(dim, call.reason)
-    for tensor, places in ((query, [-1]), (key, [-1, -2]), (value, [-2])):
+        for dim in mask.shape[-2:]:
+            mixed(call, dim, 1)
+    # Who may look at whom depends on their places.
+    causal = call.argument(5, "is_causal", False)
+    for tensor, places in ((query, [-1, -2] if causal else [-1]), (key, [-1, -2]), (value, [-2])):
         for place in places:
-            mixed(call, tensor, tensor.shape[place], 1)
-    lead = [Known(tensor.shape[:-2]) for tensor in (query, key, value)]
+            mixed(call, tensor.shape[place], 1)
+    lead = [Known(tensor.shape[:-2]) for tensor in call.tensors]
     sizes = call.sizes[0]
-    if len({each.sizes for each in lead}) > 1:
+    if len({each.sizes for each in lead[:3]}) > 1:
         return fix_all(call)  # Grouped queries, or broadcast ones.
     return [(*broadcast(call, lead, sizes[:-2]), query.shape[-2], value.shape[-1])]
+
+
+def triangle(call: Call) -> list[Shape]:
+    """Leave out entries by their places in the last two dimensions, which stay."""
+    tensor = call.tensors[0]
+    for dim in tensor.shape[-2:]:
+        mixed(call, dim, size_of(dim))
+    return [tensor.shape]
 
 
 def made(call: Call) -> list[Shape]:
@@ -156,31 +173,9 @@ def made(call: Call) -> list[Shape]:
 
 def index_select(call: Call) -> list[Shape]:
     """Take the entries of one dimension that an index names: it stays; keep the others."""
-    tensor, *_ = call.tensors
-    if call.name != "index_select":
-        return fix_all(call)
+    tensor, index = call.tensors
+    for dim in index.shape:
+        mixed(call, dim, 1)
     place = call.argument(1, "dim") % tensor.dims
-    dim = mixed(call, tensor, tensor.shape[place], call.sizes[0][place])
+    dim = mixed(call, tensor.shape[place], call.sizes[0][place])
     return [(*tensor.shape[:place], dim, *tensor.shape[place + 1 :])]
-
-
-def norm_of_last(call: Call) -> list[Shape]:
-    """Normalise by a function, over last dimensions, which stay; keep the others."""
-    tensor, *others = call.tensors
-    for dim in [dim for other in others for dim in other.shape]:
-        call.axes.fix(dim, call.reason)
-    last = len(call.argument(1, "normalized_shape"))
-    for dim in tensor.shape[tensor.dims - last :]:
-        mixed(call, tensor, dim, size_of(dim))
-    return [tensor.shape]
-
-
-def by_sample(call: Call) -> list[Shape]:
-    """Compute each sample by itself, of all that it has: everything but the samples stays."""
-    tensor = call.tensors[0]
-    trains = call.name == "batch_norm" and call.argument(5, "training")
-    samples = tensor.shape[0] if tensor.dims else ()
-    found = fix_all(call)
-    if trains or [part.axis for part in samples] != [SAMPLES]:
-        return found
-    return [(samples, *shape[1:]) for shape in found]

@@ -101,7 +101,7 @@ def select(call: Call) -> list[Shape]:
     """Take one entry of a dimension, which stays; keep the others."""
     tensor = call.tensors[0]
     place = call.argument(1, "dim", 0) % tensor.dims
-    mixed(call, tensor, tensor.shape[place], 1)
+    mixed(call, tensor.shape[place], 1)
     shape = tensor.shape[:place] + tensor.shape[place + 1 :]
     return [shape for _ in call.sizes]
 
@@ -115,7 +115,7 @@ def slice_(call: Call) -> list[Shape]:
     if size != whole:
         start, end, step = _bounds(call, whole)
         if step != 1 or SAMPLES in {part.axis for part in dim}:
-            dim = mixed(call, tensor, dim, size)
+            dim = mixed(call, dim, size)
         else:
             dim = call.axes.split(dim, [start, end - start, whole - end], call.reason)[1]
     return [(*tensor.shape[:place], dim, *tensor.shape[place + 1 :])]
@@ -155,10 +155,11 @@ def cat(call: Call) -> list[Shape]:
         for at, dim in enumerate(other.shape):
             if at != place:
                 shape[at] = call.axes.unite(shape[at], dim, call.reason)
-    parts = [part for tensor in tensors for part in tensor.shape[place]]
+    parts = [part for tensor in tensors for part in tensor.shape[place] if part.size]
+    parts = parts or list(fixed(0))
     if any(part.axis == SAMPLES for part in parts):
         for tensor in tensors:
-            mixed(call, tensor, tensor.shape[place], 1)
+            mixed(call, tensor.shape[place], 1)
         parts = list(fixed(call.sizes[0][place]))
     shape[place] = tuple(parts)
     return [tuple(shape)]
@@ -191,8 +192,28 @@ def shuffle(call: Call) -> list[Shape]:
     tensor, factor = call.tensors[0], call.argument(1, "upscale_factor")
     channels = tensor.shape[-3]
     grouped = call.axes.apart(channels, [size_of(channels) // factor**2, factor**2], 0, call.reason)
-    image = map(fixed, call.sizes[0][-2:])
+    image = [mixed(call, *each) for each in zip(tensor.shape[-2:], call.sizes[0][-2:], strict=True)]
     return [(*tensor.shape[:-3], grouped[0], *image)]
+
+
+def unshuffle(call: Call) -> list[Shape]:
+    """Let neighbouring pixels become neighbouring channels."""
+    tensor, factor = call.tensors[0], call.argument(1, "downscale_factor")
+    image = [mixed(call, *each) for each in zip(tensor.shape[-2:], call.sizes[0][-2:], strict=True)]
+    channels = call.axes.times(tensor.shape[-3], fixed(factor**2), call.reason)
+    return [(*tensor.shape[:-3], channels, *image)]
+
+
+def interleave(call: Call) -> list[Shape]:
+    """Take groups of channels and let those of the same place in each be neighbours."""
+    tensor, groups = call.tensors[0], call.argument(1, "groups")
+    size = tensor.sizes[1] // groups
+    first, *others = call.axes.split(tensor.shape[1], [size] * groups, call.reason)
+    for other in others:
+        first = call.axes.unite(first, other, call.reason)
+    return [
+        (tensor.shape[0], call.axes.times(first, fixed(groups), call.reason), *tensor.shape[2:])
+    ]
 
 
 def patches(call: Call) -> list[Shape]:
@@ -200,6 +221,8 @@ def patches(call: Call) -> list[Shape]:
     tensor, (_, channels, patches) = call.tensors[0], call.sizes[0]
     if tensor.dims != 4:
         return fix_all(call)
+    for dim in tensor.shape[2:]:
+        mixed(call, dim, 1)
     entries = fixed(channels // size_of(tensor.shape[1]))
     units = call.axes.times(tensor.shape[1], entries, call.reason)
     return [(tensor.shape[0], units, fixed(patches))]

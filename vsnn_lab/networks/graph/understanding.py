@@ -5,9 +5,10 @@ own, and each operation is compared with what was foreseen. Where it does someth
 a number in its code say, what reaches that step stays. What is left was seen to work.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from torch import nn
@@ -17,12 +18,14 @@ from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
 from vsnn_lab.networks.graph.units import Segment
 from vsnn_lab.networks.graph.walk import Learned, Place, Walk
+from vsnn_lab.networks.restoring import restored
 
 # Of each axis another share, so that two axes that look alike are told apart.
 _SHARES = (0.5, 0.34, 0.67, 0.42, 0.75, 0.25)
 
 Turn = Callable[[Walk, Mapping[int, int]], Any]
-"""Makes the network narrow, given how many units each axis keeps: a context manager."""
+"""Makes the network narrow, given how many units each axis keeps: a context manager of another one,
+in which layers have the sizes of the cut."""
 
 
 @dataclass
@@ -54,9 +57,7 @@ def understand(
     """
     layers = [*known_layers(model, excluded)]
     graphs, training = [], ""
-    for train in (False, True):
-        with _mode(model, train):
-            graph = capture(model, args, options, layers)
+    for train, graph in enumerate(_captured(model, args, options, layers)):
         if graph.failure is None:
             graphs.append(graph)
         elif train:
@@ -66,13 +67,12 @@ def understand(
                 f"model must run on the example, on sizes alone, got: {_line(graph.failure)}"
             ) from graph.failure
 
-    def run(walk: Walk, counts: Mapping[int, int]) -> list[Graph]:
-        narrow = []
-        with turn(walk, counts):
-            for train in (False, True)[: len(graphs)]:
-                with _mode(model, train):
-                    narrow.append(capture(model, args, options, layers))
-        return narrow
+    def run(walk: Walk, counts: Mapping[int, int]) -> Generator[list[Graph]]:
+        with turn(walk, counts) as sizes_of_cut:
+            yield [*islice(_captured(model, args, options, layers), len(graphs))]
+            # A cut has other numbers as sizes of its layers, which forwards may read.
+            with sizes_of_cut():
+                yield [*islice(_captured(model, args, options, layers), len(graphs))]
 
     walk = _Inquiry(model, graphs, {*excluded}, run, 0).settle()
     if walk.elsewhere:
@@ -90,7 +90,7 @@ class _Inquiry:
         model: The network.
         graphs: What it does at full width.
         excluded: Names of modules that keep their sizes.
-        run: Returns what it does where each axis keeps so many units.
+        run: Lists what it does where each axis keeps so many units, and what its cut does.
         samples: The dimension of samples in its inputs.
     """
 
@@ -99,7 +99,7 @@ class _Inquiry:
         model: nn.Module,
         graphs: Sequence[Graph],
         excluded: set[str],
-        run: Callable[[Walk, Mapping[int, int]], list[Graph]],
+        run: Callable[[Walk, Mapping[int, int]], Generator[list[Graph]]],
         samples: int,
     ) -> None:
         self._model, self._graphs, self._excluded = model, graphs, excluded
@@ -120,7 +120,9 @@ class _Inquiry:
         def count(part: Segment) -> int:
             return counts.get(part.axis, part.units) if part.axis is not None else part.units
 
-        return first_difference(walk, self._graphs, self._run(walk, counts), count)
+        with closing(self._run(walk, counts)) as narrow:
+            found = (first_difference(walk, self._graphs, graphs, count) for graphs in narrow)
+            return next(filter(None, found), None)
 
     def _learn(self, walk: Walk, counts: Mapping[int, int], found: Difference) -> None:
         """Learn from a difference what varies otherwise, or what has to stay."""
@@ -175,26 +177,20 @@ def known_layers(model: nn.Module, excluded: Collection[str]) -> Iterator[str]:
             yield name
 
 
-@contextmanager
-def _mode(model: nn.Module, train: bool) -> Iterator[None]:
-    before = {module: module.training for module in model.modules()}
-    model.train(train)
-    try:
-        yield
-    finally:
-        for module, flag in before.items():
-            module.training = flag
+def _captured(
+    model: nn.Module, args: Sequence[Any], options: Mapping[str, Any], layers: Sequence[str]
+) -> Iterator[Graph]:
+    """Return what a network does in evaluation and in training, and leave it as it was."""
+    for train in (False, True):
+        with restored(model):
+            model.train(train)
+            graph = capture(model, args, options, layers)
+        yield graph
 
 
 def _axes(walk: Walk) -> dict[int, int]:
     """Return the units of each axis that varies."""
-    return {
-        part.axis: part.units
-        for dims in walk.layers.values()
-        for dim in dims.values()
-        for part in walk.axes.resolve(dim)
-        if part.axis is not None and part.varies
-    }
+    return {axis: part.units for axis, part in walk.varying().items()}
 
 
 def _units(walk: Walk) -> int:

@@ -6,7 +6,7 @@ where a part of it goes another way, and grouped where only several units togeth
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 # Longer sums are left fixed: they come of reshapes that spread units over other dimensions.
@@ -52,6 +52,11 @@ def fixed(size: int) -> Dim:
 def size_of(dim: Dim) -> int:
     """Return how many elements a dimension has."""
     return sum(segment.size for segment in dim)
+
+
+def has_samples(dim: Dim) -> bool:
+    """Return whether samples lie along a dimension."""
+    return any(segment.axis == SAMPLES for segment in dim)
 
 
 class Axes:
@@ -131,7 +136,7 @@ class Axes:
         done = 0
         for segment in self.resolve(dim):
             if segment.varies:
-                parts[_first(end > done for end in ends)].append(segment)
+                parts[next(at for at, end in enumerate(ends) if end > done)].append(segment)
                 done += segment.size
                 continue
             start, done = done, done + segment.size
@@ -168,7 +173,10 @@ class Axes:
             raise ValueError(f"got {size_of(first)} and {size_of(second)} elements")
         while self._unite_one(first, second, reason):
             pass
-        return self.resolve(first if SAMPLES in {part.axis for part in first} else second)
+        one, other = self.resolve(first), self.resolve(second)
+        # Rows of one sample may meet those of another.
+        met = has_samples(one) and has_samples(other) and one != other
+        return fixed(size_of(one)) if met else one if has_samples(one) else other
 
     def _unite_one(self, first: Dim, second: Dim, reason: str) -> bool:
         """Bring two dimensions one step nearer; return whether there was one to go."""
@@ -235,13 +243,15 @@ class Axes:
         """Return the dimension of two that are flattened into one, the second the faster."""
         dim, inner = self.resolve(dim), self.resolve(inner)
         count, size = size_of(dim), size_of(inner)
-        if not any(part.varies for part in inner):
+        # Units are neighbours, or rows of units, but of one sample: these go before them.
+        if has_samples(dim) or count * len(inner) > _LONGEST:
+            inner = self.fix(inner, reason)
+        if any(part.varies for part in dim) and any(part.axis is not None for part in inner):
+            dim = self.fix(dim, reason)
+            inner = inner if has_samples(inner) else self.fix(inner, reason)
+        if all(part.axis is None for part in inner):
             return self.resolve(tuple(part._replace(repeats=part.repeats * size) for part in dim))
-        if any(part.varies for part in dim) or count * len(inner) > _LONGEST:
-            for each in (dim, inner):
-                self.fix(each, reason)
-            return fixed(count * size)
-        return inner * count
+        return inner * count if count * len(inner) <= _LONGEST else fixed(count * size)
 
     def apart(self, dim: Dim, sizes: Sequence[int], varying: int | None, reason: str) -> list[Dim]:
         """Return the dimensions that one is unflattened into.
@@ -264,11 +274,8 @@ class Axes:
             after = None if not varying else varying - 1
             return [fixed(count), *self.apart(dim[:alike], sizes[1:], after, reason)]
         if not any(part.varies for part in dim):
-            whole = all(part.repeats % inner == 0 for part in dim if part.axis == SAMPLES)
-            outer = (
-                self._divided(dim, inner) if whole and SAMPLES in {p.axis for p in dim} else None
-            )
-            return [outer or fixed(count), *map(fixed, sizes[1:])]
+            whole = has_samples(dim) and all(part.repeats % inner == 0 for part in dim)
+            return [self._divided(dim, inner) if whole else fixed(count), *map(fixed, sizes[1:])]
         if varying is None and not all(part.repeats % inner == 0 for part in dim):
             varying = 1 if len(sizes) > 2 and count <= 3 else 0
         if varying:
@@ -280,18 +287,10 @@ class Axes:
 
     def _divided(self, dim: Dim, size: int) -> Dim:
         """Return a dimension of whole groups as that of the groups."""
-        return self.resolve(
-            tuple(
-                Segment(None, part.size // size)
-                if part.axis is None
-                else part._replace(repeats=part.repeats // size)
-                for part in dim
-            )
-        )
-
-
-def _first(flags: Iterable[bool]) -> int:
-    return next(place for place, flag in enumerate(flags) if flag)
+        stays = (Segment(None, part.size // size) for part in dim)
+        groups = (part._replace(repeats=part.repeats // size) for part in dim)
+        pairs = zip(dim, stays, groups, strict=True)
+        return self.resolve(tuple(a if part.axis is None else b for part, a, b in pairs))
 
 
 def kept(dim: Dim, count: Callable[[Segment], int]) -> int:

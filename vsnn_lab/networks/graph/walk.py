@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -11,7 +10,9 @@ from vsnn_lab.networks.graph.calls import Call, Known, fix_all
 from vsnn_lab.networks.graph.capture import Graph, Step
 from vsnn_lab.networks.graph.layer_rules import LAYERS, WEIGHTS, LayerCall, stays
 from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
-from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed
+from vsnn_lab.networks.graph.rules_of_values import made
+from vsnn_lab.networks.graph.samples import Samples, rows_of, sample_shape, tried
+from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed, size_of
 
 _log = logging.getLogger(__name__)
 
@@ -65,13 +66,14 @@ class Walk:
         samples: int = 0,
     ) -> None:
         self._model, self._excluded = model, excluded
-        self._learned, self._samples = learned, samples
+        self._learned, self._place = learned, samples
         self.axes = Axes()
         self.layers: dict[str, dict[str, Dim]] = {}
         self.shapes: dict[fx.Node, list[Shape]] = {}
         self.rows: dict[str, set[tuple[int, bool] | None]] = {}
         self._owners = _owners(model)
         self._outside: dict[str, str] = {}
+        self._samples = Samples(self.axes, self.shapes)
         for number, graph in enumerate(graphs):
             self._graph(number, graph)
         self._settle()
@@ -80,7 +82,15 @@ class Walk:
         self._behind = ""
         for node in graph.samples:
             sizes = sizes_of(value_of(node))
-            self.shapes[node] = [_sample_shape(each, self._samples) for each in sizes]
+            self.shapes[node] = [sample_shape(each, self._place) for each in sizes]
+        self._batches = {
+            part.units
+            for each in graph.samples
+            for shape in self.shapes[each]
+            for dim in shape
+            for part in dim
+            if part.axis == SAMPLES
+        }
         for node in graph.state:
             self.shapes[node] = [tuple(map(fixed, each)) for each in sizes_of(value_of(node))]
         for count, step in enumerate(graph.steps):
@@ -90,6 +100,8 @@ class Walk:
                 self._stop(step, self._learned.stopped[place])
         for node in graph.results:
             self._fix(node, "the network's output")
+            if any({*each} & self._batches for each in sizes_of(value_of(node))):
+                self._samples.fix_before([node], "the network's output")
 
     def dims(self, node: fx.Node) -> list[Shape]:
         """Return the dimensions of what a node gives, as far as axes are known now."""
@@ -125,13 +137,12 @@ class Walk:
         known = self.layers.setdefault(step.name, {})
         sizes = [size for node in step.outputs for size in sizes_of(value_of(node))]
         call = LayerCall(step.name, module, self.axes, known, inputs, sizes)
-        self.rows.setdefault(step.name, set()).add(_rows(call.input))
-        found = LAYERS.get(type(module), stays)(call)
-        if step.name in self._excluded:  # its units stay; samples remain samples
-            for dim in [*known.values(), *chain(*inputs.values(), *found)]:
-                self.axes.fix(dim, call.reason)
+        self.rows.setdefault(step.name, set()).add(rows_of(call.input))
+        found = (stays if step.name in self._excluded else LAYERS[type(module)])(call)
+        sources = [node for source in step.inputs.values() for node in source.all_input_nodes]
         for node, shape in zip(step.outputs, found, strict=False):
             self.shapes[node] = [shape]
+            self._samples.follow(node, sources, call.reason)
 
     def _operation(self, step: Step, place: Place, graph: Graph) -> None:
         node = step.node
@@ -139,6 +150,7 @@ class Walk:
             self._read(source, graph)
         if step.name == "getitem":
             self.shapes[node] = self._part(node)
+            self._samples.follow(node, node.all_input_nodes, step.name)
             return
         call = Call(
             step.name,
@@ -151,12 +163,20 @@ class Walk:
         )
         known = operation(step.name)
         try:
-            found = (known.rule if known else fix_all)(call)
+            found = known.rule(call) if known else tried(node, self.shapes, fix_all(call))
+            if call.mixes:
+                found = fix_all(call)
+            if [tuple(map(size_of, shape)) for shape in found] != call.sizes:
+                raise ValueError(f"got sizes {call.sizes}")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             # A form of it that the table does not foresee.
             _log.debug("%s is not understood: %r", step.name, error)
             found = fix_all(call)
         self.shapes[node] = list(found)
+        if known is None or known.rule is not made:
+            self._samples.follow(node, node.all_input_nodes, call.reason)
+            if step.name.endswith("_"):
+                self._samples.fix_before(node.all_input_nodes, call.reason)
 
     def _part(self, node: fx.Node) -> list[Shape]:
         source, place = node.args
@@ -173,6 +193,16 @@ class Walk:
         name = graph.state.get(node)
         for owner in self._owners.get(name or "", ()):
             self._outside[owner] = f"{name!r} is read outside of its layer"
+
+    def varying(self) -> dict[int, Segment]:
+        """Return the axes of layers that vary, in the order of the layers."""
+        return {
+            part.axis: part
+            for dims in self.layers.values()
+            for dim in dims.values()
+            for part in self.axes.resolve(dim)
+            if part.axis is not None and part.varies
+        }
 
     def known(self, node: fx.Node) -> list[Dim]:
         """Return all dimensions of what a node gives, if they are known."""
@@ -213,23 +243,6 @@ class Walk:
         return value
 
 
-def _sample_shape(sizes: Sequence[int], samples: int) -> Shape:
-    """Return the dimensions of an input: samples, and numbers that stay."""
-    return tuple(
-        (Segment(SAMPLES, size),) if place == samples else fixed(size)
-        for place, size in enumerate(sizes)
-    )
-
-
-def _rows(shape: Shape) -> tuple[int, bool] | None:
-    found = [
-        (place, dim[0].repeats > 1)
-        for place, dim in enumerate(shape)
-        if [part.axis for part in dim] == [SAMPLES]
-    ]
-    return found[0] if len(found) == 1 else None
-
-
 def _marked(node: fx.Node) -> fx.Node:
     (source,) = node.all_input_nodes
     return source
@@ -266,6 +279,5 @@ def weight_dims(
     names = WEIGHTS[type(module)](module)
     sizes = module.get_parameter("weight").shape
     return tuple(
-        fixed(size) if axis is None else layers[name][axis]
-        for axis, size in zip(names, sizes, strict=False)
+        layers[name].get(axis or "", fixed(size)) for axis, size in zip(names, sizes, strict=False)
     )

@@ -1,39 +1,53 @@
 """Half and quarter width of a pretrained network: pruned at once, fitted, and taught.
 
 Of each block the expanded channels vary, and what lies before the classifier; what blocks add to
-each other stays. Agreement is how often the class of a narrow width is that of the plain network,
-on images neither of whose emoji nor of whose backgrounds was taught.
+each other stays. Agreement is how often the class of a narrow width is that of full width, on
+images neither of whose emoji nor of whose backgrounds was taught.
 """
 
-import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from vsnn_lab._basics import checkpoints
-from vsnn_lab._basics.files import atomic_write
-from vsnn_lab.measure import count_macs, count_parameters, recalibrate
-from vsnn_lab.networks import Taylor, extract, make_variable
-from vsnn_lab.train.efficientnet.images import Batches
+from vsnn_lab._basics.checks import check_fraction, check_int, check_number
+from vsnn_lab.networks import Taylor, make_variable
+from vsnn_lab.networks.ordering import Order
+from vsnn_lab.samplers import Listed
+from vsnn_lab.train.efficientnet.agreement import (
+    agreement,
+    agreement_at_widths,
+    agreement_recalibrated,
+    logits_of,
+    positions,
+    sizes,
+)
+from vsnn_lab.train.efficientnet.images import Batches, draw
 from vsnn_lab.train.efficientnet.network import EfficientNetLite0
+from vsnn_lab.train.efficientnet.results import Result, read_result, write_json
 from vsnn_lab.train.in_place_distillation import divergence, teach
 from vsnn_lab.train.layer_fit import fit_layers
-from vsnn_lab.widths import at_width, width_controls
+from vsnn_lab.widths import width_controls
 
-SHARES = {"half": 2, "quarter": 4}
-"Which part of the variable axes is kept."
 _BATCH = 32
+_STRIDE = 32  # of the whole network, in pixels
 # Views of each held-out emoji.
 _VIEWS = 2
+# Of drawn images: how many batches the norms are measured on, and images units are scored on.
+_RECALIBRATION_BATCHES, _SCORED = 16, 256
+# Added to a thousand times the seed: each use of images has a seed of its own. Rounds follow.
+_HELD_OUT, _FITTED, _TO_SCORE, _FIRST_ROUND = 0, 1, 2, 10
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,10 @@ class Experiment:
         rounds: How often teaching starts again from what it has, with a smaller learning rate.
         rate: The learning rate of the first round, half of it in the next one.
         hint: What each block's output counts in the loss, beside the divergence of the classes.
+
+    Raises:
+        TypeError: If one has the wrong type.
+        ValueError: If one is out of range.
     """
 
     seed: int = 0
@@ -58,13 +76,37 @@ class Experiment:
     rate: float = 0.0005
     hint: float = 1.0
 
-    def name(self) -> str:
-        """Return what its files are called."""
-        return "-".join(f"{key}{value:g}" for key, value in sorted(vars(self).items()))
+    def __post_init__(self) -> None:
+        check_int("seed", self.seed, 0)
+        hint = f"each of {check_int('rounds', self.rounds)} rounds needs some"
+        check_int("images", self.images, 2**self.rounds, hint=hint)
+        check_int("fit", self.fit)
+        if check_int("side", self.side) % _STRIDE:
+            raise ValueError(f"side must be a multiple of {_STRIDE}, got {self.side}")
+        check_fraction("rate", self.rate)
+        check_number("hint", self.hint, 0)
+
+    def file(self, folder: Path, stage: str) -> Path:
+        """Return where a stage is kept; what is measured in the end is JSON."""
+        settings = "-".join(f"{key}{value:g}" for key, value in sorted(vars(self).items()))
+        suffix = "json" if stage in ("test", "validation") else "safetensors"
+        return folder / f"{settings}-{stage}.{suffix}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that results depend on."""
+        return vars(self) | {"batch": _BATCH}
+
+    def kept(self, folder: Path, part: str) -> Result | None:
+        """Return what was measured before, if it was.
+
+        Raises:
+            ValueError: If the file is damaged, or of other settings.
+        """
+        return read_result(self.file(folder, part), self.settings(), part)
 
     def keep(
         self, model: EfficientNetLite0, glyphs: Mapping[str, Tensor], folder: Path, part: str
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Return what was measured before, or measure it and keep it, each stage as it ends.
 
         Args:
@@ -72,90 +114,114 @@ class Experiment:
             glyphs: As `images.glyphs` returns them.
             folder: Where results are kept.
             part: What agreement is measured on: "test", or "validation" to choose by.
+
+        Raises:
+            ValueError: If what was kept is damaged, or of another network.
         """
-        file = folder / f"{self.name()}-{part}.json"
-        if file.is_file():
-            kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return kept
-        start = time.process_time()
-        held = self._batches(glyphs[part], _VIEWS * len(glyphs[part]), 0)
-        targets = _logits(model, held)
-        mirrored = _logits(model, (x.flip(-1) for x in held))
-        found: dict[str, Any] = {
-            **{"seed": self.seed, "settings": vars(self) | {"batch": _BATCH}, "measured on": part},
-            "images": {"taught": self.images, "held out": len(targets)},
-            "classes": len(targets.argmax(1).unique()),
-            "agreement": {"its own mirror image": _agreement(mirrored, targets)},
-        }
-        agreement = found["agreement"]
-        some = [x for x, _ in zip(self._batches(glyphs["train"], self.fit, 1), range(16),
-                                  strict=False)]  # fmt: skip
+        found = self.kept(folder, part)
+        if found is None:
+            start = time.process_time()
+            with tqdm(total=3 + self.rounds, desc=f"seed {self.seed}", unit="stage") as bar:
+                found = self._measure(model, glyphs, folder, part, bar)
+            found["process seconds of this run"] = round(time.process_time() - start)
+            found["date"] = datetime.now(UTC).date().isoformat()
+            found["versions"] = {"python": platform.python_version(), "torch": version("torch")}
+            write_json(self.file(folder, part), found)
+        return found
+
+    def _measure(
+        self,
+        model: EfficientNetLite0,
+        glyphs: Mapping[str, Tensor],
+        folder: Path,
+        part: str,
+        bar: "tqdm[Any]",
+    ) -> Result:
+        held = self._batches(glyphs[part], _VIEWS * len(glyphs[part]), _HELD_OUT)
+        targets = logits_of(model, held)
+        mirrored = logits_of(model, (x.flip(-1) for x in held))
+        shares: dict[str, Any] = {"its own mirror image": agreement(mirrored, targets)}
+        drawn = self._batches(glyphs["train"], self.fit, _FITTED)
+        some = list(islice(drawn, _RECALIBRATION_BATCHES))
         for order in ("magnitude", "taylor"):
             net = self.variable(model, order, glyphs["train"])
-            agreement[f"{order}, one-shot"] = _at_widths(net, held, targets)
-            agreement[f"{order}, recalibrated"] = {
-                name: _recalibrated(net, position, some, held, targets)
-                for name, position in positions(net).items()
-            }
-        found["full width"] = {"before ordering, the same bits": self._is_exact(model, held)}
-        ordered = _logits(net, held)
-        found["full width"]["ordered, largest difference"] = float((ordered - targets).abs().max())
-        found["sizes"] = _sizes(net, next(iter(held))[:1])
+            shares[f"{order}, one-shot"] = agreement_at_widths(net, held, targets)
+            shares[f"{order}, recalibrated"] = agreement_recalibrated(net, some, held, targets)
+            bar.update()
+        # From here on what Taylor scores have ordered.
+        unordered = logits_of(self.variable(model, None, glyphs["train"]), held)
+        ordered = logits_of(net, held)
         self.fit_once(net, glyphs["train"], folder)
-        agreement["taylor, fitted"] = _at_widths(net, held, targets)
+        shares["taylor, fitted"] = agreement_at_widths(net, held, targets)
+        bar.update()
         for number in range(self.rounds):
             self.teach_once(net, glyphs["train"], folder, number)
-        agreement["taylor, taught"] = _at_widths(net, held, targets)
-        found["full width"]["ordered and taught, the same bits"] = torch.equal(
-            ordered, _logits(net, held)
-        )
-        found["process seconds of this run"] = round(time.process_time() - start)
-        found["date"] = datetime.now(UTC).date().isoformat()
-        found["versions"] = {"python": platform.python_version(), "torch": version("torch")}
-        with atomic_write(file) as half_written:
-            half_written.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        return found
+            bar.update()
+        shares["taylor, taught"] = agreement_at_widths(net, held, targets)
+        return {
+            **{"seed": self.seed, "settings": self.settings(), "measured on": part},
+            "images": {"taught": self.images, "held out": len(targets)},
+            "classes": len(targets.argmax(1).unique()),
+            "agreement": shares,
+            "full width": {
+                "before ordering, the same bits": torch.equal(unordered, targets),
+                "ordered, largest difference": float((ordered - targets).abs().max()),
+                "ordered and taught, the same bits": torch.equal(logits_of(net, held), ordered),
+            },
+            "sizes": sizes(net, next(iter(held))[:1]),
+        }
 
     def _batches(self, glyphs: Tensor, count: int, use: int, size: int = _BATCH) -> Batches:
         return Batches(glyphs, count, size, self.side, 1000 * self.seed + use)
 
-    def variable(self, model: EfficientNetLite0, order: str | None, glyphs: Tensor) -> nn.Module:
-        """Return the network with variable axes inside its blocks, ordered or not."""
-        score = Taylor(self._batches(glyphs, 256, 2)) if order == "taylor" else order
+    def variable(
+        self, model: EfficientNetLite0, order: str | None, glyphs: Tensor
+    ) -> EfficientNetLite0:
+        """Return the network with variable axes inside its blocks.
+
+        Args:
+            model: Plain and pretrained.
+            order: What units are sorted by: "magnitude", "taylor" or None.
+            glyphs: Of images that units are scored on, at least two.
+        """
+        orders: dict[str | None, Order | None] = {
+            **{None: None, "magnitude": "magnitude"},
+            "taylor": Taylor(self._batches(glyphs, _SCORED, _TO_SCORE)),
+        }
         net = make_variable(
             model,
-            torch.zeros(2, 3, 32, 32),
+            draw(glyphs[:2], _STRIDE, torch.Generator().manual_seed(self.seed)),
             exclude=[f"blocks.{number}.bn2" for number in range(len(model.blocks))],
-            order=score,  # type: ignore[arg-type]
+            order=orders[order],
             conditioned=True,
             verify=order is None,  # which order units have makes no difference to the proof
         )
+        assert isinstance(net, EfficientNetLite0)  # classes stay
         return net.eval()
 
-    def _is_exact(self, model: EfficientNetLite0, held: Batches) -> bool:
-        plain = self.variable(model, None, held.glyphs)
-        return torch.equal(_logits(model, held), _logits(plain, held))
-
-    def fit_once(self, net: nn.Module, glyphs: Tensor, folder: Path) -> None:
+    def fit_once(self, net: EfficientNetLite0, glyphs: Tensor, folder: Path) -> None:
         """Fit layers one by one to what they give at full width, if that was not done before."""
-        file = folder / f"{self.name()}-fitted.safetensors"
+        file = self.file(folder, "fitted")
         if not _read(net, file):
-            (x,) = self._batches(glyphs, self.fit, 1, self.fit)
+            (x,) = self._batches(glyphs, self.fit, _FITTED, self.fit)
             (knob,) = width_controls(net)
             fit_layers(net, x, [{knob: position} for position in positions(net).values()])
             checkpoints.write(file, net.state_dict(), {})
 
-    def teach_once(self, net: nn.Module, glyphs: Tensor, folder: Path, number: int) -> None:
+    def teach_once(self, net: EfficientNetLite0, glyphs: Tensor, folder: Path, number: int) -> None:
         """Teach for one round, if that was not done before."""
-        file = folder / f"{self.name()}-round{number}.safetensors"
+        file = self.file(folder, f"round{number}")
         if not _read(net, file):
             last = number == self.rounds - 1
             count = self.images // 2 ** (number if last else number + 1)
+            widths = list(positions(net).values())
             teach(
                 _Outputs(net),
-                self._batches(glyphs, count, 10 + number),
+                self._batches(glyphs, count, _FIRST_ROUND + number),
                 loss=self._loss,
-                sampler=_Narrow(tuple(sorted(positions(net).values()))),
+                # As many as are listed: each of them in every step.
+                sampler=Listed(widths),
+                widths=len(widths),
                 learning_rate=self.rate / 2**number,
                 seed=self.seed,
             )
@@ -163,76 +229,35 @@ class Experiment:
 
     def _loss(self, output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
         """Return the divergence of the classes, and how far blocks are from what they gave."""
-        blocks = output.keys() - {"logits"}
-        far = [F.mse_loss(output[name], target[name]) / target[name].var() for name in blocks]
+        far = [
+            F.mse_loss(output[name], wanted) / wanted.var()
+            for name, wanted in target.items()
+            if name != "logits"
+        ]
         return divergence(output["logits"], target["logits"]) + self.hint * sum(far) / len(far)
-
-
-@dataclass(frozen=True)
-class _Narrow:
-    """Draws the same widths in every step."""
-
-    widths: tuple[int, ...]
-
-    def __call__(self, batch_size: int, steps: int, generator: Any = None) -> Tensor:
-        return torch.tensor(self.widths)
 
 
 class _Outputs(nn.Module):
     """A network that gives what its blocks give, too."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: EfficientNetLite0) -> None:
         super().__init__()
-        self.net: Any = net
+        self.net = net
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         return self.net.outputs(x)
 
 
-def positions(net: nn.Module) -> dict[str, int]:
-    """Return where the knob stands at half and at quarter width."""
-    (knob,) = width_controls(net)
-    return {name: knob.steps // part for name, part in SHARES.items()}
-
-
 def _read(net: nn.Module, file: Path) -> bool:
+    """Take over what was kept, if it was; full width is to stay as it is."""
     if not file.is_file():
         return False
-    net.load_state_dict(checkpoints.read(file)[0])
+    kept = checkpoints.read(file)[0]
+    shared = {name: each for name, each in net.state_dict().items() if ".own_" not in name}
+    if not all(name in kept and torch.equal(kept[name], each) for name, each in shared.items()):
+        raise ValueError(
+            f"{file} must hold this network, taught, got one of other weights at full width; "
+            "delete it, and it is taught again"
+        )
+    net.load_state_dict(kept)
     return True
-
-
-def _logits(net: nn.Module, batches: Iterable[Tensor]) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([net(x) for x in batches])
-
-
-def _agreement(logits: Tensor, targets: Tensor) -> float:
-    return round((logits.argmax(1) == targets.argmax(1)).double().mean().item(), 4)
-
-
-def _at_widths(net: nn.Module, held: Batches, targets: Tensor) -> dict[str, float]:
-    found = {}
-    for name, position in positions(net).items():
-        with at_width(net, position):
-            found[name] = _agreement(_logits(net, held), targets)
-    return found
-
-
-def _recalibrated(
-    net: nn.Module, position: int, some: list[Tensor], held: Batches, targets: Tensor
-) -> float:
-    cut = extract(net, position)
-    recalibrate(cut, some)
-    return _agreement(_logits(cut, held), targets)
-
-
-def _sizes(net: nn.Module, x: Tensor) -> dict[str, Any]:
-    whole, products = count_parameters(net), count_macs(net, None, x)
-    found: dict[str, Any] = {"full": {"parameters": whole, "macs": products}}
-    for name, position in positions(net).items():
-        found[name] = {
-            "share of parameters": round(count_parameters(net, position) / whole, 4),
-            "share of macs": round(count_macs(net, position, x) / products, 4),
-        }
-    return found

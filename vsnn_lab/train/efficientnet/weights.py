@@ -1,6 +1,7 @@
 """Where the published weights of EfficientNet-Lite0 lie, and how they are read."""
 
 import hashlib
+import io
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,24 +27,31 @@ def find_weights() -> Path | None:
 def pretrained(path: Path | None = None) -> EfficientNetLite0:
     """Return the network with its published weights, in evaluation mode.
 
+    Nothing is fetched. Nothing is read but the bytes whose hash is pinned, and of these tensors
+    alone: torch's reader for weights runs no code of a file.
+
     Args:
-        path: The file of weights, by default that of the installed package. Its bytes are compared
-            with a pinned sha256 before anything in it is read.
+        path: The file of weights, by default that of the installed package.
 
     Raises:
         FileNotFoundError: If there is no such file; the message says what brings it.
         ValueError: If it is another one.
     """
-    path = find_weights() if path is None else path
-    if path is None or not path.is_file():
-        raise FileNotFoundError(f"the weights must be there, got none at {path}; {INSTALL}")
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != _SHA256:
+    found = find_weights() if path is None else path
+    if found is None or not found.is_file():
+        place = "among the installed packages" if path is None else f"at {path}"
+        raise FileNotFoundError(
+            f"the weights of EfficientNet-Lite0 must be there, got none {place}; {INSTALL} brings "
+            "them"
+        )
+    content = found.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != _SHA256:
         raise ValueError(
-            f"weights must be those of {_SHA256[:8]}..., got {short_repr(str(path))} of {found[:8]}"
+            f"weights must be a file of sha256 {_SHA256[:8]}..., got {short_repr(str(found))} of "
+            f"{sha256[:8]}...; {INSTALL} brings it"
         )
     with torch.random.fork_rng(devices=[]):
         model = EfficientNetLite0()
-    load_weights(model, torch.load(path, map_location="cpu", weights_only=True))
+    load_weights(model, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     return model.eval()

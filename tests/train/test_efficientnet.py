@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from vsnn_lab.train.efficientnet import EfficientNetLite0, __main__, images, loa
 from vsnn_lab.train.efficientnet.agreement import positions
 from vsnn_lab.train.efficientnet.experiment import Experiment
 from vsnn_lab.train.efficientnet.images import Batches, draw
-from vsnn_lab.train.efficientnet.results import write_json
+from vsnn_lab.train.efficientnet.results import as_markdown, summarise, write_json
 from vsnn_lab.train.efficientnet.weights import INSTALL, find_weights, pretrained
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_it_has_the_published_names_and_sizes():
@@ -129,6 +132,7 @@ def test_weights_that_are_missing_or_others_are_an_error(tmp_path):
     (tmp_path / "other.pth").write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"must be a file of sha256 57934424\.\.\., got '"):
         pretrained(tmp_path / "other.pth")
+    assert INSTALL.split()[-1] in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +206,14 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         __main__.main(["--seeds", "0"])
     assert "--seeds must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_the_documentation_shows_the_results_that_are_kept():
+    docs = ROOT / "docs"
+    found = json.loads((docs / "results" / "efficientnet.json").read_text(encoding="utf-8"))
+    assert as_markdown(found) in (docs / "measurements.md").read_text(encoding="utf-8")
+    assert as_markdown(summarise(found["runs"], found["command"])) == as_markdown(found)
+    assert all(found["full width bit-identical"].values())
 
 
 @pytest.mark.skipif(find_weights() is None, reason=f"needs the weights: {INSTALL}")

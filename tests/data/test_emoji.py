@@ -137,7 +137,7 @@ def test_variants_of_an_emoji_are_in_one_split(sets, stored):
     ],
 )
 def test_skin_tone_and_gender_make_variants_and_nothing_else_does(one, other, same):
-    assert (emoji._base_emoji(one) == emoji._base_emoji(other)) == same
+    assert (emoji.base_emoji(one) == emoji.base_emoji(other)) == same
 
 
 def test_emoji_split_never_changes(sets, stored):

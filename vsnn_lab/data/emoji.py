@@ -50,7 +50,7 @@ def load_emoji(split: str, root: Path) -> ImageSet:
         with suppress(OSError):
             checkpoints.write(cache, {"pixels": pixels}, {**_cache_key(), "codes": codes})
     pixels, codes = stored
-    rows = split_rows(split, [_base_emoji(code) for code in codes])
+    rows = split_rows(split, [base_emoji(code) for code in codes])
     images = pixels[rows].to(torch.float32).div_(255)
     return ImageSet(images, torch.zeros(len(rows), dtype=torch.int64), "emoji", ("emoji",))
 
@@ -135,7 +135,7 @@ def _glyphs(tables: "TTFont") -> Iterator[tuple[str, Image.Image]]:
             yield characters[name], image.convert("RGBA")
 
 
-def _base_emoji(code: str) -> str:
+def base_emoji(code: str) -> str:
     """Return an emoji without skin tone and gender."""
     dropped = {*_SKIN_TONES, *_INVISIBLE, *_GENDERS}
     neutral = str.maketrans({_MAN: _PERSON, _WOMAN: _PERSON} | dict.fromkeys(dropped))

@@ -199,7 +199,7 @@ def _sizes(layer: nn.Module, layout: Layout, kept: Mapping[str, int]) -> dict[st
         value = vars(layer)[name]
         whole = not isinstance(value, int)
         found[name] = (
-            type(value)(kept[key] if each > 1 else each for each in value) if whole else kept[key]
+            type(value)(kept[key] if each != 1 else each for each in value) if whole else kept[key]
         )
     return found
 

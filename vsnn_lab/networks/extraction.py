@@ -183,7 +183,9 @@ def plain_class(module: nn.Module) -> type:
             f"its plain form is unknown; {way_out}"
         )
     form = module.plain_form if isinstance(module, VariableLayer) else None
-    return form or next(cls for cls in classes if cls not in ours)
+    form = form or next(cls for cls in classes if cls not in ours)
+    # A network of ours with a forward of its own, which is no torch module's, stays what it is.
+    return type(module) if form is nn.Module else form
 
 
 def _make_plain(module: nn.Module) -> None:

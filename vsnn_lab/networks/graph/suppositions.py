@@ -89,12 +89,16 @@ class Suppositions:
             for number, spot in self._numbers(walk, place):
                 if number not in self.followed:
                     numbers.setdefault(number, spot)
-        yield frozenset(numbers.items())
+        # All of them, or those of one name: another may be of the same size by chance.
+        names = dict.fromkeys(name for _, name in numbers)
+        some = [frozenset(numbers.items())]
+        if len(names) > 1:
+            some += [frozenset(pair for pair in some[0] if pair[0][1] == name) for name in names]
+        yield from some
         of_each = [[*islice(self._pairs(walk, place), _MOST)] for place in places]
         for turn in range(len(of_each[0])):
-            pairs = {each[turn] for each in of_each if turn < len(each)}
-            yield frozenset(pairs)
-            yield frozenset(pairs) | frozenset(numbers.items())
+            pairs = frozenset(each[turn] for each in of_each if turn < len(each))
+            yield from (pairs, *(pairs | each for each in some))
 
     def _numbers(self, walk: Walk, place: Place) -> Iterator[tuple[Number, Spot]]:
         """List numbers that equal the size of a dimension that should vary at a step."""

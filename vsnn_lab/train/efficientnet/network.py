@@ -85,10 +85,17 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
+        return self.outputs(x)["logits"]
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the logits, and by its number what each block gives."""
+        found: dict[str, Tensor] = {}
         x = F.relu6(self.bn0(self.conv_stem(self.pad(x))))
-        x = F.relu6(self.bn1(self.conv_head(self.blocks(x))))
-        logits: Tensor = self.fc(x.mean((2, 3)))
-        return logits
+        for number, block in enumerate(self.blocks):
+            found[str(number)] = x = block(x)
+        x = F.relu6(self.bn1(self.conv_head(x)))
+        found["logits"] = self.fc(x.mean((2, 3)))
+        return found
 
 
 def load_weights(model: EfficientNetLite0, state: Mapping[str, Tensor]) -> None:

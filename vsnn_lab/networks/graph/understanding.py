@@ -125,11 +125,14 @@ class _Inquiry:
                 self._others,
                 self._samples,
             )
-            counts = _counts(walk)
-            found = self._try(walk, counts) if counts else None
-            if found is None:
+            # At the least there may be, too, where a comparison with a size turns out otherwise.
+            for counts in filter(None, (_counts(walk), dict.fromkeys(_axes(walk), 1))):
+                found = self._try(walk, counts)
+                if found is not None:
+                    self._learn(walk, counts, found)
+                    break
+            else:
                 return walk
-            self._learn(walk, counts, found)
 
     def _try(self, walk: Walk, counts: Mapping[int, int]) -> Difference | None:
         def count(part: Segment) -> int:

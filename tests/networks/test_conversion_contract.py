@@ -425,6 +425,24 @@ def test_matrices_of_a_sample_are_followed_when_they_are_turned():
     assert net.query.out_features == extract(net, 1).key.out_features == 16
 
 
+BY_CHANCE = {
+    "slice behind 'first'": lambda h: h[:, h.shape[1] // 2 :],
+    "chunk behind 'first'": lambda h: torch.cat(h.chunk(3, 1)[::-1], 1),
+    "mul behind 'first'": lambda h: h * (h.shape[1] > 4),
+}
+
+
+@pytest.mark.parametrize("reason", BY_CHANCE)
+def test_what_looks_right_at_some_widths_alone_stays(reason):
+    """Half of two parts that keep as many, the rest of a division, a size that is compared."""
+    size = {"slice": 9, "chunk": 8, "mul": 16}[reason.partition(" ")[0]]
+    units = size - size // 2 if reason.startswith("slice") else size
+    between = BY_CHANCE[reason]
+    net = Applied(lambda m, h, x: between(h), nn.Linear(6, size), nn.Linear(units, 3))
+    with pytest.raises(ValueError, match=reason):
+        make_variable(net, torch.randn(3, 6))
+
+
 def test_joined_and_split_units_keep_a_prefix_of_each_part():
     class Joined(nn.Module):
         def __init__(self):

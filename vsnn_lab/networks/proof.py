@@ -56,9 +56,15 @@ def prove(variable: nn.Module, model: nn.Module, example: Example, *, exact: boo
     network, given = _double(variable, example)
     with _settled(network):
         for positions in _turns(width_controls(network)):
-            cut = extract(network, positions)
-            with at_width(network, positions):
-                found = [*_differences(cut, network, given, exact=False)]
+            try:
+                cut = extract(network, positions)
+                with at_width(network, positions):
+                    found = [*_differences(cut, network, given, exact=False)]
+            except Exception as error:
+                raise RuntimeError(
+                    f"the variable network and its cut must run at {_named(positions)}, got "
+                    f"{type(error).__name__}: {error}; exclude=[...] keeps a module as it is"
+                ) from error
             for name, most in found[:1]:
                 raise RuntimeError(
                     f"the variable network must compute at a width what its cut computes, got "

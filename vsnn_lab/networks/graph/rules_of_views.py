@@ -153,11 +153,13 @@ def split(call: Call) -> list[Shape]:
     tensor = call.tensors[0]
     place = call.argument(2, "dim", 0) % tensor.dims
     sizes = [each[place] for each in call.sizes]
+    given = isinstance(call.argument(1, "split_sizes"), list | tuple)
+    if not given and len({*sizes}) > 1:
+        # How much the last part lacks follows from the size of the whole.
+        call.axes.fix(tensor.shape[place], call.reason)
     parts = call.axes.split(tensor.shape[place], sizes, call.reason)
-    if not isinstance(call.argument(1, "split_sizes"), list | tuple):
-        for other in parts[1:]:
-            if size_of(other) == sizes[0]:
-                call.axes.unite(parts[0], other, call.reason)
+    for other in () if given or len({*sizes}) > 1 else parts[1:]:
+        call.axes.unite(parts[0], other, call.reason)
     return [(*tensor.shape[:place], part, *tensor.shape[place + 1 :]) for part in parts]
 
 

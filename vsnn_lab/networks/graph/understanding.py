@@ -72,12 +72,12 @@ def understand(
                 f"model must run on the example, on sizes alone, got: {_line(graph.failure)}"
             ) from graph.failure
 
-    def run(walk: Walk, counts: Mapping[int, int]) -> Generator[list[Graph]]:
+    def run(walk: Walk, counts: Mapping[int, int], modes: int) -> Generator[list[Graph]]:
         with turn(walk, counts) as sizes_of_cut:
-            yield [*islice(_captured(model, args, options, layers), len(graphs))]
+            yield [*islice(_captured(model, args, options, layers), modes)]
             # A cut has other numbers as sizes of its layers, which forwards may read.
             with sizes_of_cut():
-                yield [*islice(_captured(model, args, options, layers), len(graphs))]
+                yield [*islice(_captured(model, args, options, layers), modes)]
 
     walk = _Inquiry(model, graphs, {*excluded}, run, 0, others).settle()
     if walk.elsewhere:
@@ -95,7 +95,8 @@ class _Inquiry:
         model: The network.
         graphs: What it does at full width.
         excluded: Names of modules that keep their sizes.
-        run: Lists what it does where each axis keeps so many units, and what its cut does.
+        run: Lists what it does where each axis keeps so many units, and what its cut does: in
+            evaluation, or in both modes.
         samples: The dimension of samples in its inputs.
         others: The layers of classes that are not known, and how they are laid out.
     """
@@ -105,7 +106,7 @@ class _Inquiry:
         model: nn.Module,
         graphs: Sequence[Graph],
         excluded: set[str],
-        run: Callable[[Walk, Mapping[int, int]], Generator[list[Graph]]],
+        run: Callable[[Walk, Mapping[int, int], int], Generator[list[Graph]]],
         samples: int,
         others: Mapping[str, Layout],
     ) -> None:
@@ -125,21 +126,29 @@ class _Inquiry:
                 self._others,
                 self._samples,
             )
-            # At the least there may be, too, where a comparison with a size turns out otherwise.
-            for counts in filter(None, (_counts(walk), dict.fromkeys(_axes(walk), 1))):
-                found = self._try(walk, counts)
-                if found is not None:
-                    self._learn(walk, counts, found)
-                    break
-            else:
-                return walk
+            counts = _counts(walk)
+            found = self._try(walk, counts) if counts else None
+            if found is None:
+                # What looked right by chance, or turns out otherwise next to nothing: a comparison
+                # with a size.
+                for counts in _extremes(walk):
+                    found = self._try(walk, counts, 1)
+                    if found is not None:
+                        break
+                else:
+                    return walk
+            self._learn(walk, counts, found)
 
-    def _try(self, walk: Walk, counts: Mapping[int, int]) -> Difference | None:
+    def _try(
+        self, walk: Walk, counts: Mapping[int, int], modes: int | None = None
+    ) -> Difference | None:
+        known = self._graphs[:modes]
+
         def count(part: Segment) -> int:
             return counts.get(part.axis, part.units) if part.axis is not None else part.units
 
-        with closing(self._run(walk, counts)) as narrow:
-            found = (first_difference(walk, self._graphs, graphs, count) for graphs in narrow)
+        with closing(self._run(walk, counts, len(known))) as narrow:
+            found = (first_difference(walk, known, graphs, count) for graphs in narrow)
             return next(filter(None, found), None)
 
     def _learn(self, walk: Walk, counts: Mapping[int, int], found: Difference) -> None:
@@ -223,6 +232,15 @@ def _counts(walk: Walk) -> dict[int, int]:
         axis: min(max(1, round(units * _SHARES[place % len(_SHARES)])), units - 1)
         for place, (axis, units) in enumerate(sorted(_axes(walk).items()))
     }
+
+
+def _extremes(walk: Walk) -> Iterator[dict[int, int]]:
+    """List how many units to keep: of one axis the least, of the next all but one, and so on."""
+    axes = sorted(_axes(walk).items())
+    for turn in (0, 1) if axes else ():
+        yield {
+            axis: 1 if place % 2 == turn else units - 1 for place, (axis, units) in enumerate(axes)
+        }
 
 
 def _alike(model: nn.Module, graphs: Sequence[Graph], place: Place) -> list[Place]:

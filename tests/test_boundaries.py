@@ -23,7 +23,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "layers": ("_basics", "widths", "samplers"),
     "networks": ("_basics", "widths", "samplers", "layers"),
     "measure": ("_basics", "widths", "samplers", "layers", "networks"),
-    "export": ("_basics", "widths", "samplers", "layers", "networks", "measure"),
+    "export": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
     "train": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
     "figures": ("_basics", "widths", "measure"),
     "explore": (

@@ -98,6 +98,10 @@ def autoencoder() -> nn.Module:
     return Autoencoder((1, 2, 2), Width(3), hidden=(5,))
 
 
+def words() -> nn.Module:
+    return vsnn_lab.LanguageModel(7, layers=1, width=4, heads=1, ffn=Width(3))
+
+
 def x() -> torch.Tensor:
     return torch.linspace(-1, 1, 20).reshape(5, 4)
 
@@ -403,6 +407,25 @@ CALLS: dict[str, Call] = {
         device=None,
         dtype=None,
     ),
+    "ConditionedRMSNorm": call(
+        vsnn_lab.ConditionedRMSNorm,
+        normalized_shape=Width(6),
+        controls=WidthControl(3),
+        per="position",
+    ),
+    "LanguageModel": call(
+        vsnn_lab.LanguageModel,
+        vocabulary=7,
+        layers=2,
+        width=12,
+        heads=[2, Width(3)],
+        ffn=Width(5),
+        queries_per_head=1,
+        head_dim=4,
+        gains="position",
+        base=10000.0,
+    ),
+    "LanguageModel.forward": call(words().forward, tokens=torch.tensor([[1, 2]]), cache=None),
     "ConvAutoencoder": call(
         vsnn_lab.ConvAutoencoder,
         shape=(1, 4, 4),
@@ -472,10 +495,26 @@ CALLS: dict[str, Call] = {
     "count_macs": call(vsnn_lab.count_macs, model=net(), width=2, inputs=x()),
     "count_parameters": call(vsnn_lab.count_parameters, model=net(), width=2),
     "export_onnx": call(
-        vsnn_lab.export_onnx, OSError, model=net(), width=2, path="a", inputs=x(), tolerance=1e-4
+        vsnn_lab.export_onnx,
+        OSError,
+        model=net(),
+        width=2,
+        path="a",
+        inputs=x(),
+        tolerance=1e-4,
+        free_dims=(),
     ),
+    "to_transformers": call(vsnn_lab.to_transformers, ImportError, model=words(), width=2),
     "Taylor": call(vsnn_lab.Taylor, batches=[x()], loss=F.mse_loss),
     "condition": call(vsnn_lab.condition, model=net(), own_share=0.5),
+    "condition_norms": call(vsnn_lab.condition_norms, model=normed(), per="position"),
+    "continuation": call(
+        vsnn_lab.continuation,
+        model=words(),
+        tokens=torch.tensor([[1, 2]]),
+        temperature=0.5,
+        generator=torch.Generator(),
+    ),
     "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
     "teach": call(
         vsnn_lab.teach,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vsnn_lab.layers import (
     ConditionedLinear,
+    ConditionedRMSNorm,
     OctaveConv2d,
     OctaveLinear,
     TriangularDropout,
@@ -42,8 +43,11 @@ from vsnn_lab.networks import (
     Autoencoder,
     ConvAutoencoder,
     ConvNet,
+    LanguageModel,
     Taylor,
     condition,
+    condition_norms,
+    continuation,
     explain,
     extract,
     forward_at_widths,
@@ -71,7 +75,13 @@ from vsnn_lab.samplers import (
 from vsnn_lab.widths import Width, WidthControl, at_width, joint_positions, prefix_mask
 
 if TYPE_CHECKING:
-    from vsnn_lab.export import export_onnx, load_weights, save_weights, verify_extraction
+    from vsnn_lab.export import (
+        export_onnx,
+        load_weights,
+        save_weights,
+        to_transformers,
+        verify_extraction,
+    )
     from vsnn_lab.measure import (
         Latency,
         choose_width,
@@ -98,6 +108,7 @@ __all__ = [
     "MLP",
     "Autoencoder",
     "ConditionedLinear",
+    "ConditionedRMSNorm",
     "ConvAutoencoder",
     "ConvNet",
     "Distilled",
@@ -107,6 +118,7 @@ __all__ = [
     "FullAndNarrow",
     "Geometric",
     "Interpolated",
+    "LanguageModel",
     "Latency",
     "Listed",
     "LogUniform",
@@ -152,6 +164,8 @@ __all__ = [
     "choose_width",
     "choose_widths",
     "condition",
+    "condition_norms",
+    "continuation",
     "count_macs",
     "count_parameters",
     "explain",
@@ -171,6 +185,7 @@ __all__ = [
     "save_weights",
     "soft_targets",
     "teach",
+    "to_transformers",
     "verify_extraction",
     "width_sweep",
 ]

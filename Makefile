@@ -48,11 +48,11 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,test,docs]'
+	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,text,test,docs]'
 	@touch $@
 
-data: setup ## Download and verify MNIST, Fashion-MNIST and emoji
-	@$(RUN) vsnn_lab.data mnist fashion-mnist emoji
+data: setup ## Download and verify MNIST, Fashion-MNIST, emoji and Austen's novels
+	@$(RUN) vsnn_lab.data mnist fashion-mnist emoji austen
 
 lab: data ## Open the first notebook in JupyterLab
 	@set -- --LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb; \

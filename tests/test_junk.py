@@ -290,6 +290,19 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     }
 
 
+class Letters:
+    """A tokenizer of characters, for where the package tokenizers is not installed."""
+
+    ids = (1, 2)
+
+    def encode(self, text):
+        return self
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+LETTERS = data.TextSet("a", Letters(), {"train": [torch.arange(9)]}, torch.ones(9))
 LAYERS = {"BatchNorm": "num_features", "InstanceNorm": "num_features"}
 LAYERS |= {"Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
@@ -599,6 +612,36 @@ CALLS: dict[str, Call] = {
     "data.ImageSet": call(
         data.ImageSet, images=images(), labels=torch.arange(6), name="a", class_names=("b",)
     ),
+    "data.TextSet": call(
+        data.TextSet,
+        name="a",
+        tokenizer=None,
+        blocks={"train": [torch.arange(9)]},
+        token_bytes=torch.ones(9),
+    ),
+    "data.TextSet.encode": call(LETTERS.encode, text="a"),
+    "data.TextSet.decode": call(LETTERS.decode, tokens=torch.tensor([1, 2])),
+    "data.TextSet.windows": call(LETTERS.windows, split="train", length=2, limit=3),
+    "data.TextSet.batches": call(LETTERS.batches, length=2, batch_size=3, steps=1, seed=0),
+    "data.TextSet.bytes_per_token": call(LETTERS.bytes_per_token, targets=torch.tensor([1, 2])),
+    "data.load_text": call(
+        data.load_text,
+        ImportError,
+        FileNotFoundError,
+        source="../text.md",
+        vocabulary=300,
+        root="a",
+    ),
+    "BitsPerByte": call(vsnn_lab.BitsPerByte, bytes_per_token=2.0),
+    "BitsPerByte.__call__": call(
+        vsnn_lab.BitsPerByte(2.0), output=torch.zeros(2, 3), target=torch.tensor([1, 2])
+    ),
+    "next_token_agreement": call(
+        vsnn_lab.next_token_agreement, model=words(), tokens=torch.tensor([[1, 2]]), widths=[1]
+    ),
+    "token_cross_entropy": call(
+        vsnn_lab.token_cross_entropy, output=torch.zeros(2, 3), target=torch.tensor([1, 2])
+    ),
     "data.load": call(data.load, name="digits", split="test", root=None),
     "data.load_celeba": call(
         data.load_celeba,
@@ -794,6 +837,7 @@ def folder(tmp_path_factory):
     nbformat.write(new_notebook(cells=[ran]), above / "executed.ipynb")
     (above / "pictures").mkdir()
     Image.new("RGB", (9, 8)).save(above / "pictures" / "red.png")
+    (above / "text.md").write_text("some words\n" * 1000)
     (above / "empty").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(above / "empty")

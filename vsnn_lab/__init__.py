@@ -83,13 +83,16 @@ if TYPE_CHECKING:
         verify_extraction,
     )
     from vsnn_lab.measure import (
+        BitsPerByte,
         Latency,
         choose_width,
         choose_widths,
         count_macs,
         count_parameters,
         measure_latency,
+        next_token_agreement,
         recalibrate,
+        token_cross_entropy,
         width_sweep,
     )
     from vsnn_lab.train import (
@@ -107,6 +110,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "Autoencoder",
+    "BitsPerByte",
     "ConditionedLinear",
     "ConditionedRMSNorm",
     "ConvAutoencoder",
@@ -178,6 +182,7 @@ __all__ = [
     "load_weights",
     "make_variable",
     "measure_latency",
+    "next_token_agreement",
     "order_units",
     "prefix_mask",
     "pretrained_header",
@@ -186,6 +191,7 @@ __all__ = [
     "soft_targets",
     "teach",
     "to_transformers",
+    "token_cross_entropy",
     "verify_extraction",
     "width_sweep",
 ]

@@ -219,7 +219,11 @@ class PlainLanguageModel(nn.Module):
 
     def check(self, tokens: Tensor, cache: KeyValueCache | None) -> None:
         """Refuse what is no batch of tokens, and a cache that a gradient would go through."""
-        if tokens.dim() != 2 or tokens.is_floating_point() or not tokens.shape[1]:
+        if (
+            tokens.dim() != 2
+            or not tokens.shape[1]
+            or tokens.dtype not in (torch.int64, torch.int32)
+        ):
             raise ValueError(
                 "tokens must be integers of shape (batch, time), at least one a row, got "
                 f"{tokens.dtype} of shape {tuple(tokens.shape)}"

@@ -472,6 +472,7 @@ CALLS: dict[str, Call] = {
         shared=0.4,
         spared=1,
     ),
+    **recipe("SandwichDistilled", inner=2, labels=0.4, weight=0.5, final_weight=0.2, teach=None),
     "Distilled.draw": call(vsnn_lab.Distilled().draw, steps=6, generator=torch.Generator()),
     "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
     "Latency": call(
@@ -561,6 +562,9 @@ CALLS: dict[str, Call] = {
         validation=0.2,
         narrow=1,
         knobs="joint",
+        accumulate=2,
+        clip=1.0,
+        precision="full",
         seed=0,
         checkpoint=None,
         progress=False,

@@ -1,10 +1,9 @@
 """Text as tokens: a byte-level tokenizer, blocks for each split, and windows that stay in them."""
 
-import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from vsnn_lab._basics.checks import check_choice, check_int, check_path, short_repr
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.data.austen import read_austen
-from vsnn_lab.data.batches import FreshBatches
+from vsnn_lab.data.batches import seed_from
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -103,7 +102,7 @@ class TextSet:
 
     def batches(
         self, length: int, batch_size: int = 8, steps: int = 100, seed: int = 0
-    ) -> FreshBatches:
+    ) -> "TextBatches":
         """Return batches for `fit`: windows that begin anywhere in the training blocks.
 
         Args:
@@ -119,14 +118,7 @@ class TextSet:
         blocks = [block for block in self._blocks("train") if len(block) > length]
         if not blocks:
             self.windows("train", length)  # says what is wrong
-        stream = torch.cat(blocks)
-        ends = torch.tensor([len(block) for block in blocks]).cumsum(0)
-        # Where a window may begin so that the token after it is of the same block, too.
-        starts = torch.arange(len(stream))
-        of_block = torch.bucketize(starts, ends, right=True)
-        starts = starts[starts + length < ends[of_block]]
-        draw = functools.partial(_draw_windows, stream, starts, length, batch_size)
-        return FreshBatches(draw, steps, seed)
+        return TextBatches(blocks, length, batch_size, steps, seed)
 
     def bytes_per_token(self, targets: Tensor) -> float:
         """Return the mean bytes of some tokens, which bits per byte are counted by."""
@@ -143,12 +135,46 @@ class TextSet:
         return self.blocks[check_choice("split", split, TEXT_SPLITS)]
 
 
-def _draw_windows(
-    stream: Tensor, starts: Tensor, length: int, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    chosen = starts[torch.randint(len(starts), (count, 1), generator=generator)]
-    at = chosen + torch.arange(length)
-    return stream[at], stream[at + 1]
+class TextBatches:
+    """Batches of windows that begin anywhere in some blocks, the same for the same seed and epoch.
+
+    Args:
+        blocks: Tokens, each block longer than a window.
+        length: Tokens of a window.
+        batch_size: Windows of a batch.
+        steps: Batches of an epoch.
+        seed: With the epoch, chooses where windows begin.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Tensor], length: int, batch_size: int, steps: int, seed: int
+    ) -> None:
+        self.tokens = torch.cat(list(blocks))
+        ends = torch.tensor([len(block) for block in blocks]).cumsum(0)
+        # Where a window may begin so that the token after it is of the same block, too.
+        starts = torch.arange(len(self.tokens))
+        of_block = torch.bucketize(starts, ends, right=True)
+        self.starts = starts[starts + length < ends[of_block]]
+        self.length, self.batch_size = length, batch_size
+        self.steps, self.seed = check_int("steps", steps), check_int("seed", seed, 0)
+        self._next_epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next ``iter`` give this epoch's windows."""
+        self._next_epoch = check_int("epoch", epoch, low=0)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(seed_from(self.seed, self._next_epoch))
+        self._next_epoch += 1
+        return (self._draw(generator) for _ in range(self.steps))
+
+    def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(self.starts), (self.batch_size, 1), generator=generator)
+        at = self.starts[chosen] + torch.arange(self.length)
+        return self.tokens[at], self.tokens[at + 1]
 
 
 def load_text(

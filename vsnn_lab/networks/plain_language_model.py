@@ -49,22 +49,18 @@ class KeyValueCache:
             keys: Shape (batch, heads, tokens, entries).
             values: The same.
         """
-        end, pair = self.length + keys.shape[2], (keys, values)
+        end, start = self.length + keys.shape[2], self.length
         if layer == len(self._layers):
             self._layers.append((_with_room(keys, None, 0), _with_room(values, None, 0)))
-        held = self._layers[layer][0].shape[:2]
+        rooms = self._layers[layer]
+        held = tuple(rooms[0].shape[:2])
         if held != keys.shape[:2]:  # A single row or head would be taken for all.
-            raise ValueError(
-                f"cache must hold {tuple(keys.shape[:2])} rows and heads, got {tuple(held)}"
-            )
-        if self._layers[layer][0].shape[2] < end:
-            rooms = zip(pair, self._layers[layer], strict=True)
-            first, second = (_with_room(new, old, self.length) for new, old in rooms)
-            self._layers[layer] = first, second
-        for new, room in zip(pair, self._layers[layer], strict=True):
-            room[:, :, self.length : end] = new
-        first, second = self._layers[layer]
-        return first[:, :, :end], second[:, :, :end]
+            raise ValueError(f"cache must hold {(*keys.shape[:2],)} rows and heads, got {held}")
+        if rooms[0].shape[2] < end:
+            rooms = _with_room(keys, rooms[0], start), _with_room(values, rooms[1], start)
+            self._layers[layer] = rooms
+        rooms[0][:, :, start:end], rooms[1][:, :, start:end] = keys, values
+        return rooms[0][:, :, :end], rooms[1][:, :, :end]
 
     def truncate(self, length: int) -> None:
         """Forget all but the first tokens."""
@@ -219,11 +215,8 @@ class PlainLanguageModel(nn.Module):
 
     def check(self, tokens: Tensor, cache: KeyValueCache | None) -> None:
         """Refuse what is no batch of tokens, and a cache that a gradient would go through."""
-        if (
-            tokens.dim() != 2
-            or not tokens.shape[1]
-            or tokens.dtype not in (torch.int64, torch.int32)
-        ):
+        kinds = (torch.int64, torch.int32)
+        if tokens.dim() != 2 or not tokens.shape[1] or tokens.dtype not in kinds:
             raise ValueError(
                 "tokens must be integers of shape (batch, time), at least one a row, got "
                 f"{tokens.dtype} of shape {tuple(tokens.shape)}"

@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap models policies bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap models policies language bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ models: data ## Train the networks that ship with the package (about five minute
 policies: setup ## Train control policies by every method (hours; it goes on where it was stopped)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.policies --results docs/results/policies.json \
 	  --ship vsnn_lab/train/policies/trained $(ARGS)
+
+language: data ## Train language models by every method (an hour or two; it goes on where it was stopped)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.language --results docs/results/language.json $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

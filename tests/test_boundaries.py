@@ -147,6 +147,12 @@ def test_a_name_loaded_late_is_the_one_of_its_room():
     assert vsnn_lab.train.training is training
 
 
+def test_networks_are_models_too():
+    from vsnn_lab.models import LanguageModel
+
+    assert LanguageModel is vsnn_lab.LanguageModel is vsnn_lab.models.LanguageModel
+
+
 def test_an_unknown_name_is_an_attribute_error_that_says_which():
     with pytest.raises(AttributeError, match="module 'vsnn_lab' has no attribute 'wdith_sweep'"):
         vsnn_lab.wdith_sweep  # noqa: B018

@@ -472,7 +472,18 @@ CALLS: dict[str, Call] = {
         shared=0.4,
         spared=1,
     ),
-    **recipe("SandwichDistilled", inner=2, labels=0.4, weight=0.5, final_weight=0.2, teach=None),
+    **recipe(
+        "SandwichDistilled",
+        inner=2,
+        wide_share=0.5,
+        labels=0.4,
+        weight=0.5,
+        final_weight=0.2,
+        teach=None,
+    ),
+    "SandwichDistilled.draw": call(
+        vsnn_lab.SandwichDistilled().draw, steps=6, generator=torch.Generator()
+    ),
     "Distilled.draw": call(vsnn_lab.Distilled().draw, steps=6, generator=torch.Generator()),
     "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
     "Latency": call(

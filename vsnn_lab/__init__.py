@@ -224,3 +224,7 @@ class _LatePolicies(_ModuleType):
 
 
 _modules[f"{__name__}.policies"] = _LatePolicies(f"{__name__}.policies")
+
+# Networks are models to most people: ``from vsnn_lab.models import LanguageModel`` works, too.
+models = _import_module(f"{__name__}.networks")
+_modules[f"{__name__}.models"] = models

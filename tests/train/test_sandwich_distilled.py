@@ -73,6 +73,19 @@ def test_a_step_is_full_width_the_narrowest_and_random_ones_in_between(generator
     assert drawn == {2, 3, 4, 5}
 
 
+def test_the_narrower_half_is_drawn_in_every_step_and_the_wider_in_a_share_of_them(generator):
+    recipe = SandwichDistilled(wide_share=0.25)
+    draws = [recipe.draw(6, generator) for _ in range(400)]
+    assert {widths[0] for widths in draws} == {1}
+    assert {widths[1] for widths in draws} == {2, 3}
+    wide = [widths[2] for widths in draws if len(widths) == 3]
+    assert {*wide} == {4, 5}
+    assert abs(len(wide) / 400 - 0.25) < 0.1
+    assert [recipe.draw(steps, generator) for steps in (1, 2, 3)] == [[], [1], [1, 2]]
+    halves = {width for _ in range(400) for width in recipe.draw(9, generator)[1:2]}
+    assert halves == {2, 3, 4, 5}
+
+
 def test_a_knob_of_two_positions_has_nothing_in_between(generator):
     noted, _ = turned(SandwichDistilled(), model(2), generator)
     assert noted == [[2], [1]]

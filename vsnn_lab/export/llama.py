@@ -71,7 +71,7 @@ def to_transformers(
     )
     # Its constructor draws weights, from torch's own generator.
     with torch.random.fork_rng(devices=[]):
-        llama = LlamaForCausalLM(config)
+        llama: Any = LlamaForCausalLM(config)
     names = {
         name if name.startswith("lm_head") else f"model.{name}": value
         for name, value in cut.state_dict().items()

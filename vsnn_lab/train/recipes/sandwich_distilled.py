@@ -1,6 +1,6 @@
 """Full width, the narrowest and a random width in between, each on every sample."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.networks.channels_last import channels_last
 from vsnn_lab.networks.gate import private_copy
-from vsnn_lab.samplers.draws import generator_or_fresh
+from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.train.recipes.base import Recipe
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
 from vsnn_lab.train.recipes.step import Step, check_step
@@ -29,14 +29,15 @@ class SandwichDistilled(Recipe):
     A step trains the whole batch at full width, for the labels alone. Its output, without gradient,
     and the labels are the target of the narrowest width and of ``inner`` random ones in between,
     on all samples. Meant for networks whose widths all share their weights, language models above
-    all, with norms that know their width (`ConditionedRMSNorm`, `condition_norms`). Of two widths
-    in between the narrower one is the cheaper: with ``inner`` draws a step costs about that share
-    more.
+    all, with norms that know their width (`ConditionedRMSNorm`, `condition_norms`).
 
     Several knobs turn together, or each inner width is drawn for each of them by itself.
 
     Args:
         inner: Random widths of a step, all positions between the narrowest and full width alike.
+        wide_share: In place of that, draw one of the narrower half of these positions in every
+            step, and one of the wider half in this share of the steps: narrow widths, which are
+            cheap and furthest from full width, learn more often in as much time.
         labels: Share of the labels in what the narrow widths learn; the rest is the full output's.
         weight: What the loss of each narrow width counts beside the full one at first.
         final_weight: What it counts in the end; by default as at first.
@@ -49,6 +50,7 @@ class SandwichDistilled(Recipe):
     """
 
     inner: int = 1
+    wide_share: float | None = None
     labels: float = 0.5
     weight: float = 1.0
     final_weight: float | None = None
@@ -56,6 +58,8 @@ class SandwichDistilled(Recipe):
 
     def __post_init__(self) -> None:
         check_int("inner", self.inner, 0)
+        if self.wide_share is not None:
+            check_fraction("wide_share", self.wide_share)
         check_fraction("labels", self.labels)
         check_number("weight", self.weight, 0)
         if self.final_weight is not None:
@@ -80,18 +84,38 @@ class SandwichDistilled(Recipe):
             with step.turn(turn):
                 yield weight * narrow_loss(step.model(private_copy(step.model, x)))
 
-    def _turns(self, step: Step) -> list[int | Mapping[WidthControl, int]]:
-        """Return the narrow widths of a step: joint positions, or one for each knob."""
+    def draw(self, steps: int, generator: torch.Generator | None = None) -> list[int]:
+        """Return the narrow widths of a step, joint ones of several knobs.
+
+        Example:
+            >>> SandwichDistilled(wide_share=0.5).draw(6, torch.Generator().manual_seed(0))
+            [1, 3]
+        """
+        steps, generator = check_int("steps", steps), generator_or_fresh(generator)
+        widths = [1] if steps > 1 else []
+        if self.wide_share is None:
+            ranges = [(2, steps)] * self.inner
+        else:
+            # Drawn whether it counts or not, so that a step takes as many numbers as any other.
+            wide = bool(random_numbers(1, generator) < self.wide_share)
+            middle = 2 + (steps - 1) // 2
+            ranges = [(2, middle), (middle, steps)][: 1 + wide]
+        for low, high in ranges:
+            if low < high:
+                widths.append(_draw(low, high, generator))
+        return widths
+
+    def _turns(self, step: Step) -> Sequence[int | Mapping[WidthControl, int]]:
+        if len(step.controls) == 1 or step.knobs == "joint":
+            return self.draw(step.steps, step.generator)
         generator = generator_or_fresh(step.generator)
+        inner = range(self.inner if self.wide_share is None else 1)
+        return [
+            1,
+            *({each: _draw(1, each.steps + 1, generator) for each in step.controls} for _ in inner),
+        ]
 
-        def draw(steps: int, low: int) -> int:
-            drawn = torch.randint(low, steps, (), generator=generator, device=generator.device)
-            return int(drawn)
 
-        turns: list[int | Mapping[WidthControl, int]] = [1] if step.steps > 1 else []
-        for _ in range(self.inner):
-            if len(step.controls) > 1 and step.knobs == "independent":
-                turns.append({each: draw(each.steps + 1, 1) for each in step.controls})
-            elif step.steps > 2:
-                turns.append(draw(step.steps, 2))
-        return turns
+def _draw(low: int, high: int, generator: torch.Generator) -> int:
+    """Return an integer in low..high - 1."""
+    return int(torch.randint(low, high, (), generator=generator, device=generator.device))

@@ -346,3 +346,23 @@ def test_half_precision_turns_by_angles_of_single_precision():
     model = LanguageModel(VOCABULARY, layers=1, width=8, heads=2, ffn=12)
     whole = model._rotation(1000, 3, torch.zeros(1))
     assert torch.equal(model._rotation(1000, 3, torch.zeros(1).bfloat16()), whole.bfloat16())
+
+
+@pytest.mark.parametrize("gains", ["position", None])
+def test_compiled_all_widths_together_take_two_graphs(gains):
+    knob = WidthControl(6)
+    sizes = {"width": knob.axis(24), "heads": knob.axis(6), "ffn": knob.axis(12)}
+    model = LanguageModel(VOCABULARY, layers=1, gains=gains, **sizes)
+    torch._dynamo.reset()
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    fast, ids = torch.compile(model, backend=count), tokens()
+    with torch.no_grad():
+        for position in (6, 3, 2, 5, 4):
+            with at_width(model, position):
+                torch.testing.assert_close(fast(ids), model(ids))
+    assert len(graphs) == 2

@@ -84,7 +84,7 @@ class Attention(nn.Module):
         self, width: Any, heads: Any, queries_per_head: int, head_dim: int, layers: PlainLayers
     ) -> None:
         super().__init__()
-        self.head_dim = head_dim
+        self.head_dim, self.grouped = head_dim, queries_per_head > 1
         self.q_proj = layers.linear(width, heads * (queries_per_head * head_dim))
         self.k_proj = layers.linear(width, heads * head_dim)
         self.v_proj = layers.linear(width, heads * head_dim)
@@ -103,9 +103,8 @@ class Attention(nn.Module):
             k, v = cache.append(at, k, v)
         if start and q.shape[2] > 1:
             mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device).tril(start)
-        grouped = q.shape[1] != k.shape[1]
         found = F.scaled_dot_product_attention(
-            q, k, v, mask, is_causal=not start, enable_gqa=grouped
+            q, k, v, mask, is_causal=not start, enable_gqa=self.grouped
         )
         output: Tensor = self.o_proj(found.transpose(1, 2).flatten(2))
         return output

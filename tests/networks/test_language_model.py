@@ -331,8 +331,15 @@ def test_a_cache_is_refused_at_another_width_for_other_rows_and_with_gradients()
         with at_width(model, joint_positions(model, 2)):
             model(tokens(3), cache)
         # Knobs that leave keys as they are count, too: what was read would be another's.
-        with pytest.raises(ValueError, match="cache must belong to the width that the model"):
+        with pytest.raises(
+            ValueError, match=r"width that it stands at, \(.*\), got that of another"
+        ):
             model(tokens(3), cache)
+        cut, same = (extract(model, joint_positions(model, 2)) for _ in range(2))
+        of_cut = KeyValueCache()
+        cut(tokens(), of_cut)
+        with pytest.raises(ValueError, match="cache must be this model's at the width"):
+            same(tokens(), of_cut)
         with (
             at_width(model, joint_positions(model, 2)),
             pytest.raises(

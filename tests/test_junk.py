@@ -98,6 +98,10 @@ def autoencoder() -> nn.Module:
     return Autoencoder((1, 2, 2), Width(3), hidden=(5,))
 
 
+def words() -> nn.Module:
+    return vsnn_lab.LanguageModel(7, layers=1, width=4, heads=1, ffn=Width(3))
+
+
 def x() -> torch.Tensor:
     return torch.linspace(-1, 1, 20).reshape(5, 4)
 
@@ -286,6 +290,19 @@ def recipe(name: str, **settings: Any) -> dict[str, Call]:
     }
 
 
+class Letters:
+    """A tokenizer of characters, for where the package tokenizers is not installed."""
+
+    ids = (1, 2)
+
+    def encode(self, text):
+        return self
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+LETTERS = data.TextSet("a", Letters(), {"train": [torch.arange(9)]}, torch.ones(9))
 LAYERS = {"BatchNorm": "num_features", "InstanceNorm": "num_features"}
 LAYERS |= {"Conv": "out_channels", "ConvTranspose": "out_channels"}
 METRIC = figures.Metric("accuracy", "higher", "%", 100)
@@ -403,6 +420,25 @@ CALLS: dict[str, Call] = {
         device=None,
         dtype=None,
     ),
+    "ConditionedRMSNorm": call(
+        vsnn_lab.ConditionedRMSNorm,
+        normalized_shape=Width(6),
+        controls=WidthControl(3),
+        per="position",
+    ),
+    "LanguageModel": call(
+        vsnn_lab.LanguageModel,
+        vocabulary=7,
+        layers=2,
+        width=12,
+        heads=[2, Width(3)],
+        ffn=Width(5),
+        queries_per_head=1,
+        head_dim=4,
+        gains="position",
+        base=10000.0,
+    ),
+    "LanguageModel.forward": call(words().forward, tokens=torch.tensor([[1, 2]]), cache=None),
     "ConvAutoencoder": call(
         vsnn_lab.ConvAutoencoder,
         shape=(1, 4, 4),
@@ -435,6 +471,18 @@ CALLS: dict[str, Call] = {
         final_weight=0.2,
         shared=0.4,
         spared=1,
+    ),
+    **recipe(
+        "SandwichDistilled",
+        inner=2,
+        wide_share=0.5,
+        labels=0.4,
+        weight=0.5,
+        final_weight=0.2,
+        teach=None,
+    ),
+    "SandwichDistilled.draw": call(
+        vsnn_lab.SandwichDistilled().draw, steps=6, generator=torch.Generator()
     ),
     "Distilled.draw": call(vsnn_lab.Distilled().draw, steps=6, generator=torch.Generator()),
     "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
@@ -472,10 +520,26 @@ CALLS: dict[str, Call] = {
     "count_macs": call(vsnn_lab.count_macs, model=net(), width=2, inputs=x()),
     "count_parameters": call(vsnn_lab.count_parameters, model=net(), width=2),
     "export_onnx": call(
-        vsnn_lab.export_onnx, OSError, model=net(), width=2, path="a", inputs=x(), tolerance=1e-4
+        vsnn_lab.export_onnx,
+        OSError,
+        model=net(),
+        width=2,
+        path="a",
+        inputs=x(),
+        tolerance=1e-4,
+        free_dims=(),
     ),
+    "to_transformers": call(vsnn_lab.to_transformers, ImportError, model=words(), width=2),
     "Taylor": call(vsnn_lab.Taylor, batches=[x()], loss=F.mse_loss),
     "condition": call(vsnn_lab.condition, model=net(), own_share=0.5),
+    "condition_norms": call(vsnn_lab.condition_norms, model=normed(), per="position"),
+    "continuation": call(
+        vsnn_lab.continuation,
+        model=words(),
+        tokens=torch.tensor([[1, 2]]),
+        temperature=0.5,
+        generator=torch.Generator(),
+    ),
     "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
     "teach": call(
         vsnn_lab.teach,
@@ -509,6 +573,9 @@ CALLS: dict[str, Call] = {
         validation=0.2,
         narrow=1,
         knobs="joint",
+        accumulate=2,
+        clip=1.0,
+        precision="full",
         seed=0,
         checkpoint=None,
         progress=False,
@@ -559,6 +626,36 @@ CALLS: dict[str, Call] = {
     "ablation.WidthSweep.cost": call(sweep().cost, kind="macs", width=3),
     "data.ImageSet": call(
         data.ImageSet, images=images(), labels=torch.arange(6), name="a", class_names=("b",)
+    ),
+    "data.TextSet": call(
+        data.TextSet,
+        name="a",
+        tokenizer=None,
+        blocks={"train": [torch.arange(9)]},
+        token_bytes=torch.ones(9),
+    ),
+    "data.TextSet.encode": call(LETTERS.encode, text="a"),
+    "data.TextSet.decode": call(LETTERS.decode, tokens=torch.tensor([1, 2])),
+    "data.TextSet.windows": call(LETTERS.windows, split="train", length=2, limit=3),
+    "data.TextSet.batches": call(LETTERS.batches, length=2, batch_size=3, steps=1, seed=0),
+    "data.TextSet.bytes_per_token": call(LETTERS.bytes_per_token, targets=torch.tensor([1, 2])),
+    "data.load_text": call(
+        data.load_text,
+        ImportError,
+        FileNotFoundError,
+        source="../text.md",
+        vocabulary=300,
+        root="a",
+    ),
+    "BitsPerByte": call(vsnn_lab.BitsPerByte, bytes_per_token=2.0),
+    "BitsPerByte.__call__": call(
+        vsnn_lab.BitsPerByte(2.0), output=torch.zeros(2, 3), target=torch.tensor([1, 2])
+    ),
+    "next_token_agreement": call(
+        vsnn_lab.next_token_agreement, model=words(), tokens=torch.tensor([[1, 2]]), widths=[1]
+    ),
+    "token_cross_entropy": call(
+        vsnn_lab.token_cross_entropy, output=torch.zeros(2, 3), target=torch.tensor([1, 2])
     ),
     "data.load": call(data.load, name="digits", split="test", root=None),
     "data.load_celeba": call(
@@ -755,6 +852,7 @@ def folder(tmp_path_factory):
     nbformat.write(new_notebook(cells=[ran]), above / "executed.ipynb")
     (above / "pictures").mkdir()
     Image.new("RGB", (9, 8)).save(above / "pictures" / "red.png")
+    (above / "text.md").write_text("some words\n" * 1000)
     (above / "empty").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(above / "empty")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vsnn_lab.layers import (
     ConditionedLinear,
+    ConditionedRMSNorm,
     OctaveConv2d,
     OctaveLinear,
     TriangularDropout,
@@ -42,8 +43,11 @@ from vsnn_lab.networks import (
     Autoencoder,
     ConvAutoencoder,
     ConvNet,
+    LanguageModel,
     Taylor,
     condition,
+    condition_norms,
+    continuation,
     explain,
     extract,
     forward_at_widths,
@@ -71,15 +75,24 @@ from vsnn_lab.samplers import (
 from vsnn_lab.widths import Width, WidthControl, at_width, joint_positions, prefix_mask
 
 if TYPE_CHECKING:
-    from vsnn_lab.export import export_onnx, load_weights, save_weights, verify_extraction
+    from vsnn_lab.export import (
+        export_onnx,
+        load_weights,
+        save_weights,
+        to_transformers,
+        verify_extraction,
+    )
     from vsnn_lab.measure import (
+        BitsPerByte,
         Latency,
         choose_width,
         choose_widths,
         count_macs,
         count_parameters,
         measure_latency,
+        next_token_agreement,
         recalibrate,
+        token_cross_entropy,
         width_sweep,
     )
     from vsnn_lab.train import (
@@ -87,6 +100,7 @@ if TYPE_CHECKING:
         FullAndNarrow,
         Phases,
         Sampled,
+        SandwichDistilled,
         fit,
         soft_targets,
         teach,
@@ -97,7 +111,9 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "Autoencoder",
+    "BitsPerByte",
     "ConditionedLinear",
+    "ConditionedRMSNorm",
     "ConvAutoencoder",
     "ConvNet",
     "Distilled",
@@ -107,6 +123,7 @@ __all__ = [
     "FullAndNarrow",
     "Geometric",
     "Interpolated",
+    "LanguageModel",
     "Latency",
     "Listed",
     "LogUniform",
@@ -115,6 +132,7 @@ __all__ = [
     "Phases",
     "Sampled",
     "Sandwich",
+    "SandwichDistilled",
     "Shifted",
     "Stratified",
     "TailExponential",
@@ -152,6 +170,8 @@ __all__ = [
     "choose_width",
     "choose_widths",
     "condition",
+    "condition_norms",
+    "continuation",
     "count_macs",
     "count_parameters",
     "explain",
@@ -164,6 +184,7 @@ __all__ = [
     "load_weights",
     "make_variable",
     "measure_latency",
+    "next_token_agreement",
     "order_units",
     "prefix_mask",
     "pretrained_header",
@@ -171,6 +192,8 @@ __all__ = [
     "save_weights",
     "soft_targets",
     "teach",
+    "to_transformers",
+    "token_cross_entropy",
     "verify_extraction",
     "width_sweep",
 ]
@@ -201,3 +224,7 @@ class _LatePolicies(_ModuleType):
 
 
 _modules[f"{__name__}.policies"] = _LatePolicies(f"{__name__}.policies")
+
+# Networks are models to most people: ``from vsnn_lab.models import LanguageModel`` works, too.
+models = _import_module(f"{__name__}.networks")
+_modules[f"{__name__}.models"] = models

@@ -193,7 +193,7 @@ def test_global_random_state_is_left_alone():
 
 
 def test_command_line_says_where_each_set_is(tmp_path):
-    names = ("mnist", "digits", "faces", "emoji")
+    names = ("mnist", "digits", "faces", "emoji", "austen")
     result = run_cli(*names, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -203,6 +203,7 @@ def test_command_line_says_where_each_set_is(tmp_path):
         "digits: inside scikit-learn, 1437 + 360 images",
         "faces: inside scikit-image, 80 + 20 images",
         f"emoji: {root}/NotoEmoji/raw, 3138 + 778 images, sha256 verified",
+        f"austen: {root}/Austen/raw, 6 novels of 4025028 characters, sha256 verified",
     ]
     assert result.stderr == ""
 

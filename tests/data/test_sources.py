@@ -39,9 +39,16 @@ def test_default_sources_are_torchvision_first_then_the_package():
     assert last.label == "Debian package dataset-fashion-mnist"
 
 
-def test_emoji_come_from_one_version_of_a_package_wherever_it_lies():
-    labels = [entry.label for entry in sources.default_sources(fetch.SETS["emoji"])]
-    assert labels[-1] == "Debian package fonts-noto-color-emoji 2.042-0+deb12u1"
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("emoji", "fonts-noto-color-emoji 2.042-0+deb12u1"),
+        ("austen", "r-cran-janeaustenr 1.0.0-1"),
+    ],
+)
+def test_some_sets_come_from_one_version_of_a_package_wherever_it_lies(name, package):
+    labels = [entry.label for entry in sources.default_sources(fetch.SETS[name])]
+    assert labels[-1] == f"Debian package {package}"
     assert all(label.startswith("Debian's mirror https://") for label in labels[:-1])
     assert len(labels) == 3
 

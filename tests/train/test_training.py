@@ -435,7 +435,7 @@ TWO_KNOBS = MLP(4, (Width(2), Width(2)), 2)
         ({"lr": float("inf")}, ValueError, "lr must be a finite number above 0, got inf"),
         ({"lr": "1e-3"}, TypeError, "lr must be a number above 0, got '1e-3'"),
         ({"lr": True}, TypeError, "lr must be a number above 0, got True"),
-        ({"schedule": "cosine"}, ValueError, "schedule must be one of .*, got 'cosine'"),
+        ({"schedule": "linear"}, ValueError, "schedule must be one of .*, got 'linear'"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"seed": 0.5}, TypeError, r"seed must be an integer at least 0, got 0\.5"),
@@ -467,7 +467,7 @@ TWO_KNOBS = MLP(4, (Width(2), Width(2)), 2)
         (
             {"model": TWO_KNOBS, "knobs": "independent"},
             ValueError,
-            "knobs must be 'joint' for Distilled, got 'independent'; Sampled and FullAndNarrow",
+            "knobs must be 'joint' for Distilled, got 'independent'; Sampled, FullAndNarrow",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Datasets as tensors in memory, with pinned hashes, and the batches that training takes of them.
 
-``python -m vsnn_lab.data mnist fashion-mnist emoji`` fetches and verifies; ``data/README.md`` lists
-sources and licences.
+``python -m vsnn_lab.data mnist fashion-mnist emoji austen`` fetches and verifies;
+``data/README.md`` lists sources and licences.
 
 May import ``_basics``.
 """
@@ -15,24 +15,31 @@ if TYPE_CHECKING:
     from vsnn_lab.data.celeba import load_celeba
     from vsnn_lab.data.folders import load_folder
     from vsnn_lab.data.sets import NAMES, data_root, load
+    from vsnn_lab.data.text import TEXTS, TextSet, load_text
 
 __all__ = [
     "NAMES",
     "SPLITS",
+    "TEXTS",
     "ImageSet",
+    "TextSet",
     "data_root",
     "load",
     "load_celeba",
     "load_folder",
+    "load_text",
 ]
 
 # Loaded when first used: torchvision takes longer to import than a small network to train.
 _LATE = {
     "NAMES": "sets",
+    "TEXTS": "text",
+    "TextSet": "text",
     "data_root": "sets",
     "load": "sets",
     "load_celeba": "celeba",
     "load_folder": "folders",
+    "load_text": "text",
 }
 
 

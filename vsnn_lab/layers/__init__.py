@@ -16,6 +16,7 @@ from vsnn_lab.layers.batch_norm import (
 from vsnn_lab.layers.bilinear import VariableBilinear
 from vsnn_lab.layers.by_octave import OctaveConv2d, OctaveLinear
 from vsnn_lab.layers.conditioned import ConditionedLinear
+from vsnn_lab.layers.conditioned_norm import ConditionedRMSNorm
 from vsnn_lab.layers.conv import (
     VariableConv1d,
     VariableConv2d,
@@ -38,6 +39,7 @@ from vsnn_lab.layers.recurrent import VariableGRU, VariableLSTM, VariableRNN
 
 __all__ = [
     "ConditionedLinear",
+    "ConditionedRMSNorm",
     "OctaveConv2d",
     "OctaveLinear",
     "TriangularDropout",

@@ -7,8 +7,10 @@ from vsnn_lab.measure.ablation import WidthSweep, width_sweep
 from vsnn_lab.measure.budgets import choose_width, choose_widths
 from vsnn_lab.measure.costs import Latency, count_macs, count_parameters, measure_latency
 from vsnn_lab.measure.recalibration import recalibrate
+from vsnn_lab.measure.text import BitsPerByte, next_token_agreement, token_cross_entropy
 
 __all__ = [
+    "BitsPerByte",
     "Latency",
     "WidthSweep",
     "choose_width",
@@ -16,6 +18,8 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "measure_latency",
+    "next_token_agreement",
     "recalibrate",
+    "token_cross_entropy",
     "width_sweep",
 ]

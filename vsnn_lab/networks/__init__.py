@@ -6,12 +6,14 @@ May import ``_basics``, ``widths``, ``samplers``, ``layers``.
 """
 
 from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
-from vsnn_lab.networks.conditioning import condition
+from vsnn_lab.networks.conditioning import condition, condition_norms
 from vsnn_lab.networks.conversion import make_variable
 from vsnn_lab.networks.convnet import ConvNet
 from vsnn_lab.networks.explanation import explain
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
+from vsnn_lab.networks.generation import continuation
+from vsnn_lab.networks.language_model import LanguageModel
 from vsnn_lab.networks.mlp import MLP
 from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
 from vsnn_lab.networks.pretrained import load_pretrained, pretrained_header
@@ -21,9 +23,12 @@ __all__ = [
     "Autoencoder",
     "ConvAutoencoder",
     "ConvNet",
+    "LanguageModel",
     "Taylor",
     "TiedAxis",
     "condition",
+    "condition_norms",
+    "continuation",
     "explain",
     "extract",
     "forward_at_widths",

@@ -1,10 +1,13 @@
-"""Give the layers of a variable network weights of their own for narrow widths."""
+"""Give the layers of a variable network something of their own for each width."""
 
 from torch import nn
 
-from vsnn_lab._basics.checks import check_fraction, check_module
+from vsnn_lab._basics.checks import check_choice, check_fraction, check_module
+from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers.conditioned_norm import CONDITIONED, Per
+from vsnn_lab.layers.norm import Norm
 from vsnn_lab.layers.switchable import SWITCHABLE, SwitchableLayer
-from vsnn_lab.widths import knobs_of
+from vsnn_lab.widths import check_controls, knobs_of
 
 
 def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
@@ -61,3 +64,56 @@ def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
         assert isinstance(layer, SwitchableLayer)
         layer.add_own_parameters(share)
     return [*layers]
+
+
+def condition_norms(model: nn.Module, per: Per = "position") -> list[str]:
+    """Give the norms of a variable network a gain for each position of its knobs, in place.
+
+    The weight of a norm is multiplied by the gain of the position, full width included, and a bias
+    has a shift added. All are zero at first, so that nothing is changed until training moves them.
+    A norm that spans a variable axis knows the knobs of that axis, any other all knobs of the
+    network; of several the mean of their gains counts. `extract` folds them into the norm's weight
+    and bias. Instance norms, norms over several dimensions and norms without a weight stay as they
+    are, and so do those that have weights of their own for narrow widths (`condition`).
+
+    Args:
+        model: A variable network.
+        per: Whether each position has a gain of its own, or each octave of them (1, 2, 3..4,
+            5..8, ...) and full width.
+
+    Returns:
+        The names of the norms that have gains now.
+
+    Raises:
+        TypeError: If ``model`` is no module.
+        ValueError: If it has no knob or no norm to give some, or ``per`` is neither.
+
+    Example:
+        >>> from vsnn_lab import VariableLinear, Width
+        >>> hidden = Width(8)
+        >>> net = nn.Sequential(nn.LayerNorm(4), VariableLinear(4, hidden))
+        >>> condition_norms(net), net[0].gain.shape
+        (['0'], torch.Size([8, 4]))
+    """
+    check_module("model", model)
+    check_choice("per", per, ("position", "octave"))
+    controls = check_controls(model)
+    norms = {name: module for name, module in model.named_modules() if _takes_gains(module)}
+    if not norms:
+        raise ValueError(
+            "model must have a norm with a weight over one axis that has no gains yet, got none"
+        )
+    for module in norms.values():
+        if not isinstance(module, VariableLayer):
+            module.__class__ = CONDITIONED[type(module)].__bases__[1]
+            assert isinstance(module, Norm)
+            module.set_axis(len(module.weight))  # type: ignore[arg-type]
+        assert isinstance(module, Norm)
+        module.__class__ = CONDITIONED[type(module)]
+        module.add_gains(knobs_of(module.axis) or controls, per)  # type: ignore[operator]
+    return [*norms]
+
+
+def _takes_gains(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return type(module) in CONDITIONED and weight is not None and weight.dim() == 1

@@ -15,6 +15,7 @@ from vsnn_lab.layers.own_forward import OwnForward
 from vsnn_lab.layers.own_parts import OwnParts
 from vsnn_lab.layers.plain_attention import CutMultiheadAttention
 from vsnn_lab.layers.recomputed import detached_copies, evaluated_tensors, strip_recomputed
+from vsnn_lab.networks import plain_language_model
 from vsnn_lab.networks.config_sizes import update_configs
 from vsnn_lab.networks.notes import NOTES
 from vsnn_lab.networks.tensor_uses import held_tensor, holder, tensor_uses
@@ -22,6 +23,8 @@ from vsnn_lab.widths import Position, WidthControl, positions_of, width_controls
 
 # Of these the rest is what their plain class has.
 _KEEP_THE_REST = (OwnForward, OwnParts)
+# What a cut may hold that is this package's: files that need nothing but torch.
+_PLAIN_FILES = (CutMultiheadAttention.__module__, plain_language_model.__name__)
 # What torch puts a network into; its state_dict names have another prefix there.
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
@@ -32,13 +35,14 @@ def extract(model: nn.Module, width: int | Mapping[WidthControl, int]) -> nn.Mod
     Variable layers become the torch layers they derive from, with the first units of their
     parameters; of attention whose heads no longer fit its embedding, for which torch has no layer,
     `vsnn_lab.layers.plain_attention.CutMultiheadAttention` is left. This package's models become
-    the ``nn.Sequential`` that they are; a user's module keeps its class, and its `Width` attributes
-    become ints; so do the sizes in a ``config`` that names them as those of transformers do.
-    Training mode, device, dtype and hooks stay, torch's random state is left alone,
-    and ``model`` is not changed. What pruning, weight and spectral norm or a parametrization make
-    of a variable layer's weight becomes its weight, and layers that share a weight share it still
-    where both keep the same of it. Of a network that ``torch.compile``, ``nn.DataParallel`` or
-    `torch.optim.swa_utils.AveragedModel` holds the network itself is cut.
+    the ``nn.Sequential`` that they are, a language model a
+    `vsnn_lab.networks.plain_language_model.PlainLanguageModel`; a user's module keeps its class,
+    and its `Width` attributes become ints; so do the sizes in a ``config`` that names them as those
+    of transformers do. Training mode, device, dtype and hooks stay, torch's random state is left
+    alone, and ``model`` is not changed. What pruning, weight and spectral norm or a parametrization
+    make of a variable layer's weight becomes its weight, and layers that share a weight share it
+    still where both keep the same of it. Of a network that ``torch.compile``, ``nn.DataParallel``
+    or `torch.optim.swa_utils.AveragedModel` holds the network itself is cut.
 
     Args:
         model: A module with variable axes; one without any is copied.
@@ -171,7 +175,7 @@ def plain_class(module: nn.Module) -> type:
             )
         return declared
     ours = [cls for cls in classes if cls.__module__.partition(".")[0] == "vsnn_lab"]
-    ours = [cls for cls in ours if cls is not CutMultiheadAttention]  # It is what a cut may hold.
+    ours = [cls for cls in ours if cls.__module__ not in _PLAIN_FILES]
     if not ours:
         return type(module)
     if ours[0] is not classes[0]:

@@ -3,6 +3,7 @@
 Both give the same numbers; which is cheaper depends on how many samples share a width.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -30,7 +31,8 @@ from vsnn_lab.widths import (
 )
 
 # Below this many samples a run costs more as a dense call of its own than as its share of one
-# masked call: starting the operations and padding the gradients outweighs the multiplications.
+# masked call: starting the operations and padding the gradients outweighs the multiplications. Of
+# sequences it is their tokens that count.
 # Measured on 2 cores, forward and backward of an MLP 784-256-256-10, batches of 256 and 1,024.
 _SMALLEST_RUN = 64
 # Of a network that convolves, which multiplies more for each sample. Measured on networks of 0.5
@@ -41,6 +43,8 @@ _SMALLEST_RUN_OF_IMAGES = 32
 # the plain network as one masked call, 0.77 in 4 blocks, 0.80 in 8, 1.01 in 16.
 _BLOCKS = 4
 
+# After these a sample of several dimensions may be a single row.
+_RESHAPES = nn.Flatten, nn.Unflatten
 _CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
@@ -92,14 +96,15 @@ def forward_at_widths(
     runs = runs_of(ordered)
     convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
     smallest = _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN
+    rows = len(x) * (1 if convolves else _tokens_of_a_sample(model, x))
     by_prefix = True
     turns: Sequence[Mapping[WidthControl, Position]]
-    if len(x) >= smallest * len(runs) or len(runs) == 1 or not is_maskable(model):
+    if rows >= smallest * len(runs) or len(runs) == 1 or not is_maskable(model):
         turns, parts = [turn for turn, _ in runs], [length for _, length in runs]
     else:
         layers = [module for module in model.modules() if isinstance(module, VariableLayer)]
         by_prefix = all(layer.takes_prefixes for layer in layers)
-        blocks = max(1, min(_BLOCKS, len(x) // (2 * smallest)) if by_prefix else 1)
+        blocks = max(1, min(_BLOCKS, len(x), rows // (2 * smallest)) if by_prefix else 1)
         split = [vector.tensor_split(blocks) for vector in ordered.values()]
         turns = [dict(zip(ordered, block, strict=True)) for block in zip(*split, strict=True)]
         parts = [len(block) for block in split[0]]
@@ -131,6 +136,15 @@ def forward_at_widths(
                 outputs.append(_pad_units(output, axis, dim))
     joined = _concatenate(outputs)
     return joined if order is None else joined[order.argsort()]
+
+
+def _tokens_of_a_sample(model: nn.Module, x: Tensor) -> int:
+    """Return how many rows a sample is for a linear layer: as many as it has tokens."""
+    if not (x.is_floating_point() or x.is_complex()):
+        return x[0].numel()  # An embedding makes a vector of each.
+    if x.dim() < 3 or any(isinstance(module, _RESHAPES) for module in model.modules()):
+        return 1
+    return math.prod(x.shape[1:-1])
 
 
 def _check_positions(model: nn.Module, widths: Any) -> dict[WidthControl, Tensor]:

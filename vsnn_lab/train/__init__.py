@@ -5,7 +5,15 @@ May import ``_basics``, ``widths``, ``samplers``, ``data``, ``layers``, ``networ
 
 from vsnn_lab.train.history import History
 from vsnn_lab.train.in_place_distillation import divergence, teach
-from vsnn_lab.train.recipes import Distilled, FullAndNarrow, Phases, Recipe, Sampled, soft_targets
+from vsnn_lab.train.recipes import (
+    Distilled,
+    FullAndNarrow,
+    Phases,
+    Recipe,
+    Sampled,
+    SandwichDistilled,
+    soft_targets,
+)
 from vsnn_lab.train.training import fit
 
 __all__ = [
@@ -15,6 +23,7 @@ __all__ = [
     "Phases",
     "Recipe",
     "Sampled",
+    "SandwichDistilled",
     "divergence",
     "fit",
     "soft_targets",

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,26 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Pair]: ...
 
 
+Precision = Literal["full", "bf16"]
+PRECISIONS = ("full", "bf16")
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How gradients become a step of the optimizer.
+
+    Attributes:
+        accumulate: Batches whose gradients one step is made of.
+        clip: Largest norm of all gradients together, or None.
+        precision: What forwards are computed in.
+    """
+
+    accumulate: int = 1
+    clip: float | None = None
+    precision: Precision = "full"
+
+
+_NO_MORE = object()  # a recipe may yield anything
 # The running loss is read from the device this often, because each reading waits for it.
 _STEPS_BETWEEN_READINGS = 20
 
@@ -48,6 +69,7 @@ class Loop:
         rates: torch.optim.lr_scheduler.LRScheduler,
         epochs: int,
         steps: int,
+        how: StepOptions,
     ) -> None:
         # Imported here, since only training needs it.
         from accelerate import Accelerator
@@ -60,9 +82,10 @@ class Loop:
         known = soft_target_function(loss) is not None
         self.controls, self.knobs = controls, knobs
         self.loss = loss if known else BroadcastWarning(loss)
-        self.epochs, self.steps = epochs, steps
+        self.epochs, self.steps, self.how = epochs, steps, how
+        self._gathered = 0  # batches whose gradients no step was made of yet
         self.validation_losses: dict[str, float] = {}
-        step_loss = _StepLoss(model, recipe)
+        step_loss = _StepLoss(model, recipe, how.precision)
         self.step_loss, self.optimizer = self.accelerator.prepare(step_loss, optimizer)
         self.state = (model, optimizer, rates)
         # Gradients of an interrupted step, or of the caller, are not part of the first step.
@@ -98,9 +121,14 @@ class Loop:
                 value = self._step(x, y, generator, progress)
                 total += value * len(x)
                 samples += len(x)
+                self._gathered += 1
+                if self._gathered == self.how.accumulate:
+                    self._update()
                 if step % _STEPS_BETWEEN_READINGS == 0:
                     bar.set_postfix({"loss": value.item()} | self.validation_losses, refresh=False)
                 bar.update()
+            if self._gathered:  # what an epoch ends with
+                self._update()
         if not samples:
             raise ValueError("data must hold at least one sample in every epoch, got none")
         mean = total.item() / samples
@@ -119,10 +147,16 @@ class Loop:
         value: Tensor = self.step_loss(step, self._backward if processes == 1 else None)
         if processes > 1:
             self._backward(value)
+        return value.detach()
+
+    def _update(self) -> None:
+        """Make a step of the optimizer of the gradients gathered."""
+        if self.how.clip is not None:
+            self.accelerator.clip_grad_norm_(self.state[0].parameters(), self.how.clip)
         self.optimizer.step()
         self.state[2].step()
         self.optimizer.zero_grad()
-        return value.detach()
+        self._gathered = 0
 
     def _backward(self, value: Any) -> None:
         number = isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point()
@@ -131,7 +165,7 @@ class Loop:
                 f"loss must return a scalar tensor that depends on the output, "
                 f"got {short_repr(value)}"
             )
-        self.accelerator.backward(value)
+        self.accelerator.backward(value / self.how.accumulate)
 
     def validate(self, held_out: Pair | None, watched: dict[str, int]) -> dict[str, float]:
         """Return the held-out loss at the joint positions watched."""
@@ -152,9 +186,11 @@ class Loop:
 class _StepLoss(nn.Module):
     """The loss of a step in one forward, which is what accelerate wraps for many devices."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe | None) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe | None, precision: Precision = "full"
+    ) -> None:
         super().__init__()
-        self.model, self.recipe = model, recipe
+        self.model, self.recipe, self.precision = model, recipe, precision
 
     def forward(self, step: Step, backward: Callable[[Tensor], None] | None = None) -> Tensor:
         """Return the loss of a step, by a recipe or, without one, plainly.
@@ -165,7 +201,9 @@ class _StepLoss(nn.Module):
         # Whatever width the caller's own `with` block has set.
         with nullcontext() if self.recipe is None else step.turn(step.steps):
             recipe = _plain_losses if self.recipe is None else self.recipe.losses
-            for part in recipe(step):
+            parts = recipe(step)
+            # Each part is computed in the precision asked for; its backward follows from that.
+            while (part := self._next_part(parts, step.x.device.type)) is not _NO_MORE:
                 if backward is not None:
                     backward(part)
                     part = part.detach()
@@ -173,6 +211,12 @@ class _StepLoss(nn.Module):
         if not losses:
             raise ValueError(f"recipe must yield a loss, got none of {self.recipe!r}")
         return sum(losses[1:], losses[0])
+
+    def _next_part(self, parts: Iterator[Tensor], device: str) -> Any:
+        if self.precision == "full":
+            return next(parts, _NO_MORE)
+        with torch.autocast(device, torch.bfloat16):
+            return next(parts, _NO_MORE)
 
 
 def _plain_losses(step: Step) -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from vsnn_lab._basics.checks import (
     check_flag,
     check_int,
     check_module,
+    check_number,
     check_path,
     short_repr,
 )
@@ -22,20 +23,13 @@ from vsnn_lab.measure.evaluation import preserve_mode
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.history import History
 from vsnn_lab.train.identification import Identity
-from vsnn_lab.train.loop import Batches, Loop, Pair
+from vsnn_lab.train.loop import PRECISIONS, Batches, Loop, Pair, Precision, StepOptions
 from vsnn_lab.train.recipes import DRAWS, RECIPES, Distilled, Draws, Recipe, Sampled
 from vsnn_lab.train.recipes.base import check_draws
 from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.train.run_checkpoint import RunCheckpoint
+from vsnn_lab.train.schedules import SCHEDULES, Schedule
 from vsnn_lab.widths import knob_layout, most_steps, width_controls
-
-_SCHEDULES = {
-    # One step more than is taken, since the rate also moves after the last.
-    "one-cycle": lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, optimizer.defaults["lr"], total_steps=steps + 1
-    ),
-    "constant": lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
-}
 
 
 def fit(
@@ -45,13 +39,16 @@ def fit(
     *,
     epochs: int = 10,
     lr: float = 2e-3,
-    schedule: Literal["one-cycle", "constant"] = "one-cycle",
+    schedule: Schedule = "one-cycle",
     batch_size: int = 256,
     sampler: Sampler | None = None,
     recipe: Recipe | str | None = None,
     validation: float | Pair | None = 0.1,
     narrow: int | None = None,
     knobs: Draws = "joint",
+    accumulate: int = 1,
+    clip: float | None = None,
+    precision: Precision = "full",
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -81,7 +78,8 @@ def fit(
         loss: Mean loss of a batch, ``loss(output, target) -> scalar``.
         epochs: Passes over the data.
         lr: Learning rate; with one cycle its peak.
-        schedule: "one-cycle" or "constant".
+        schedule: "one-cycle", "cosine" (up over a twentieth of the steps, then down by half a
+            cosine) or "constant".
         batch_size: Samples a step, for a pair of tensors.
         sampler: Draws widths, one a sample, for the method as published.
         recipe: In place of a sampler, how a batch becomes a loss: one of `train.recipes`, or
@@ -93,6 +91,10 @@ def fit(
             same share, as one slider would; "independent" draws for each by itself, so that a
             narrow knob meets wide ones. All of them at full width at once are rare then, but for
             recipes that train full width in every step.
+        accumulate: Batches whose gradients are summed up, as their mean, for one step of Adam.
+        clip: Largest norm of all gradients together; longer ones are shortened to it.
+        precision: "full", or "bf16" for forwards in bfloat16 where torch's autocast deems it safe,
+            which pays on a GPU; weights and their updates stay as they are.
         seed: Determines validation split, shuffling, widths, and the model's own random layers.
         checkpoint: Folder for checkpoints in safetensors; None writes none.
         progress: Show a progress bar.
@@ -113,6 +115,10 @@ def fit(
     epochs = check_int("epochs", epochs)
     seed = check_int("seed", seed, 0)
     knobs = cast("Draws", check_choice("knobs", knobs, DRAWS))
+    check_int("accumulate", accumulate)
+    if clip is not None and not check_number("clip", clip, 0):
+        raise ValueError(f"clip must be above 0, or None, got {clip}")
+    check_choice("precision", precision, PRECISIONS)
     controls = width_controls(model)
     if controls:
         check_draws(recipe, controls, knobs)
@@ -131,6 +137,15 @@ def fit(
         settings |= {"recipe": recipe, "loss": loss, "watched": watched}
         if len(controls) > 1:
             settings["knobs"] = [knobs, knob_layout(model)]
+        # Named only where they are asked for, so that earlier runs are found again.
+        settings |= {
+            name: value
+            for name, value, usual in (
+                *(("accumulate", accumulate, 1), ("clip", clip, None)),
+                ("precision", precision, "full"),
+            )
+            if value != usual
+        }
         identity = Identity.find(batches)
         identity.warn(stacklevel=2)
         settings |= {"batches": identity.description, "held_out": held_out}
@@ -143,8 +158,9 @@ def fit(
     # All weights updated in one call take a third of the time.
     fused = all(kind in ("cpu", "cuda") and dtype.is_floating_point for kind, dtype in kinds)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
-    rates = _SCHEDULES[schedule](optimizer, epochs * len(batches))
-    loop = Loop(model, controls, knobs, recipe, loss, optimizer, rates, epochs, len(batches))
+    rates = SCHEDULES[schedule](optimizer, epochs * math.ceil(len(batches) / accumulate))
+    how = StepOptions(accumulate, clip, precision)
+    loop = Loop(model, controls, knobs, recipe, loss, optimizer, rates, epochs, len(batches), how)
     best = initial = loop.weights()
     if run_checkpoint and (found := run_checkpoint.restore(*loop.state)):
         history.epochs, history.best_epoch = found["epochs"], found["best_epoch"]
@@ -189,7 +205,7 @@ def _check_training(model: Any, loss: Any, lr: Any, schedule: Any) -> None:
         raise TypeError(f"lr must be a number above 0, got {short_repr(lr)}")
     if not 0 < lr < math.inf:
         raise ValueError(f"lr must be a finite number above 0, got {lr}")
-    check_choice("schedule", schedule, tuple(_SCHEDULES))
+    check_choice("schedule", schedule, tuple(SCHEDULES))
     check_callable("loss", loss, "callable on (output, target)")
     if not any(weight.requires_grad for weight in check_module("model", model).parameters()):
         raise ValueError("model must have a parameter that requires a gradient, got none")

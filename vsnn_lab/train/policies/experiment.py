@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from vsnn_lab._basics.checks import check_choice
-from vsnn_lab._basics.files import atomic_write
+from vsnn_lab.train.kept_runs import write_result
 from vsnn_lab.train.policies.acting_widths import ActingWidthPolicy, ActingWidths
 from vsnn_lab.train.policies.evaluation import episode_returns
 from vsnn_lab.train.policies.files import TrainedPolicy, save_policy
@@ -72,6 +72,9 @@ class Run(NamedTuple):
     steps: int | None = None
     episodes: int = 50
 
+    def __str__(self) -> str:
+        return f"{self.task} {self.method}, seed {self.seed}"
+
     def file(self, folder: Path) -> Path:
         """Return where its result is kept."""
         named = {"steps": self.steps, "episodes": None if self.episodes == 50 else self.episodes}
@@ -86,10 +89,7 @@ class Run(NamedTuple):
         """Return the result, from its file if it is there; train, evaluate and write otherwise."""
         path = self.file(folder)
         if not path.is_file():
-            result = self.execute(self.policy_file(folder))
-            with atomic_write(path) as part:
-                part.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        # Read again, so that a first call returns what later ones do.
+            return write_result(path, self.execute(self.policy_file(folder)))
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 

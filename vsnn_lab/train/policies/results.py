@@ -1,23 +1,17 @@
 """Results of many trainings: made side by side, kept, and read as returns by width."""
 
-import json
-import multiprocessing
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from tqdm.auto import tqdm
-
-from vsnn_lab._basics.checks import check_fraction, check_int
+from vsnn_lab._basics.checks import check_fraction
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.data import data_root
+from vsnn_lab.train.kept_runs import Result, keep_all, read_tracked, write_tracked
 from vsnn_lab.train.policies.experiment import Run
 from vsnn_lab.train.policies.files import SHIPPED
 
-Result = dict[str, Any]
 # In a checkout; `make policies` writes it.
 TRACKED = Path(__file__).parents[3] / "docs" / "results" / "policies.json"
 
@@ -43,41 +37,17 @@ def keep_runs(
         processes: How many train at once, in one thread each.
         failures: Takes a line for each run that fails; without it the first failure is raised.
     """
-    folder = folder or results_folder()
-    missing = [run for run in runs if not run.file(folder).is_file()]
-    if missing:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(check_int("processes", processes), context) as pool:
-            futures = {pool.submit(run.keep, folder): run for run in missing}
-            bar = tqdm(as_completed(futures), total=len(futures), desc="trainings")
-            for future in bar:
-                error = future.exception()
-                if error is None:
-                    continue
-                if failures is None:
-                    pool.shutdown(cancel_futures=True)
-                    raise error
-                run = futures[future]
-                failures.append(f"{run.task} {run.method}, seed {run.seed}: {error!r}")
-    return [run.keep(folder) for run in runs if run.file(folder).is_file()]
+    return keep_all(runs, folder or results_folder(), processes, failures)
 
 
 def tracked_results(path: Path = TRACKED) -> list[Result]:
     """Return the long runs that a checkout keeps; none where there is no checkout."""
-    if not path.is_file():
-        return []
-    found: list[Result] = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    return found
+    return read_tracked(path)
 
 
 def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
     """Write results to the file of long runs; what it has of other runs stays."""
-    merged = {_identity(each): each for each in [*tracked_results(path), *results]}
-    runs = [merged[key] for key in sorted(merged)]
-    with atomic_write(path) as part:
-        # A line for each, so that a diff shows which are others.
-        lines = ",\n".join(json.dumps(run) for run in runs)
-        part.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+    write_tracked(results, path, _identity)
 
 
 def _identity(result: Result) -> tuple[str, str, int]:

@@ -7,6 +7,7 @@ from vsnn_lab.train.recipes.distilled import Distilled
 from vsnn_lab.train.recipes.full_and_narrow import FullAndNarrow
 from vsnn_lab.train.recipes.phases import Phases
 from vsnn_lab.train.recipes.sampled import Sampled
+from vsnn_lab.train.recipes.sandwich_distilled import SandwichDistilled
 from vsnn_lab.train.recipes.step import DRAWS, Draws, Step
 
 # The recipes that `fit` knows by name, each with its usual settings.
@@ -15,6 +16,7 @@ RECIPES: dict[str, Recipe] = {
     "stratified": Sampled(Stratified(4)),
     "sandwich": Sampled(Sandwich(2)),
     "distilled": Distilled(),
+    "sandwich-distilled": SandwichDistilled(),
 }
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Phases",
     "Recipe",
     "Sampled",
+    "SandwichDistilled",
     "Step",
     "soft_targets",
 ]

@@ -33,8 +33,8 @@ def check_draws(recipe: Recipe, controls: Sequence[WidthControl], knobs: str) ->
     """Refuse draws for each of several knobs by itself where a recipe knows only joint ones."""
     if len(controls) > 1 and knobs == "independent" and not recipe.draws_independently:
         raise ValueError(
-            f"knobs must be 'joint' for {type(recipe).__name__}, got {knobs!r}; Sampled and "
-            "FullAndNarrow draw for each knob by itself"
+            f"knobs must be 'joint' for {type(recipe).__name__}, got {knobs!r}; Sampled, "
+            "FullAndNarrow and SandwichDistilled draw for each knob by itself"
         )
 
 

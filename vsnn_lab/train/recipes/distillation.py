@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_fraction, check_module, check_pair
 from vsnn_lab.measure.evaluation import evaluate
+from vsnn_lab.measure.text import token_cross_entropy
 from vsnn_lab.train.recipes.step import Loss
 
 # Samples per forward of a teacher that makes targets for a whole set.
@@ -16,6 +17,10 @@ _CHUNK = 1024
 
 def _softmax(output: Tensor) -> Tensor:
     return output.softmax(1)
+
+
+def _softmax_of_tokens(output: Tensor) -> Tensor:
+    return output.softmax(-1)
 
 
 def _identity(output: Tensor) -> Tensor:
@@ -28,6 +33,7 @@ _SOFT_TARGET_FUNCTIONS: dict[object, Callable[[Tensor], Tensor]] = {
     **dict.fromkeys((F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss), _identity),
     **dict.fromkeys((nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss), _identity),
     F.binary_cross_entropy: _identity,
+    token_cross_entropy: _softmax_of_tokens,
 }
 
 
@@ -68,9 +74,11 @@ class DistillationLoss:
         if soften is not None and labels < 1:
             soft = soften(output.detach())
             # The cross entropy is linear in its target, so that one will do for both.
-            if loss is F.cross_entropy and not y.is_floating_point() and y.dim() == 1:
+            classes_last = loss is token_cross_entropy or (loss is F.cross_entropy and y.dim() == 1)
+            if classes_last and not y.is_floating_point():
                 soft = soft * (1 - labels)
-                soft.scatter_add_(1, y.unsqueeze(1), soft.new_full((len(y), 1), labels))
+                chosen = y.unsqueeze(-1)
+                soft.scatter_add_(-1, chosen, soft.new_full(chosen.shape, labels))
                 self.targets = [soft]
             else:
                 self.targets = [y, soft]

@@ -1,0 +1,188 @@
+"""One training: a method and a seed; its result is a file, and its model another."""
+
+import json
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+
+from vsnn_lab._basics import checkpoints
+from vsnn_lab._basics.checks import check_choice
+from vsnn_lab.data.text import TextSet, load_text
+from vsnn_lab.measure import BitsPerByte, next_token_agreement, token_cross_entropy, width_sweep
+from vsnn_lab.networks import LanguageModel
+from vsnn_lab.train.kept_runs import Result, write_result
+from vsnn_lab.train.loop import seeded_rng
+from vsnn_lab.train.recipes import SandwichDistilled
+from vsnn_lab.train.training import fit
+from vsnn_lab.widths import WidthControl
+
+STEPS = 6  # positions of the knob
+SIZES = {"layers": 3, "width": 192, "heads": 6, "ffn": 576, "head_dim": 32}
+VOCABULARY = 1024
+LENGTH, BATCH = 128, 8  # tokens of a window, windows of a step
+# Chosen on validation text, for the plain model; all others train the same way.
+SETTINGS: dict[str, Any] = {"lr": 2e-3, "schedule": "one-cycle", "clip": 1.0}
+# Chosen there, too, among weights of 0.1, 0.3, 0.5 and 1: narrow widths that count less pull less
+# at what all share, and are better themselves.
+RECIPES = {
+    "fh": SandwichDistilled(weight=0.3),
+    "fhd": SandwichDistilled(weight=0.3, wide_share=0.35),
+}
+_DEDICATED = [f"{kind}-{position}" for kind in RECIPES for position in (1, 2, 3)]
+METHODS = ("plain", *RECIPES, *_DEDICATED)
+"""
+``fh``: heads and feed-forward network vary; ``fhd``: the model's width, too; ``fh-2``: a model of
+the size that ``fh`` has at position 2, trained alone; ``plain``: of full size, trained alone.
+"""
+_EPOCH = 100  # steps; an interrupted training goes on after the last of them
+_TIMED = 8  # turns of two models, of four steps each
+_PACKAGES = ("torch", "tokenizers", "numpy")
+
+
+class Run(NamedTuple):
+    """A training that is asked for.
+
+    Attributes:
+        method: One of ``METHODS``.
+        seed: Of weights, windows and widths.
+        steps: Of the optimizer, a multiple of 100.
+    """
+
+    method: str
+    seed: int
+    steps: int = 1500
+
+    def __str__(self) -> str:
+        return f"{self.method}, seed {self.seed}, {self.steps} steps"
+
+    def file(self, folder: Path) -> Path:
+        """Return where its result is kept."""
+        return folder / str(self.steps) / f"{self.method}-{self.seed}.json"
+
+    def model_file(self, folder: Path) -> Path:
+        """Return where its weights are kept."""
+        return self.file(folder).with_suffix(".safetensors")
+
+    def keep(self, folder: Path) -> Result:
+        """Return the result, from its file if it is there; train, measure and write otherwise."""
+        path = self.file(folder)
+        if not path.is_file():
+            return write_result(path, self.execute(folder))
+        found: Result = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def execute(self, folder: Path) -> Result:
+        """Train and measure; write the weights to a file."""
+        check_choice("method", self.method, METHODS)
+        torch.set_num_threads(1)
+        text = load_text(vocabulary=VOCABULARY)
+        ratio = step_ratio(self.method, text) if self.method in RECIPES else 1.0
+        start = time.process_time()
+        model = train(text, self.method, self.seed, self.steps, folder / "checkpoints")
+        seconds = time.process_time() - start
+        made_by = {
+            "method": self.method,
+            "seed": self.seed,
+            "steps": self.steps,
+            "command": "make language",
+            "date": datetime.now(UTC).date().isoformat(),
+            "versions": {"python": platform.python_version()}
+            | {name: version(name) for name in _PACKAGES},
+        }
+        header = {"sizes": SIZES, "vocabulary": VOCABULARY, "made_by": made_by}
+        checkpoints.write(self.model_file(folder), model.state_dict(), header)
+        return {
+            **made_by,
+            "settings": SETTINGS | {"recipe": repr(RECIPES.get(self.method))},
+            "seconds": round(seconds, 1),
+            "step_over_plain": round(ratio, 3),
+            **measure(model, text),
+        }
+
+
+def language_model(method: str, seed: int = 0) -> LanguageModel:
+    """Return the untrained model of a method: variable, or of a single size."""
+    kind, _, position = check_choice("method", method, METHODS).partition("-")
+    sizes: dict[str, Any] = dict(SIZES)
+    varies = ("heads", "ffn") + (("width",) if kind == "fhd" else ())
+    if kind in RECIPES:
+        knob = WidthControl(STEPS)
+        for name in varies:
+            whole = sizes[name]
+            sizes[name] = whole * int(position) // STEPS if position else knob.axis(whole)
+    with seeded_rng(seed, torch.device("cpu")):
+        return LanguageModel(VOCABULARY, **sizes)
+
+
+def train(
+    text: TextSet, method: str, seed: int, steps: int, checkpoint: Path | None = None
+) -> LanguageModel:
+    """Train the model of a method; an interrupted training goes on from its checkpoint."""
+    model = language_model(method, seed)
+    batches = text.batches(LENGTH, BATCH, min(_EPOCH, steps), seed)
+    fit(
+        model,
+        batches,
+        token_cross_entropy,
+        epochs=-(-steps // _EPOCH),
+        # A model of one size has nothing narrower to teach: then all of it is the full loss.
+        recipe=RECIPES.get(method, SandwichDistilled()),
+        validation=None,  # the rate ends at nothing, so that the last weights are the best
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=False,
+        **SETTINGS,
+    )
+    return model.eval()
+
+
+def measure(model: LanguageModel, text: TextSet, split: str = "test") -> dict[str, Any]:
+    """Return bits per byte, agreement with full width, parameters and products, by position."""
+    inputs, targets = text.windows(split, LENGTH)
+    metric = BitsPerByte(text.bytes_per_token(targets))
+    sweep = width_sweep(model, metric, (inputs, targets), progress=False)
+    assert sweep.parameters is not None
+    assert sweep.macs is not None
+    positions = sweep.widths.tolist()
+    agreement = next_token_agreement(model, inputs)
+    columns = {
+        "bits_per_byte": [round(value, 5) for value in sweep.values.tolist()],
+        "agreement": [round(agreement[position], 4) for position in positions],
+        "parameters": sweep.parameters.tolist(),
+        "macs_per_token": [count / LENGTH for count in sweep.macs.tolist()],
+    }
+    return {
+        name: dict(zip(map(str, positions), column, strict=True))
+        for name, column in columns.items()
+    }
+
+
+def step_ratio(method: str, text: TextSet) -> float:
+    """Return the time of a step over that of the plain model, both taken in turn."""
+    seconds: dict[str, list[float]] = {"plain": [], method: []}
+    models = {name: language_model(name) for name in seconds}
+    for turn in range(_TIMED + 1):
+        for name, model in models.items():
+            batches = text.batches(LENGTH, BATCH, 4, turn)
+            start = time.process_time()
+            fit(
+                model,
+                batches,
+                token_cross_entropy,
+                epochs=1,
+                recipe=RECIPES.get(name, SandwichDistilled()),
+                validation=None,
+                progress=False,
+                seed=turn,
+                **SETTINGS,
+            )
+            seconds[name].append(time.process_time() - start)
+    # The first turn warms up.
+    plain, other = (median(each[1:]) for each in seconds.values())
+    return other / plain

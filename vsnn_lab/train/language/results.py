@@ -1,0 +1,111 @@
+"""Results of many trainings of language models: made, kept, tracked, and read by position."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from vsnn_lab.data import data_root
+from vsnn_lab.train.kept_runs import Result, keep_all, read_tracked, write_tracked
+from vsnn_lab.train.language.experiment import Run
+
+# In a checkout; `make language` writes it.
+TRACKED = Path(__file__).parents[3] / "docs" / "results" / "language.json"
+_FULL = 6
+# What a table shows: how much a variable model may lose at most, in per cent.
+TARGETS = {
+    ("fh", 1): 3.0,
+    ("fh", 3): 2.5,
+    ("fh", _FULL): 0.5,
+    ("fhd", 1): 0.0,
+    ("fhd", 2): 6.0,
+    ("fhd", 3): 6.0,
+    ("fhd", _FULL): 1.0,
+}
+
+
+def results_folder() -> Path:
+    """Return where runs are kept."""
+    return data_root() / "language"
+
+
+def keep_runs(
+    runs: Sequence[Run],
+    folder: Path | None = None,
+    processes: int = 2,
+    failures: list[str] | None = None,
+) -> list[Result]:
+    """Return the results of runs; train those that are not there yet, several side by side.
+
+    Each is kept as it ends, and checkpoints in between, so that what is stopped goes on from there.
+
+    Args:
+        runs: What is asked for.
+        folder: Where results are kept.
+        processes: How many train at once, in one thread each.
+        failures: Takes a line for each run that fails; without it the first failure is raised.
+    """
+    return keep_all(runs, folder or results_folder(), processes, failures)
+
+
+def tracked_results(path: Path = TRACKED) -> list[Result]:
+    """Return the long runs that a checkout keeps; none where there is no checkout."""
+    return read_tracked(path)
+
+
+def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
+    """Write results to the file of long runs; what it has of other runs stays."""
+    write_tracked(results, path, _identity)
+
+
+def _identity(result: Result) -> tuple[int, str, int]:
+    return result["steps"], result["method"], result["seed"]
+
+
+def bits_by_width(results: Iterable[Result], kind: str) -> dict[int, list[float]]:
+    """Return test bits per byte by position, one a seed.
+
+    Args:
+        results: Of one number of steps.
+        kind: "fh" or "fhd" for the variable model, "fh-dedicated" or "fhd-dedicated" for models
+            trained for one size each, of which the plain one is the widest.
+    """
+    name, _, dedicated = kind.partition("-")
+    found: dict[int, list[float]] = {}
+    for result in results:
+        method, bits = result["method"], result["bits_per_byte"]
+        if method == name and not dedicated:
+            for position, value in bits.items():
+                found.setdefault(int(position), []).append(value)
+        elif dedicated and (method == "plain" or method.startswith(f"{name}-")):
+            place = _FULL if method == "plain" else int(method.partition("-")[2])
+            found.setdefault(place, []).append(bits["1"])
+    return dict(sorted(found.items()))
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """Return lines that say how variable models stand beside dedicated ones, and the targets."""
+    lines = []
+    for kind in ("fh", "fhd"):
+        variable = bits_by_width(results, kind)
+        dedicated = bits_by_width(results, f"{kind}-dedicated")
+        for position, values in variable.items():
+            lines.append(_line(kind, position, values, dedicated))
+        ratios = [each["step_over_plain"] for each in results if each["method"] == kind]
+        agreed = [each["agreement"]["1"] for each in results if each["method"] == kind]
+        if ratios:
+            lines.append(f"{kind}: a step takes {fmean(ratios):.2f} of plain's")
+            lines.append(f"{kind}: position 1 agrees with full width {100 * fmean(agreed):.1f} %")
+    return lines
+
+
+def _line(
+    kind: str, position: int, values: Sequence[float], dedicated: Mapping[int, Sequence[float]]
+) -> str:
+    text = f"{kind} {position}: {fmean(values):.4f} bits per byte, {len(values)} seeds"
+    if position in dedicated:
+        beside = fmean(dedicated[position])
+        loss = 100 * (fmean(values) / beside - 1)
+        text += f"; alone {beside:.4f}, {loss:+.2f} %"
+        if (kind, position) in TARGETS:
+            text += f" (at most {TARGETS[kind, position]:+.1f} %)"
+    return text

@@ -18,8 +18,8 @@ from vsnn_lab.widths import WidthControl, width_controls
 
 # A narrow position, one that is uneven, and one near full width.
 SHARES = (0.25, 0.63, 0.9)
-# Larger networks are compared in their own precision: of one such a copy in double takes 2.4 GB.
-MOST_DOUBLE = 300_000_000
+# Larger networks are compared in their own precision: of one such a copy in double takes 6 GB.
+MOST_DOUBLE = 750_000_000
 _REASONS = 4  # that are kept of those that fix axes
 
 Row = dict[str, Any]

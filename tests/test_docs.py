@@ -165,17 +165,13 @@ def test_the_table_of_samplers_lists_each_once_with_arguments_that_it_has():
         assert set(arguments) <= set(inspect.signature(getattr(samplers, name)).parameters)
 
 
-@pytest.mark.parametrize("name", ["swin_t", "maxvit_t"])
-def test_attention_that_names_its_heads_stays_as_the_page_says(name):
+def test_attention_of_weights_that_a_function_applies_stays_as_the_page_says():
     from vsnn_lab.data._torchvision import models
 
     page = (DOCS / "reference" / "make-variable.md").read_text(encoding="utf-8")
-    assert f"`{name.partition('_')[0]}" in page
-    parts = {
-        "swin_t": lambda: models.SwinTransformer([4, 4], 16, [1, 1], [2, 4], [4, 4]),
-        "maxvit_t": lambda: models.MaxVit((64, 64), 16, 2, [16, 32], [1, 1], 16, 0.0),
-    }
-    net = vsnn_lab.make_variable(parts[name]().eval(), torch.randn(2, 3, 64, 64), verify=False)
+    assert "`swin_*`" in page
+    model = models.SwinTransformer([4, 4], 16, [1, 1], [2, 4], [4, 4]).eval()
+    net = vsnn_lab.make_variable(model, torch.randn(2, 3, 64, 64), verify=False)
     stays = [layer for layer in vsnn_lab.explain(net).rows if layer.share == 0]
     assert any("attn" in layer.name for layer in stays)
 

@@ -27,6 +27,7 @@ NOTICED_BY = {
     "layers/batch_norm.py": ["layers/test_single_values.py"],
     "layers/by_octave.py": ["layers/test_by_octave.py", "networks/test_ties.py"],
     "layers/conditioned.py": ["layers/test_conditioned.py"],
+    "layers/conditioned_norm.py": ["layers/test_conditioned_norm.py"],
     "layers/corners.py": ["layers/test_corners.py"],
     "layers/dropout.py": ["layers/test_triangular_dropout.py", "networks/test_mask_anywhere.py"],
     "layers/instance_norm.py": ["layers/test_instance_norm.py"],
@@ -36,7 +37,7 @@ NOTICED_BY = {
     "layers/recurrence.py": ["layers/test_recurrent.py"],
     "layers/side_by_side.py": ["layers/test_by_octave.py"],
     "layers/switchable.py": ["layers/test_conditioned_layers.py", "train/test_teach.py"],
-    "networks/forward.py": ["networks/test_forward.py"],
+    "networks/forward.py": ["networks/test_forward.py", "train/test_sandwich_distilled.py"],
 }
 
 

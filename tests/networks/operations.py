@@ -11,8 +11,9 @@ from tests.networks.operation_examples import Bools, Ints
 from vsnn_lab.networks.graph import walk as walking
 from vsnn_lab.networks.graph.capture import capture, sizes_alone, tensors_in
 from vsnn_lab.networks.graph.compare import first_difference
+from vsnn_lab.networks.graph.learned import Learned
 from vsnn_lab.networks.graph.units import SAMPLES, Segment, fixed, has_samples
-from vsnn_lab.networks.graph.walk import Learned, Walk
+from vsnn_lab.networks.graph.walk import Walk
 
 # Beyond what an operation numbers its own axes.
 _FIRST_AXIS = 10_000

@@ -186,7 +186,9 @@ def test_torchvision_networks_agree_with_their_cuts_and_with_hand_written_ones(n
 
 
 def test_dropped_branches_keep_their_channels():
-    model = lively(models.efficientnet_b0(num_classes=3))
+    block = models.efficientnet.MBConvConfig
+    settings = [block(1, 3, 1, 16, 16, 1), block(6, 3, 2, 16, 24, 3)]
+    model = lively(models.EfficientNet(settings, 0.2, stochastic_depth_prob=0.5, num_classes=3))
     x = torch.randn(1, 3, 32, 32).double()
     net = make_variable(model, x, verify=False)
     assert torch.equal(net(x), model(x))

@@ -8,9 +8,10 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensor
 
 from vsnn_lab.networks.graph.capture import Graph, Step
+from vsnn_lab.networks.graph.learned import Place
 from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
 from vsnn_lab.networks.graph.units import Dim, Segment, kept
-from vsnn_lab.networks.graph.walk import Place, Walk
+from vsnn_lab.networks.graph.walk import Walk
 
 Count = Callable[[Segment], int]
 

@@ -16,8 +16,9 @@ from torch import nn
 from vsnn_lab.networks.graph.capture import Graph
 from vsnn_lab.networks.graph.compare import Difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
+from vsnn_lab.networks.graph.learned import Number, Place, Spot
 from vsnn_lab.networks.graph.units import size_of
-from vsnn_lab.networks.graph.walk import Number, Place, Spot, Walk
+from vsnn_lab.networks.graph.walk import Walk
 
 Supposition = tuple[Number | Spot, Spot]
 """A number that is the size of a dimension, or a dimension that has the axis of another."""

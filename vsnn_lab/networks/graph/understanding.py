@@ -18,10 +18,11 @@ from vsnn_lab.layers.own_forward import Layout
 from vsnn_lab.networks.graph.capture import Graph, Step, capture
 from vsnn_lab.networks.graph.compare import Difference, first_difference
 from vsnn_lab.networks.graph.layer_rules import LAYERS
+from vsnn_lab.networks.graph.learned import Learned, Place
 from vsnn_lab.networks.graph.other_layers import other_layers
 from vsnn_lab.networks.graph.suppositions import Suppositions
 from vsnn_lab.networks.graph.units import Segment
-from vsnn_lab.networks.graph.walk import Learned, Place, Walk
+from vsnn_lab.networks.graph.walk import Walk
 from vsnn_lab.networks.restoring import restored
 
 # Of each axis another share, so that two axes that look alike are told apart.

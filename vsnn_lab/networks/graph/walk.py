@@ -1,9 +1,9 @@
 """Follow every dimension of every tensor through the graphs of a network."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import fx, nn
 
@@ -12,6 +12,7 @@ from vsnn_lab.networks.graph.calls import Call, Known, fix_all
 from vsnn_lab.networks.graph.capture import Graph, Step
 from vsnn_lab.networks.graph.holders import holders, owners, tied, weight_dims
 from vsnn_lab.networks.graph.layer_rules import LAYERS, LayerCall, stays
+from vsnn_lab.networks.graph.learned import Learned, Place, Spot
 from vsnn_lab.networks.graph.operations import operation, sizes_of, value_of
 from vsnn_lab.networks.graph.other_layers import layer_rule
 from vsnn_lab.networks.graph.rules_of_values import made
@@ -19,43 +20,6 @@ from vsnn_lab.networks.graph.samples import Samples, rows_of, sample_shape, trie
 from vsnn_lab.networks.graph.units import SAMPLES, Axes, Dim, Segment, Shape, fixed, size_of
 
 _log = logging.getLogger(__name__)
-
-Place = tuple[int, int]
-"A step: which graph, and which of its steps."
-Number = tuple[str, str]
-"A number in an attribute: the name of the module, and the attribute's."
-
-
-class Spot(NamedTuple):
-    """A dimension of what a node gives: of which of its tensors, and which one."""
-
-    node: fx.Node
-    output: int
-    place: int
-
-
-class Learned(NamedTuple):
-    """What was learned by trying.
-
-    Attributes:
-        stopped: Steps that did something else at another width than was foreseen: what reaches
-            them stays, for the reason given.
-        varying: Of steps that take a dimension apart, which part varies.
-        held: Axes of layers that stay, by the layer and the attribute, for the reason given.
-        followed: Of numbers in attributes, the dimension whose size they are supposed to be.
-        united: Pairs of dimensions that are supposed to have one axis.
-    """
-
-    stopped: dict[Place, str]
-    varying: dict[Place, int]
-    held: dict[tuple[str, str], str]
-    followed: dict[Number, Spot]
-    united: Collection[tuple[Spot, Spot]]
-
-    @property
-    def size(self) -> int:
-        """How much it is."""
-        return len(self.stopped) + len(self.varying) + len(self.held)
 
 
 class Walk:

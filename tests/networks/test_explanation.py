@@ -185,15 +185,15 @@ def test_all_that_comes_from_the_network_is_escaped():
 
 def test_many_layers_alike_are_one_line_and_many_knobs_a_range():
     layers = [nn.Linear(4, 16)]
-    for _ in range(24):
+    for _ in range(30):
         layers += [nn.Linear(16, 16), nn.LayerNorm(16)]
     model = nn.Sequential(*layers, nn.Linear(16, 2))
     text = str(explain(make_variable(model, knobs="per_layer", verify=False)))
-    assert "25 knobs of 16 to 16 positions" in text
+    assert "31 knobs of 16 to 16 positions" in text
     shared = explain(make_variable(model, verify=False))
-    assert len(shared.rows) == 50
+    assert len(shared.rows) == 62
     lines = str(shared).splitlines()
-    assert any(line.startswith("1 and 23 alike") and "6,528" in line for line in lines)
+    assert any(line.startswith("1 and 29 alike") and "8,160" in line for line in lines)
     assert len(lines) < 15
 
 

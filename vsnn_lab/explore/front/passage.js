@@ -38,6 +38,7 @@ export function passage({ by, source, texts, most }, instrument) {
     token.textContent = quotedToken(texts[picked]);
     bits.textContent = said(drawn[picked]);
     full.textContent = said(instrument.slice(source, { ...instrument.positions, [by]: last })[picked]);
+    note.title = note.textContent;
     slider.setAttribute("aria-valuetext", `${token.textContent}, ${bits.textContent} bits`);
   }
 

@@ -18,9 +18,18 @@ export function promptField({ name, label, most }, instrument) {
     instrument.move(name, field.value);
   }
 
-  field.addEventListener("input", () => {
+  function wait() {
     clearTimeout(timer);
     timer = setTimeout(say, TYPING);
+  }
+
+  field.addEventListener("input", wait);
+  // Enter in JupyterLab begins no line by itself.
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || field.value.length >= most) return;
+    event.preventDefault();
+    field.setRangeText("\n", field.selectionStart, field.selectionEnd, "end");
+    wait();
   });
   field.addEventListener("change", say);
   instrument.onLive(() => { element.hidden = false; });

@@ -31,6 +31,7 @@ from PIL import Image
 from torch import nn
 
 import vsnn_lab
+from tests.explore.language import byte_tokenizer
 from tests.explore.policies import coloured, untrained
 from tests.notebooks import FOLDER
 from vsnn_lab import (
@@ -723,6 +724,20 @@ CALLS: dict[str, Call] = {
     ),
     "explore.RunsExplorer": call(
         explore.RunsExplorer, curves={"a": {1: 0.1}}, metric=METRIC, scale=2.0, label="a"
+    ),
+    "explore.TextExplorer": call(
+        explore.TextExplorer,
+        model=vsnn_lab.LanguageModel(256, layers=1, width=4, heads=1, ffn=Width(3)),
+        tokenizer=byte_tokenizer([]),
+        passage="a b",
+        prompt="a",
+        length=2,
+        temperature=0.5,
+        seed=0,
+        widths=[1],
+        sweep=sweep(3),
+        dedicated={1: [0.1, 0.2]},
+        plain=0.1,
     ),
     "explore.WidthComparison": call(
         explore.WidthComparison,

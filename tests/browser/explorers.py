@@ -45,6 +45,21 @@ CELLS = {
         widths = range(1, {WIDTHS} + 1)
         explore.RunsExplorer({{f"run {{i}}": {{w: (i + 2) / w for w in widths}} for i in range(4)}})
         """,
+    "text": f"""
+        from tokenizers import Tokenizer, models, pre_tokenizers
+        from vsnn_lab import LanguageModel, WidthControl
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        tokens = {{letter: place for place, letter in enumerate(letters)}}
+        tokenizer = Tokenizer(models.BPE(tokens, []))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        knob = WidthControl({WIDTHS})
+        axes = dict(width=knob.axis(24), heads=knob.axis({WIDTHS}), ffn=knob.axis(24))
+        words = LanguageModel(256, layers=1, head_dim=2, gains=None, **axes)
+        with torch.no_grad():
+            words.embed_tokens.weight *= 20  # so that widths disagree
+        passage = '<b>the café</b>, "naïve" as the 東京 of then & now \\n\\n' * 6
+        explore.TextExplorer(words, tokenizer, passage, length=40)
+        """,
 }
 # Names of runs that would be markup.
 HOSTILE = """

@@ -21,6 +21,7 @@ SLIDERS = {
     "masks": "samples",
     "policy": "width",
     "runs": "width",
+    "text": "width",
 }
 PACE = 150  # milliseconds between two key presses of a hand
 _PATIENCE = 300  # tenths of a second that a change may take on a busy machine
@@ -36,7 +37,7 @@ root => {
         numbers: named('[data-readout]', 'data-readout', n => n.textContent),
         notes: named('[data-readout]', 'data-readout', n => n.nextElementSibling?.textContent),
         typed: all('input[type=number]', each => each.value),
-        pictures: all('canvas', each => each.toDataURL()),
+        pictures: all('canvas, .vsnn-text', each => each.toDataURL?.() ?? each.innerHTML),
         captions: all('figcaption', each => each.textContent),
         marks: all('.vsnn-ring', each => each.getAttribute('transform')),
         status: root.querySelector('.vsnn-status').textContent,
@@ -50,7 +51,8 @@ _TIME = """
 root => {
     const look = () => [
         [...root.querySelectorAll('[data-readout]')].map(each => each.textContent).join('|'),
-        [...root.querySelectorAll('canvas')].map(each => each.toDataURL()).join('|'),
+        [...root.querySelectorAll('canvas, .vsnn-text')]
+            .map(each => each.toDataURL?.() ?? each.innerHTML).join('|'),
     ];
     const seen = window.vsnnTimes = {frames: [], handlers: [], numbers: 0, pictures: 0, rest: 0};
     const {signal} = window.vsnnWatch = new AbortController();
@@ -74,7 +76,7 @@ root => {
 
 @dataclass(frozen=True)
 class Reading:
-    """What an instrument shows: sliders by label, read-outs and their notes by name, pictures."""
+    """What an instrument shows: sliders by label, numbers and notes by name, pictures, texts."""
 
     width: int
     sliders: dict[str, str]

@@ -20,12 +20,25 @@ _FAULTS = """
         if (each.scrollWidth > each.clientWidth) faults.push(`${name(each)} scrolls sideways`);
         if (!inside(own, each.getBoundingClientRect())) faults.push(`${name(each)} cuts it off`);
     }
-    const texts = [];
+    // What is scrolled out of sight, or in part, is seen where its frame is alone.
+    const framed = (each, { left, right, top, bottom }) => {
+        let box = { left, right, top, bottom };
+        for (let frame = each.parentElement; root.contains(frame); frame = frame.parentElement) {
+            if (!['auto', 'scroll'].includes(getComputedStyle(frame).overflowY)) continue;
+            const edge = frame.getBoundingClientRect();
+            box = { left: Math.max(box.left, edge.left), right: Math.min(box.right, edge.right),
+                top: Math.max(box.top, edge.top), bottom: Math.min(box.bottom, edge.bottom) };
+        }
+        return box;
+    };
+    const seen = [];
     for (const each of root.querySelectorAll('*')) {
-        const box = each.getBoundingClientRect();
+        const whole = each.getBoundingClientRect();
         const style = getComputedStyle(each);
-        const seen = box.width && box.height && style.visibility === 'visible';
-        if (!seen || each.closest('.vsnn-hidden')) continue;
+        const shown = whole.width && whole.height && style.visibility === 'visible';
+        if (!shown || each.closest('.vsnn-hidden')) continue;
+        const box = framed(each, whole);
+        if (box.right <= box.left || box.bottom <= box.top) continue;
         if (!inside(box, own) || box.top < own.top - 1 || box.bottom > own.bottom + 1) {
             faults.push(`${name(each)} leaves the instrument`);
         }
@@ -34,14 +47,17 @@ _FAULTS = """
         if (parseFloat(style.fontSize) < least) faults.push(`${name(each)}: ${style.fontSize}`);
         const range = document.createRange();
         range.selectNodeContents(each);
-        texts.push([each, range.getBoundingClientRect(), box]);
+        // Line by line: one that begins within a line lies not over what is before it. What is cut
+        // off is seen in its box alone.
+        for (const line of range.getClientRects()) {
+            const part = framed(each, line);
+            seen.push({each,
+                left: Math.max(part.left, whole.left), right: Math.min(part.right, whole.right),
+                top: Math.max(part.top, whole.top), bottom: Math.min(part.bottom, whole.bottom)});
+        }
         const cut = each.scrollWidth > each.clientWidth + 1 && style.overflowX !== 'visible';
         if (cut && !each.closest('[title]')) faults.push(`${name(each)} is cut off untitled`);
     }
-    // What is cut off is seen in its box alone.
-    const seen = texts.map(([each, text, box]) => ({each,
-        left: Math.max(text.left, box.left), right: Math.min(text.right, box.right),
-        top: Math.max(text.top, box.top), bottom: Math.min(text.bottom, box.bottom)}));
     seen.forEach((one, i) => seen.slice(0, i).forEach(other => {
         if (one.each.contains(other.each) || other.each.contains(one.each)) return;
         const across = Math.min(one.right, other.right) - Math.max(one.left, other.left);
@@ -74,7 +90,7 @@ def check_accessible(one) -> None:
 def check_focus_is_seen(one) -> None:
     """Check that whatever the Tab key reaches in an instrument has an outline or a ring."""
     reached = one.page.evaluate(
-        """root => [...root.querySelectorAll('button, input, select, [tabindex="0"]')]
+        """root => [...root.querySelectorAll('button, input, select, textarea, [tabindex="0"]')]
             .filter(each => each.offsetParent && !each.disabled).length""",
         one.root.element_handle(),
     )

@@ -1,5 +1,6 @@
 """Every instrument as a person meets it in JupyterLab: side bar open, kernel there or not."""
 
+import json
 import os
 import signal
 
@@ -16,13 +17,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 BESIDE = [
     HOSTILE,
     "explorer",
+    """
+    import json
+    from vsnn_lab import extract
+    from vsnn_lab.explore.tokens import TokenTexts
+    spelled = TokenTexts(tokenizer, 256).bytes
+    def greedy(width):
+        cut, ids = extract(words, width).eval(), tokenizer.encode("dd m\\n naïve").ids
+        for _ in range(40):
+            ids.append(int(cut(torch.tensor([ids]))[0, -1].argmax()))
+        return b"".join(spelled[each] for each in ids).decode(errors="replace")
+    print(json.dumps([greedy(4), greedy(12)]))
+    """,
     "print(explorer.width, images.shape)",
     "explorer.width = 8",
     # In one call of C, which lets no other thread of the kernel answer.
     "sum(range(2 * 10**8))",
     "import os; print(os.getpid())",
 ]
-HEARD, SET, BUSY, PROCESS = range(-4, 0)
+GREEDY, HEARD, SET, BUSY, PROCESS = range(-5, 0)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +199,28 @@ def test_names_from_outside_are_text(page):
     assert one.root.locator("img, script").count() == 0
     one.press("Home")
     assert page.evaluate("window.ran") is None
+
+
+def test_a_prompt_is_typed_and_the_kernel_goes_on_with_it_at_both_widths(page):
+    one = Instrument(page, "text")
+    cells = page.locator(".jp-Cell").count()
+    field, texts = (
+        one.root.get_by_label("prompt"),
+        one.root.locator(".vsnn-continuation .vsnn-text"),
+    )
+    field.fill("")
+    # Each of these keys does something to a notebook's cells.
+    page.keyboard.type("dd m\n naïve")
+    one.press("Home", *["ArrowRight"] * 3)
+    page.wait_for_function(
+        "all => all.every(e => e.ariaBusy !== 'true' && e.textContent.includes('m\\n naïve'))",
+        arg=texts.element_handles(),
+    )
+    found = texts.evaluate_all("all => all.map(each => each.textContent)")
+    assert found == json.loads(lab.run_cell(cell(page, GREEDY)))
+    assert field.input_value() == "dd m\n naïve"
+    assert page.locator(".jp-Cell").count() == cells
+    assert one.press("End").numbers["tokens in place"] == "40 of 40"
 
 
 def test_a_kernel_that_died_leaves_number_and_picture_together(page, first):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.explore.language import PASSAGE, byte_tokenizer, language_model
 from tests.explore.shown import control, numbers, tiles
 from vsnn_lab import Autoencoder, Stratified, Triangular, Width, at_width
 from vsnn_lab.explore import (
@@ -15,6 +16,7 @@ from vsnn_lab.explore import (
     CodeExplorer,
     MaskExplorer,
     RunsExplorer,
+    TextExplorer,
     WidthComparison,
     front,
 )
@@ -33,6 +35,7 @@ EVERY = {
     "codes": lambda: CodeExplorer(*model_and_images()),
     "masks": lambda: MaskExplorer({"triangle": Triangular(), "runs": Stratified(2)}, most=5),
     "runs": lambda: RunsExplorer({"a": {1: 0.5, 4: 0.2}, "b": {1: 0.4, 2: -0.1}}),
+    "text": lambda: TextExplorer(language_model(), byte_tokenizer(), PASSAGE, length=3),
 }
 every = pytest.mark.parametrize("kind", EVERY)
 

@@ -13,6 +13,7 @@ from vsnn_lab.explore.codes import CodeExplorer
 from vsnn_lab.explore.masks import MaskExplorer
 from vsnn_lab.explore.policy import PolicyExplorer
 from vsnn_lab.explore.runs import RunsExplorer
+from vsnn_lab.explore.text import TextExplorer
 from vsnn_lab.explore.width_comparison import WidthComparison
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "MaskExplorer",
     "PolicyExplorer",
     "RunsExplorer",
+    "TextExplorer",
     "WidthComparison",
 ]

@@ -84,6 +84,8 @@ class Instrument(anywidget.AnyWidget):
     ) -> None:
         self._buttons = dict(buttons or {})
         self.run_drawing: Callable[[Any], np.ndarray] | None = None
+        # What answers further kinds of messages: its result is in the answer.
+        self._answers: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
         super().__init__(description=dict(description), arrays=dict(arrays), **positions)
         self.on_msg(self._hear)
 
@@ -102,7 +104,7 @@ class Instrument(anywidget.AnyWidget):
     def close(self) -> None:
         """Close the widget and let go of all that it shows, whoever still refers to it."""
         super().close()
-        self._buttons, self.run_drawing = {}, None
+        self._buttons, self.run_drawing, self._answers = {}, None, {}
         self.description, self.arrays, self.drawn = {}, {}, {}
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -127,6 +129,8 @@ class Instrument(anywidget.AnyWidget):
                 self._buttons[content["name"]]()
             elif content["type"] == "draw" and self.run_drawing is not None:
                 self.drawn = array(self.run_drawing(buffers[0]), "width")
+            elif content["type"] in self._answers:
+                answer |= self._answers[content["type"]](content)
         except Exception as error:
             answer["error"] = f"{error}" or type(error).__name__
             raise

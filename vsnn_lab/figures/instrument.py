@@ -13,6 +13,8 @@ from vsnn_lab.figures.frames import decode_frames
 from vsnn_lab.figures.images import add_opacity, png, tile, tile_centers
 from vsnn_lab.figures.labels import LINE, as_label, short_labels
 from vsnn_lab.figures.masks import mask_heatmap
+from vsnn_lab.figures.reader import Reader
+from vsnn_lab.figures.text import ROW, count_rows, draw_texts, texts_shown
 from vsnn_lab.figures.tiles import label_ticks
 
 _WIDTH, _HEIGHT = style.PAGE, 380  # pixels of the screen
@@ -24,14 +26,14 @@ _ROOM = {
     "curve": (64, 0.38),
     "matrix": (84, 0.27),
     "mask": (64, 0.5),
+    "texts": (8, 0.62),
 }
-_INDEXED = ("width", "menu", "picker")  # controls whose value is a place, or has one
 _LETTERS = 28  # of a curve's name; longer ones would cover the curves
 _PICTURES = (240, 270)  # pixels of the screen, down and across, that pictures have
 _STILLS = 4  # frames of an animation that are shown
 _NAMES = 12  # that have room along a side of a matrix
 # Beside the palette of networks, and none of its hues; a frame and a disc tell them apart, too.
-WRONG, FLIP = "#9c6e00", "#188293"
+WRONG, FLIP = "#9c6e00", style.DIFFERENT
 # Shares of a row are mostly near 0 or near 1, and the small ones are what there is to see.
 _COLORSCALE = [
     [share, f"rgba(43, 131, 198, {share**0.5:.3f})"]
@@ -53,21 +55,28 @@ def instrument_figure(
     Returns:
         A figure 840 pixels wide.
     """
-    reader = _Reader(description, arrays, positions)
-    shown = [part for part in description["parts"] if part["type"] in _ROOM]
+    reader = Reader(description, arrays, positions)
+    texts = texts_shown(description, reader)
+    shown = [{"type": "texts"}] if texts else []
+    shown += [part for part in description["parts"] if part["type"] in _ROOM]
     room = [_ROOM[part["type"]] for part in shown]
     figure = make_subplots(1, len(shown))
+    high = max(_HEIGHT, _TOP + _BOTTOM + ROW * count_rows(texts))
     margin = {"l": 0, "r": 0, "t": _TOP, "b": _BOTTOM}
-    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=_HEIGHT, margin=margin)
+    figure.update_layout(template=style.TEMPLATE, width=_WIDTH, height=high, margin=margin)
     small = {"tickfont_size": 11, "title_font_size": 12}
     draw = {"pictures": _draw_pictures, "curve": _draw_curve, "matrix": _draw_matrix}
     draw |= {"mask": _draw_mask, "frames": _draw_frames}
+    if texts:
+        draw["texts"] = lambda *_: draw_texts(figure, texts, 1)
     left, rest = 0.0, _WIDTH - _RIGHT - sum(labels for labels, _ in room)
     for column, (part, (labels, share)) in enumerate(zip(shown, room, strict=True), 1):
         start = left + labels
         left = start + rest * share / sum(share for _, share in room)
         figure.update_xaxes(small, domain=[start / _WIDTH, left / _WIDTH], col=column)
-        figure.update_yaxes(small, col=column)
+        # Beside texts, which may be long, what is no text is as high as elsewhere.
+        low = 0.0 if part["type"] == "texts" else (high - _HEIGHT) / (high - _TOP - _BOTTOM)
+        figure.update_yaxes(small, domain=[low, 1], col=column)
         draw[part["type"]](figure, part, reader, column)
         # Names of runs are long and many: they stay in the corner, where the template has them.
         if part["type"] == "curve" and "picked" not in part:
@@ -81,51 +90,10 @@ def instrument_figure(
     ]
     line = "   ".join(said[:4])
     title = {"text": line, "font_size": 13, "x": room[0][0] / _WIDTH}
-    return figure.update_layout(title=title | {"y": 1 - 20 / _HEIGHT})
+    return figure.update_layout(title=title | {"y": 1 - 20 / high})
 
 
-class _Reader:
-    """Looks up what arrays and texts hold at the controls' positions."""
-
-    def __init__(
-        self,
-        description: Mapping[str, Any],
-        arrays: Mapping[str, Any],
-        positions: Mapping[str, Any],
-    ) -> None:
-        self.arrays, self.positions = arrays, positions
-        self.index = {}
-        # Of others the value is what there is to know.
-        for control in (each for each in description["controls"] if each["type"] in _INDEXED):
-            name, value = control["name"], positions[control["name"]]
-            stops = np.array(control.get("values", range(value + 1)))
-            self.index[name] = int(np.abs(stops - value).argmin())
-
-    def at(self, source: Any) -> np.ndarray:
-        """Return what an array holds."""
-        named = isinstance(source, str)
-        held = self.arrays[source if named else source["array"]]
-        values = np.frombuffer(held["data"], held["dtype"]).reshape(held["shape"])
-        for axis in held["by"] if named else source.get("by", held["by"]):
-            values = values[self.index[axis]]
-        return values
-
-    def text(self, item: Mapping[str, Any], by: str) -> str:
-        """Return what a read-out says."""
-        if "values" not in item:
-            value = float(self.at(item["source"]))
-            over = float(self.at(item["over"])) if "over" in item else 1.0
-            number = f"{value / over:,.{item.get('digits', 0)}f}" if over else "–"  # noqa: RUF001
-            return number + item.get("suffix", "")
-        values = item["values"]
-        return as_label(
-            values if isinstance(values, str) else values[self.index[item.get("by", by)]]
-        )
-
-
-def _draw_pictures(
-    figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int
-) -> None:
+def _draw_pictures(figure: go.Figure, part: Mapping[str, Any], reader: Reader, column: int) -> None:
     """Draw a row of pictures for each track, in bands, or all tracks in one row."""
     height, width, _ = part["size"]
     across, count = part.get("layout") == "columns", part["count"]
@@ -168,7 +136,7 @@ def _draw_pictures(
             figure.add_trace(trace, 1, column)
 
 
-def _draw_frames(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+def _draw_frames(figure: go.Figure, part: Mapping[str, Any], reader: Reader, column: int) -> None:
     """Draw some frames of each track, evenly spaced, as a row of pictures."""
     sheets, lengths = (reader.at({"array": part[name], "by": []}) for name in ("source", "lengths"))
     stills = np.linspace(0, part["count"] - 1, _STILLS).round().astype(int)
@@ -188,7 +156,7 @@ def _ends(track: Mapping[str, Any]) -> str:
     return f" (±{track['limit'] / 255:.2g})" if "minus" in track else ""
 
 
-def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
+def _pixels(track: Mapping[str, Any], reader: Reader) -> np.ndarray:
     """Return the pictures of a track with opacity, shape (n, height, width, channels + 1)."""
     pixels = track["pixels"] if "pixels" in track else reader.at(track["source"])
     pixels = pixels[None] if pixels.ndim == 3 else pixels
@@ -200,7 +168,7 @@ def _pixels(track: Mapping[str, Any], reader: _Reader) -> np.ndarray:
 
 def _captions(
     captions: Mapping[str, Any],
-    reader: _Reader,
+    reader: Reader,
     x: np.ndarray,
     y: np.ndarray,
     size: tuple[int, int, int],
@@ -234,7 +202,7 @@ def _captions(
     ]
 
 
-def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: Reader, column: int) -> None:
     shown = part["series"]
     if "picked" in part:
         shown = [shown[place] for place in reader.positions[part["picked"]]]
@@ -254,12 +222,12 @@ def _draw_curve(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, col
     figure.update_yaxes(range=part["y"]["range"], title_text=label, row=1, col=column)
 
 
-def _heights(series: Mapping[str, Any], reader: _Reader) -> Sequence[float]:
+def _heights(series: Mapping[str, Any], reader: Reader) -> Sequence[float]:
     y = series["y"]
     return reader.at({"array": y, "by": []}).tolist() if isinstance(y, str) else y
 
 
-def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -> go.Scatter:
+def _series(series: Mapping[str, Any], ends: Sequence[float], reader: Reader) -> go.Scatter:
     looks = (series[part] for part in ("color", "symbol", "dash"))
     look = style.Style(short_labels([series["name"]], _LETTERS)[0], *looks)
     if "level" in series:
@@ -276,7 +244,7 @@ def _series(series: Mapping[str, Any], ends: Sequence[float], reader: _Reader) -
     return trace
 
 
-def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: Reader, column: int) -> None:
     """Draw which units each sample keeps, first sample on top."""
     rows, units = (reader.positions[part[name]] for name in ("rows", "columns"))
     kept = np.arange(units) < reader.at(part["source"])[:rows, None]
@@ -287,7 +255,7 @@ def _draw_mask(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, colu
     figure.update_yaxes(square | {"range": ends[::-1]}, row=1, col=column)
 
 
-def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: _Reader, column: int) -> None:
+def _draw_matrix(figure: go.Figure, part: Mapping[str, Any], reader: Reader, column: int) -> None:
     counts = reader.at(part["source"]).astype(float)
     names = [as_label(name) for name in part["short"]]
     step = -(-len(names) // _NAMES)  # beyond some classes not every name has room

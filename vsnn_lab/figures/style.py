@@ -45,6 +45,7 @@ REFERENCE = Style("reference", "#85888c", "line-ew", "dot")
 PAGE = 840  # pixels of the screen: JupyterLab has 848 beside its side bar
 # 4.5:1 on a white page, and no grey that has it comes closer to that on JupyterLab's dark one: 4.2.
 TEXT_COLOR = "#73777c"
+DIFFERENT = "#188293"  # of what is not as at full width; none of the hues of networks
 POINTER = "#d03a4b"  # the marker that follows the slider
 TRANSPARENT = "rgba(0,0,0,0)"
 _GRID = "rgba(128, 132, 138, 0.22)"

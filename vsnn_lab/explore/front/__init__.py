@@ -6,7 +6,7 @@ from importlib import resources
 
 # Each file after those that it imports from.
 _FILES = (
-    *("dom", "controls", "picker", "ranges", "choices", "budget", "curve"),
+    *("dom", "controls", "picker", "ranges", "choices", "prompt", "budget", "curve"),
     *(
         "frames",
         "masks",
@@ -17,6 +17,9 @@ _FILES = (
         "dense",
         "sheet",
         "pad",
+        "tokens",
+        "continuation",
+        "passage",
         "instrument",
         "mount",
     ),

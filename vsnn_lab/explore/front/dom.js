@@ -1,7 +1,7 @@
 /** Elements, and the few things that every part asks of the page. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const FOCUSABLE = new Set(["button", "input", "select"]);
+const FOCUSABLE = new Set(["button", "input", "select", "textarea"]);
 
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {

@@ -2,6 +2,7 @@
 
 import { budget } from "./budget.js";
 import { choices } from "./choices.js";
+import { continuation } from "./continuation.js";
 import { CONTROLS } from "./controls.js";
 import { curve } from "./curve.js";
 import { html, onDarkGround } from "./dom.js";
@@ -9,14 +10,18 @@ import { frames } from "./frames.js";
 import { mask } from "./masks.js";
 import { matrix } from "./matrix.js";
 import { pad } from "./pad.js";
+import { passage } from "./passage.js";
 import { picker } from "./picker.js";
 import { pictures } from "./pictures.js";
+import { promptField } from "./prompt.js";
 import { ranges } from "./ranges.js";
 import { ranking } from "./ranking.js";
 import { tiles } from "./tiles.js";
 
-const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, ranges };
-const PARTS = { budget, curve, frames, mask, matrix, pad, pictures, ranking, tiles };
+const KINDS_OF_CONTROL = { ...CONTROLS, choices, picker, prompt: promptField, ranges };
+const PARTS = {
+  budget, continuation, curve, frames, mask, matrix, pad, passage, pictures, ranking, tiles,
+};
 const PACE = 50; // milliseconds between two widths that the kernel hears of
 const REST = 700; // milliseconds after which the read-outs are announced
 const KINDS = {
@@ -94,7 +99,7 @@ export function render({ model, el }) {
       clearTimeout(heard);
       heard = setTimeout(tell, Math.max(0, last + PACE - performance.now()));
     },
-    /** Ask the kernel for something; promises to be done when what it changed has arrived. */
+    /** Ask the kernel for something; promises its answer, when what it changed has arrived. */
     ask(kind, content = {}, bytes = []) {
       const id = crypto.getRandomValues(new Uint32Array(1))[0];
       // A message overtakes moves that still wait for a busy kernel: it says itself where all stand.
@@ -186,7 +191,7 @@ export function render({ model, el }) {
     const asked = waiting.get(message.id);
     waiting.delete(message.id);
     if (message.error) asked?.reject(new Error(message.error));
-    else asked?.resolve();
+    else asked?.resolve(message);
     if (instrument.live) return;
     instrument.live = true;
     hearing.forEach((callback) => callback());

@@ -31,7 +31,7 @@ nitpick_ignore_regex = [
     (
         r"any|py:\w+",
         r"(collections|filelock|gymnasium|nbclient|nn|numpy|os|papermill|pathlib|pd|plotly"
-        r"|stable_baselines3|torch)\..+",
+        r"|stable_baselines3|tokenizers|torch)\..+",
     ),
 ]
 

@@ -29,7 +29,7 @@ from vsnn_lab.networks.plain_language_model import PlainLanguageModel
 from vsnn_lab.widths import joint_steps, turn_of
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    import tokenizers
 
 _EVERY = 32  # widths up to which each is a stop; of more those of the log2 scale are
 _MOST_LETTERS = 1000  # of a prompt: the model reads it in one go
@@ -98,7 +98,7 @@ class TextExplorer(Instrument):
     def __init__(
         self,
         model: PlainLanguageModel,
-        tokenizer: "Tokenizer",
+        tokenizer: "tokenizers.Tokenizer",
         passage: str,
         *,
         prompt: str = "She was not a little surprised to find",

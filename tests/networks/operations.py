@@ -9,9 +9,10 @@ from torch import nn
 
 from tests.networks.operation_examples import Bools, Ints
 from vsnn_lab.networks.graph import walk as walking
-from vsnn_lab.networks.graph.capture import capture, sizes_alone, tensors_in
+from vsnn_lab.networks.graph.capture import capture, tensors_in
 from vsnn_lab.networks.graph.compare import first_difference
 from vsnn_lab.networks.graph.learned import Learned
+from vsnn_lab.networks.graph.sizes_alone import sizes_alone
 from vsnn_lab.networks.graph.units import SAMPLES, Segment, fixed, has_samples
 from vsnn_lab.networks.graph.walk import Walk
 

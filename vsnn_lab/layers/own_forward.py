@@ -14,12 +14,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab.layers.base import VariableLayer, is_masked
+from vsnn_lab.layers.base import VariableLayer, is_at_rest
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.widths import (
     Width,
     WidthControl,
-    is_whole,
     keep_prefix,
     kept_ranges,
     kept_size,
@@ -85,10 +84,8 @@ class OwnForward(VariableLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Run the class's own forward on what is kept now."""
-        if is_whole(self.in_axis) and is_whole(self.out_axis):
-            masked = [axis for axis in (self.in_axis, self.out_axis) if is_masked(axis)]
-            if not masked:
-                return self._plain_forward(self, input)
+        if is_at_rest(self.in_axis, self.out_axis):
+            return self._plain_forward(self, input)
         positions = {knob: knob.position for knob in knobs_of(self.in_axis, self.out_axis)}
         numbers = {knob: each for knob, each in positions.items() if isinstance(each, int)}
         if len(numbers) == len(positions):

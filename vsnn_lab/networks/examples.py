@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from vsnn_lab._basics.checks import short_repr
-from vsnn_lab.networks.graph.capture import sizes_alone
+from vsnn_lab.networks.graph.sizes_alone import run_on_sizes
 from vsnn_lab.networks.restoring import restored
 
 # In the order in which they are tried: what images people have, and small ones.
@@ -88,13 +87,9 @@ def _needed(model: nn.Module) -> list[str]:
 
 
 def _runs(model: nn.Module, guess: Tensor) -> bool:
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     try:
-        with restored(model), FakeTensorMode() as fake, torch.no_grad(), sizes_alone():
-            model.eval()
-            tensors: dict[str, Tensor] = {}
-            tensors |= {name: fake.from_tensor(value) for name, value in state.items()}
-            torch.func.functional_call(model, tensors, (fake.from_tensor(guess),))
+        with restored(model):
+            run_on_sizes(model.eval(), (guess,), {})
     except Exception:
         # Whatever it is, this is not what the network takes.
         return False

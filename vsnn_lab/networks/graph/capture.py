@@ -5,7 +5,6 @@ are known as one step each. It is made anew of what really runs, so a branch tha
 ``self.training`` say, is not in it.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
-from torch.nn.modules import transformer
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from vsnn_lab.layers.own_parts import cutting
+from vsnn_lab.networks.graph.sizes_alone import sizes_alone
 from vsnn_lab.widths import widest_size
 
 # Operations of our own that show in the graph what a layer takes and what it gives. What runs in
@@ -48,7 +47,6 @@ _library.impl("leave", _given, "CompositeExplicitAutograd")
 torch.library.register_fake("vsnn_lab::enter", lambda x, where: torch.empty_like(x), lib=_library)
 torch.library.register_fake("vsnn_lab::leave", _given, lib=_library)
 _ENTER, _LEAVE = torch.ops.vsnn_lab.enter.default, torch.ops.vsnn_lab.leave.default
-_fake = logging.getLogger("torch._subclasses.fake_tensor")
 
 
 @dataclass
@@ -175,24 +173,6 @@ def _passes(node: fx.Node) -> bool:
     if passes:
         node.replace_all_uses_with(node.all_input_nodes[0])
     return passes
-
-
-@contextmanager
-def sizes_alone() -> Iterator[None]:
-    """Keep random states as they are, and torch from logging what fails: that is found out here."""
-    disabled, _fake.disabled = _fake.disabled, True
-    # A hint which kernel to take, for which torch looks at the numbers of a mask.
-    looks, transformer._detect_is_causal_mask = transformer._detect_is_causal_mask, _hint
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        _fake.disabled = disabled
-        transformer._detect_is_causal_mask = looks
-
-
-def _hint(mask: Any, is_causal: bool | None = None, size: int | None = None) -> bool:
-    return bool(is_causal)
 
 
 def tensors_in(found: Any) -> list[Tensor]:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vsnn_lab.layers.own_forward import Layout, smaller
-from vsnn_lab.networks.graph.capture import capture, sizes_alone
+from vsnn_lab.networks.graph.capture import capture
 from vsnn_lab.networks.graph.operations import ENTRYWISE
+from vsnn_lab.networks.graph.sizes_alone import sizes_alone
 
 # What such a layer may do: nothing that has units change places.
 _MORE = """
@@ -62,11 +63,13 @@ def layouts(module: nn.Module, call: LayerRun) -> Iterator[Layout]:
         if call.given.dim() < 2:
             continue
         units, out = call.given.shape[dim], call.found.shape[dim]
-        for tensors, keeps in _tensors(module, units, out):
+        held = [*_tensors(module, units, out)] if units > 2 and out > 2 else []
+        if not held or not _keeps_samples_apart(module, call, dim):
+            continue
+        for tensors, keeps in held:
             for sizes in _sizes(module, units, out, keeps):
                 layout = Layout(dim, tensors, sizes, keeps)
-                apart = units > 2 and out > 2 and _keeps_samples_apart(module, call, layout)
-                if apart and _holds(module, call, layout):
+                if _holds(module, call, layout):
                     yield layout
 
 
@@ -120,13 +123,13 @@ def _sizes(
     yield from sorted(found, key=lambda pairs: (-len(pairs), -len({key for _, key in pairs})))
 
 
-def _keeps_samples_apart(module: nn.Module, call: LayerRun, layout: Layout) -> bool:
+def _keeps_samples_apart(module: nn.Module, call: LayerRun, dim: int) -> bool:
     """Whether only a row's own output moves with it; a row is an image, or one token."""
     noise = torch.Generator().manual_seed(0)
     shape = [2 if place == 0 else size for place, size in enumerate(call.given.shape)]
     given = torch.rand(shape, generator=noise).to(call.given.dtype)
     other = given.clone()
-    first = (0,) if layout.dim == 1 else (0,) * (len(shape) - 1)
+    first = (0,) if dim == 1 else (0,) * (len(shape) - 1)
     other[first] += 1
     device = next(module.parameters()).device
     try:

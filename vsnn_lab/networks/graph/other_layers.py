@@ -7,15 +7,13 @@ one product with its weight may be a layer like those known.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.parametrize import is_parametrized
 
 from vsnn_lab.layers.own_forward import Layout
-from vsnn_lab.networks.graph.capture import sizes_alone
 from vsnn_lab.networks.graph.layer_rules import LAYERS, LayerCall
 from vsnn_lab.networks.graph.layouts import LayerRun, layouts, numbers_of
+from vsnn_lab.networks.graph.sizes_alone import run_on_sizes
 from vsnn_lab.networks.graph.units import Shape, fixed, size_of
 from vsnn_lab.networks.restoring import restored
 
@@ -81,7 +79,7 @@ def _calls(
 
         handles.append(module.register_forward_hook(note, with_kwargs=True))
     try:
-        _run(model, args, options)
+        run_on_sizes(model, args, options)
     except Exception:
         return {}  # It is said elsewhere that the network does not run.
     finally:
@@ -93,18 +91,6 @@ def _calls(
         if whole and len(whole) == len(each) and len({call.given.dim() for call in whole}) == 1:
             found[name] = whole[0]
     return found
-
-
-def _run(model: nn.Module, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    with FakeTensorMode() as fake, torch.no_grad(), sizes_alone():
-        tensors: dict[str, Tensor] = {}
-        tensors |= {name: fake.from_tensor(value) for name, value in state.items()}
-        given, named = torch.utils._pytree.tree_map(
-            lambda value: fake.from_tensor(value) if isinstance(value, Tensor) else value,
-            (tuple(args), dict(options)),
-        )
-        torch.func.functional_call(model, tensors, given, named)
 
 
 def _signature(module: nn.Module, call: LayerRun) -> Any:

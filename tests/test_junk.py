@@ -540,6 +540,13 @@ CALLS: dict[str, Call] = {
         temperature=0.5,
         generator=torch.Generator(),
     ),
+    "speculative_continuation": call(
+        vsnn_lab.speculative_continuation,
+        model=words(),
+        tokens=torch.tensor([[1, 2]]),
+        draft=1,
+        drafts=2,
+    ),
     "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
     "teach": call(
         vsnn_lab.teach,
@@ -557,6 +564,7 @@ CALLS: dict[str, Call] = {
     ),
     "explain": call(vsnn_lab.explain, model=net()),
     "extract": call(vsnn_lab.extract, model=net(), width=2),
+    "extract_view": call(vsnn_lab.extract_view, model=net(), width=2),
     "fit": call(
         vsnn_lab.fit,
         FloatingPointError,

@@ -187,6 +187,7 @@ OWN_TESTS = {  # layers with a test module of their own
     layers.VariableRNN,
     layers.TriangularDropout,
     layers.ConditionedLinear,
+    layers.ConditionedRMSNorm,
     layers.OctaveConv2d,
     layers.OctaveLinear,
 }

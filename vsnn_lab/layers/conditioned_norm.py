@@ -8,7 +8,6 @@ changed. Cut out, a submodel has them folded into weight and bias, and no parame
 Yu et al. 2019, "Slimmable Neural Networks", arXiv 1812.08928, keep norms for each width.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
@@ -29,7 +28,7 @@ from vsnn_lab.widths import Width, WidthControl, kept_ranges, spread, take_units
 # bits per byte, against a rate like that of all else.
 _PACE = 3.0
 _TABLES = {"weight": "gain", "bias": "own_shift"}
-_OWN = (*_TABLES.values(), "condition", "tops")
+_OWN = (*_TABLES.values(), "condition", "per", "tops")
 Per = Literal["position", "octave"]
 
 
@@ -40,6 +39,7 @@ class ConditionedNorm(norm.Norm):
 
     Attributes:
         condition: The knobs whose positions are the condition, as an axis joined of one for each.
+        per: Whether each position has a gain of its own, or each octave.
         tops: For each knob the last position of every group that has a gain of its own, but for
             the last group.
     """
@@ -47,6 +47,7 @@ class ConditionedNorm(norm.Norm):
     condition: Axis
     gain: nn.Parameter
     own_shift: nn.Parameter | None
+    per: Per
     tops: tuple[tuple[int, ...], ...]
     takes_prefixes = False
 
@@ -60,6 +61,7 @@ class ConditionedNorm(norm.Norm):
             per: Whether each position has its own, or each octave of them and full width.
         """
         check_choice("per", per, ("position", "octave"))
+        self.per = per
         knobs: list[Any] = [*controls] if isinstance(controls, list | tuple) else [controls]
         if not knobs or not all(isinstance(each, WidthControl) for each in knobs):
             raise TypeError(f"controls must be WidthControls, got {short_repr(controls)}")
@@ -86,11 +88,13 @@ class ConditionedNorm(norm.Norm):
         rows: list[Any] = []
         for start, tops, control in zip(starts, self.tops, self.condition.controls, strict=False):
             position = positions[control]
-            if isinstance(position, Tensor):
+            if self.per == "position":
+                rows.append(start + position - 1)
+            elif isinstance(position, Tensor):
                 edges = torch.tensor(tops, device=position.device, dtype=position.dtype)
                 rows.append(start + torch.bucketize(position, edges))
             else:
-                rows.append(start + bisect_left(tops, position))
+                rows.append(start + sum(position > top for top in tops))
         return rows
 
     def _conditioned(

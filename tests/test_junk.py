@@ -399,6 +399,15 @@ CALLS: dict[str, Call] = {
         linear=[2.0],
         title="title",
     ),
+    "figures.cost_curves": call(
+        figures.cost_curves,
+        variable={1: 5.0, 2: [6.0, 7.0]},
+        costs={"parameters": {1: 10, 2: 20}},
+        dedicated={1: 4.0},
+        mixed={2: 3.0},
+        label="bits",
+        title="title",
+    ),
     "soft_targets": call(
         vsnn_lab.soft_targets, teacher=net(), data=(x(), torch.arange(5) % 2), labels=0.5
     ),

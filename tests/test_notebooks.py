@@ -27,6 +27,7 @@ OTHER = {
     "04_classifier_widths": {"SEED": 1, "POINTS": 5.0},
     "05_closing_the_gap": {"SEEDS": 1},
     "07_policy_widths": {"EPISODES": 4},
+    "08_language_model_widths": {"DRAFTS": [2]},
     "10_your_own_network": {"CODE": 16, "EPOCHS": 1},
 }
 COMPARE = FOLDER / "09_compare_runs.ipynb"  # it has a test of its own

@@ -555,6 +555,8 @@ CALLS: dict[str, Call] = {
         tokens=torch.tensor([[1, 2]]),
         draft=1,
         drafts=2,
+        temperature=0.5,
+        generator=torch.Generator(),
     ),
     "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
     "teach": call(

@@ -161,18 +161,65 @@ def test_counts_are_those_of_a_draft_that_is_written_down_by_hand():
     assert 0 < accepted < drafts * calls
 
 
+def shares_of_pairs(model, ids, temperature):
+    """Return how likely each pair of next tokens is, by the chain rule."""
+    with torch.no_grad():
+        first_token = (model(ids)[0, -1] / temperature).softmax(-1)
+        after = torch.cat((ids.expand(VOCABULARY, -1), torch.arange(VOCABULARY)[:, None]), 1)
+        return first_token[:, None] * (model(after)[:, -1] / temperature).softmax(-1)
+
+
+@pytest.mark.parametrize(("rows", "share"), [(1, 1.0), (2, 1.0), (2, 0.05)])
+def test_tokens_are_drawn_as_likely_as_the_model_says(rows, share, generator):
+    model, temperature, draws = language_model(share=share), 3.0, 1200
+    ids = prompts().expand(rows, -1)
+    draft, kept, drafted = extract(model, 1), 0, 0
+    counts = torch.zeros(VOCABULARY, VOCABULARY)
+    for _ in range(draws // rows):
+        text = speculative_continuation(
+            model, ids, draft, drafts=2, temperature=temperature, generator=generator
+        )
+        one, two = islice(text, 2)
+        counts.index_put_((one, two), torch.ones(rows), accumulate=True)
+        kept, drafted = kept + text.accepted, drafted + text.drafted
+    expected = shares_of_pairs(model, prompts(), temperature)
+    # Of a count's standard deviation; the generator is seeded, so that the draws never change.
+    for found, share_of in (
+        (counts, expected), (counts.sum(1), expected.sum(1)), (counts.sum(0), expected.sum(0))
+    ):  # fmt: skip
+        mean = draws * share_of
+        assert ((found - mean).abs() / (mean + 1).sqrt()).max() < 5
+    assert 0.1 < kept / drafted < 0.99
+
+
+def test_a_model_that_drafts_for_itself_is_never_refused_when_it_draws(generator):
+    model = language_model()
+    text = speculative_continuation(
+        model, prompts(2), extract(model, STEPS), temperature=1.0, generator=generator
+    )
+    first(text, 40)
+    assert text.accepted_share == 1
+    again = speculative_continuation(
+        *(model, prompts(2), STEPS), temperature=1.0, generator=torch.Generator().manual_seed(0)
+    )
+    other = speculative_continuation(
+        *(model, prompts(2), STEPS), temperature=1.0, generator=torch.Generator().manual_seed(1)
+    )
+    assert not torch.equal(first(again, 40), first(other, 40))
+
+
 def test_in_single_precision_texts_part_only_where_two_tokens_are_as_likely():
     model = copy.deepcopy(language_model(share=0.05)).float()
-    for seed in range(20):
+    for seed in range(8):
         ids = prompts(seed=seed)
-        text, apart = [*islice(continuation(model, ids), 30)], 30
-        for at in range(30):
+        text, apart = [*islice(continuation(model, ids), 20)], 20
+        for at in range(20):
             with torch.no_grad():
                 best, second = model(torch.cat((ids[0], *text[:at]))[None])[0, -1].topk(2).values
             if best - second < 1e-4:
                 apart = at
                 break
-        found = first(speculative_continuation(model, ids, 1), 30)[0].tolist()
+        found = first(speculative_continuation(model, ids, 1), 20)[0].tolist()
         assert found[:apart] == torch.cat(text).tolist()[:apart]
 
 
@@ -190,7 +237,7 @@ def test_a_knob_that_is_turned_between_tokens_is_refused_and_turned_back_goes_on
     expected = read_anew_for_each_token(model, ids, 12)
     text = speculative_continuation(model, ids, 1, drafts=2)
     found = [next(text)]
-    with at_width(model, 2), pytest.raises(ValueError, match="cache must belong to the width"):
+    with at_width(model, 2), pytest.raises(ValueError, match="cache must be this model's at the width"):
         found += text
     found += islice(text, 12 - len(found))
     assert torch.equal(torch.stack(found, 1), expected)
@@ -204,6 +251,8 @@ def test_a_knob_that_is_turned_between_tokens_is_refused_and_turned_back_goes_on
         ({"tokens": torch.zeros(3)}, ValueError, r"tokens must be integers of shape \(batch, time"),
         ({"drafts": 0}, ValueError, "drafts must be at least 1, got 0"),
         ({"drafts": 1.0}, TypeError, "drafts must be an integer at least 1, got 1.0"),
+        ({"temperature": -1}, ValueError, "temperature must be a finite number of at least 0, got"),
+        ({"generator": 3}, TypeError, "generator must be a torch.Generator or None, got 3"),
         ({"draft": 4}, ValueError, r"draft must be a width of .*: width must lie in 1\.\.3, got 4"),
         ({"draft": "1"}, TypeError, "draft must be a width of .*: width must be"),
         ({"draft": None}, TypeError, "draft must be a width of .*: width must be"),

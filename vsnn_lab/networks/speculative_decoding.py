@@ -1,4 +1,4 @@
-"""Greedy text in fewer calls of a wide model: a narrow one drafts, the wide one checks."""
+"""Text in fewer calls of a wide model: a narrow one drafts, the wide one checks."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vsnn_lab._basics.checks import check_int, check_tensor, short_repr
+from vsnn_lab._basics.checks import (
+    check_generator,
+    check_int,
+    check_number,
+    check_tensor,
+    short_repr,
+)
 from vsnn_lab.networks.extraction import cut_positions
 from vsnn_lab.networks.plain_language_model import KeyValueCache, PlainLanguageModel
 from vsnn_lab.networks.weight_views import extract_view
@@ -20,12 +26,16 @@ def speculative_continuation(
     draft: int | Mapping[WidthControl, int] | PlainLanguageModel,
     *,
     drafts: int = 3,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> "SpeculativeContinuation":
-    """Yield the text that `continuation` yields at temperature 0, several tokens a call.
+    """Yield the text that `continuation` yields, several tokens a call of the model.
 
     A narrow width says the next few tokens, one call each; then the model reads all of them in one
     call, keeps those that it would have said itself, and adds the one that it says after them. So
-    every token is the model's likeliest, whatever is drafted: a bad draft costs time alone.
+    every token is the model's likeliest, whatever is drafted: a bad draft costs time alone. Above
+    temperature 0 a draft is kept with the chance that makes each token as likely as the model says,
+    exactly, though other numbers are drawn than in `continuation`.
 
     The model checks at whatever width it stands at, and its knobs must not be turned in between.
     Of several rows each keeps as many drafts as the one that keeps the fewest.
@@ -47,14 +57,16 @@ def speculative_continuation(
         draft: A position of the model's knob, narrower than where it stands, or a dict for several
             knobs; or any language model of the same tokens, a cut that was made before say.
         drafts: Tokens drafted for each call of the model.
+        temperature: 0 takes the likeliest token, 1 draws from what the model says.
+        generator: What is drawn from; by default torch's own.
 
     Returns:
         An iterator over tokens, shape (batch,), without end, which counts what was accepted.
 
     Raises:
         TypeError: If ``model`` is no language model, or ``draft`` no width of it or other model.
-        ValueError: If ``draft`` is out of range or has other tokens, or ``tokens`` are no batch of
-            prompts.
+        ValueError: If ``draft`` is out of range or has other tokens, ``temperature`` is below 0, or
+            ``tokens`` are no batch of prompts.
 
     References:
         Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding", arXiv
@@ -74,6 +86,8 @@ def speculative_continuation(
         raise TypeError(f"model must be a LanguageModel, got {short_repr(type(model))}")
     model.check(check_tensor("tokens", tokens), None)
     check_int("drafts", drafts)
+    check_number("temperature", temperature, 0)
+    check_generator(generator)
     if isinstance(draft, PlainLanguageModel):
         narrow: nn.Module = draft
     else:
@@ -84,7 +98,7 @@ def speculative_continuation(
         raise ValueError(
             f"draft must have the model's {model.vocabulary} tokens, got {narrow.vocabulary}"
         )
-    return SpeculativeContinuation(model, tokens, narrow, drafts)
+    return SpeculativeContinuation(model, tokens, narrow, drafts, temperature, generator)
 
 
 def _draft_positions(model: nn.Module, draft: Any) -> dict[WidthControl, int]:
@@ -106,10 +120,17 @@ class SpeculativeContinuation(Iterator[Tensor]):
     """
 
     def __init__(
-        self, model: PlainLanguageModel, tokens: Tensor, draft: PlainLanguageModel, drafts: int
+        self,
+        model: PlainLanguageModel,
+        tokens: Tensor,
+        draft: PlainLanguageModel,
+        drafts: int,
+        temperature: float,
+        generator: torch.Generator | None,
     ) -> None:
         self.drafted = self.accepted = self.calls = self.draft_calls = 0
         self._model, self._draft, self._drafts = model, draft, drafts
+        self._temperature, self._generator = temperature, generator
         self._cache, self._draft_cache = KeyValueCache(), KeyValueCache()
         self._text = tokens
         self._ready: deque[Tensor] = deque()
@@ -135,11 +156,15 @@ class SpeculativeContinuation(Iterator[Tensor]):
             # Of what was read all is certain but drafts; the last token is read again for what
             # comes after it.
             cache.truncate(min(cache.length, self._text.shape[1] - 1))
-        drafted = self._draft_tokens()
+        drafted, draft_logits = self._draft_tokens()
         unread = torch.cat((self._text[:, self._cache.length :], drafted), 1)
-        said = self._model(unread, self._cache)[:, -1 - self._drafts :].argmax(-1)
-        agreed = (said[:, :-1] == drafted).all(0)
-        accepted = int(agreed.cumprod(0).sum())
+        logits = self._model(unread, self._cache)[:, -1 - self._drafts :]
+        if self._temperature:
+            agreed, said = self._draw(logits, drafted, draft_logits)
+        else:
+            said = logits.argmax(-1)
+            agreed = said[:, :-1] == drafted
+        accepted = int(agreed.all(0).cumprod(0).sum())
         self.calls += 1
         self.drafted += self._drafts
         self.accepted += accepted
@@ -147,10 +172,42 @@ class SpeculativeContinuation(Iterator[Tensor]):
         self._text = torch.cat((self._text, tokens), 1)
         return tokens
 
-    def _draft_tokens(self) -> Tensor:
-        unread, drafted = self._text[:, self._draft_cache.length :], []
+    def _draft_tokens(self) -> tuple[Tensor, Tensor]:
+        """Return the next tokens that the narrow model says, and what it drew them from."""
+        unread, drafted, seen = self._text[:, self._draft_cache.length :], [], []
         for _ in range(self._drafts):
-            unread = self._draft(unread, self._draft_cache)[:, -1:].argmax(-1)
+            logits = self._draft(unread, self._draft_cache)[:, -1:]
+            drawn = self._temperature > 0
+            unread = self._choose(self._shares(logits)) if drawn else logits.argmax(-1)
             drafted.append(unread)
+            seen.append(logits)
             self.draft_calls += 1
-        return torch.cat(drafted, 1)
+        return torch.cat(drafted, 1), torch.cat(seen, 1)
+
+    def _draw(self, logits: Tensor, drafted: Tensor, draft_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which drafts are kept, and the tokens: drafts, or others where they are not.
+
+        With shares p of the model and q of the draft, a draft is kept with a chance of p / q, and
+        another is drawn from what p has more than q: Leviathan et al., algorithm 1.
+        """
+        shares, proposed = self._shares(logits), self._shares(draft_logits)
+        chosen = drafted.unsqueeze(-1)
+        wanted, given = (each.gather(-1, chosen).squeeze(-1) for each in (shares[:, :-1], proposed))
+        chance = torch.rand(
+            wanted.shape, generator=self._generator, device=wanted.device, dtype=wanted.dtype
+        )
+        agreed = chance * given < wanted
+        more = (shares[:, :-1] - proposed).clamp(min=0)
+        # Where both say the same nothing is left over, and no draft is refused.
+        more = torch.where(more.sum(-1, keepdim=True) > 0, more, shares[:, :-1])
+        other = self._choose(torch.cat((more, shares[:, -1:]), 1))
+        said = torch.cat((torch.where(agreed, drafted, other[:, :-1]), other[:, -1:]), 1)
+        return agreed, said
+
+    def _shares(self, logits: Tensor) -> Tensor:
+        return (logits.float() / self._temperature).softmax(-1)
+
+    def _choose(self, shares: Tensor) -> Tensor:
+        """Draw a token for each place, (batch, time), from shares of any sum."""
+        drawn = torch.multinomial(shares.flatten(0, 1), 1, generator=self._generator)
+        return drawn.view(shares.shape[:2])

@@ -1,7 +1,16 @@
 import pytest
 import torch
 
-from vsnn_lab import LanguageModel, Width, WidthControl, at_width, extract, to_transformers
+from vsnn_lab import (
+    LanguageModel,
+    Width,
+    WidthControl,
+    at_width,
+    condition,
+    extract,
+    joint_positions,
+    to_transformers,
+)
 
 ids = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
 
@@ -48,6 +57,29 @@ def test_a_llama_reads_on_with_its_own_cache(tmp_path):
     llama.save_pretrained(tmp_path)
     again = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(again(ids).logits, llama(ids).logits)
+
+
+@pytest.mark.slow
+def test_a_head_with_weights_of_its_own_is_not_tied():
+    pytest.importorskip("transformers", reason="the extra zoo is not installed")
+    net = model(width=WidthControl(3).axis(12))
+    condition(net)
+    with torch.no_grad():
+        net.lm_head.own_weight.normal_(std=0.1)
+    turn = joint_positions(net, 1)
+    llama = to_transformers(net, turn)
+    with at_width(net, turn), torch.no_grad():
+        torch.testing.assert_close(llama(ids).logits, net(ids), rtol=0, atol=1e-5)
+    assert llama.lm_head.weight is not llama.model.embed_tokens.weight
+
+
+@pytest.mark.slow
+def test_a_llama_that_computes_something_else_is_not_handed_over():
+    pytest.importorskip("transformers", reason="the extra zoo is not installed")
+    net = model()
+    net.register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(ValueError, match="model must compute what a Llama of its size does, got"):
+        to_transformers(net, 2)
 
 
 def test_what_is_no_llama_is_refused():

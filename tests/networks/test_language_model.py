@@ -331,8 +331,15 @@ def test_a_cache_is_refused_at_another_width_for_other_rows_and_with_gradients()
         with at_width(model, joint_positions(model, 2)):
             model(tokens(3), cache)
         # Knobs that leave keys as they are count, too: what was read would be another's.
-        with pytest.raises(ValueError, match="cache must belong to the width that the model"):
+        with pytest.raises(
+            ValueError, match=r"width that it stands at, \(.*\), got that of another"
+        ):
             model(tokens(3), cache)
+        cut, same = (extract(model, joint_positions(model, 2)) for _ in range(2))
+        of_cut = KeyValueCache()
+        cut(tokens(), of_cut)
+        with pytest.raises(ValueError, match="cache must be this model's at the width"):
+            same(tokens(), of_cut)
         with (
             at_width(model, joint_positions(model, 2)),
             pytest.raises(
@@ -346,3 +353,23 @@ def test_half_precision_turns_by_angles_of_single_precision():
     model = LanguageModel(VOCABULARY, layers=1, width=8, heads=2, ffn=12)
     whole = model._rotation(1000, 3, torch.zeros(1))
     assert torch.equal(model._rotation(1000, 3, torch.zeros(1).bfloat16()), whole.bfloat16())
+
+
+@pytest.mark.parametrize("gains", ["position", None])
+def test_compiled_all_widths_together_take_two_graphs(gains):
+    knob = WidthControl(6)
+    sizes = {"width": knob.axis(24), "heads": knob.axis(6), "ffn": knob.axis(12)}
+    model = LanguageModel(VOCABULARY, layers=1, gains=gains, **sizes)
+    torch._dynamo.reset()
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    fast, ids = torch.compile(model, backend=count), tokens()
+    with torch.no_grad():
+        for position in (6, 3, 2, 5, 4):
+            with at_width(model, position):
+                torch.testing.assert_close(fast(ids), model(ids))
+    assert len(graphs) == 2

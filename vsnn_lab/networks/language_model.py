@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -140,34 +141,23 @@ class LanguageModel(PlainLanguageModel):
     @torch.no_grad()
     def _draw_first_weights(self) -> None:
         # As in GPT-2: what blocks add is no larger at first than the vectors of tokens, and logits
-        # begin near zero. With torch's own, twelve times as wide, a small model needs 0.37 bits per
-        # byte more after 300 steps.
+        # begin near zero. With torch's own linear layers, twice as wide, a model of 1.6 million
+        # parameters needed 2.41 bits per byte after 300 steps, with these 2.04.
         for name, weight in self.named_parameters():
             if name.endswith(("_proj.weight", "_tokens.weight")):
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(weight, 0, _STD / (math.sqrt(2 * len(self.layers)) if last else 1))
 
+    @property
+    def standing(self) -> tuple[Any, ...]:
+        """Where the knobs stand, each at a position or at one for each sample."""
+        positions = (each.position for each in knobs_of(self.width, *self.heads, *self.ffn))
+        return tuple(p if isinstance(p, int) else tuple(p.tolist()) for p in positions)
+
     def check(self, tokens: Tensor, cache: KeyValueCache | None) -> None:
-        """Refuse what is no batch of tokens, and a cache of another width."""
+        """Refuse what is no batch of tokens, and a cache of another model or width."""
         check_tensor("tokens", tokens)
         super().check(tokens, cache)
-        if cache is None:
-            return
-        now = [each.position for each in knobs_of(self.width, *self.heads, *self.ffn)]
-        if cache.length and not _same(cache.positions, now):
-            raise ValueError(
-                f"cache must belong to the width that the model stands at, {now}, got one of "
-                f"{cache.positions}"
-            )
-        cache.positions = now
-
-
-def _same(before: Sequence[int | Tensor] | None, now: Sequence[int | Tensor]) -> bool:
-    """Whether knobs stand where they stood, at positions or at one for each sample."""
-    return before is not None and all(
-        torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-        for one, other in zip(before, now, strict=True)
-    )
 
 
 def _for_layers(name: str, axis: Axis | Sequence[Axis], layers: int) -> list[Axis]:

@@ -33,21 +33,18 @@ class KeyValueCache:
 
     Attributes:
         length: Tokens read; `truncate` forgets the last of them.
-        positions: Where the knobs stood that they were read at; None of a model without any.
+        reader: Which model read them, and at which width; no other can read on.
     """
 
     def __init__(self) -> None:
         self.length = 0
-        self.positions: Any = None
+        self.reader: Any = None
         self._layers: list[tuple[Tensor, Tensor]] = []
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write what one layer makes of the next tokens; return that of all tokens so far.
+        """Write what a layer makes of the next tokens; return that of all tokens so far.
 
-        Args:
-            layer: Which layer.
-            keys: Shape (batch, heads, tokens, entries).
-            values: The same.
+        Keys and values have shape (batch, heads, tokens, entries).
         """
         end, start = self.length + keys.shape[2], self.length
         if layer == len(self._layers):
@@ -84,7 +81,7 @@ class Attention(nn.Module):
         self, width: Any, heads: Any, queries_per_head: int, head_dim: int, layers: PlainLayers
     ) -> None:
         super().__init__()
-        self.head_dim = head_dim
+        self.head_dim, self.grouped = head_dim, queries_per_head > 1
         self.q_proj = layers.linear(width, heads * (queries_per_head * head_dim))
         self.k_proj = layers.linear(width, heads * head_dim)
         self.v_proj = layers.linear(width, heads * head_dim)
@@ -103,12 +100,10 @@ class Attention(nn.Module):
             k, v = cache.append(at, k, v)
         if start and q.shape[2] > 1:
             mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device).tril(start)
-        grouped = q.shape[1] != k.shape[1]
         found = F.scaled_dot_product_attention(
-            q, k, v, mask, is_causal=not start, enable_gqa=grouped
+            q, k, v, mask, is_causal=not start, enable_gqa=self.grouped
         )
-        output: Tensor = self.o_proj(found.transpose(1, 2).flatten(2))
-        return output
+        return self.o_proj(found.transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -121,8 +116,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to each token."""
-        output: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        return output
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Block(nn.Module):
@@ -146,8 +140,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotation: Tensor, cache: KeyValueCache | None, at: int) -> Tensor:
         """Apply both."""
         x = x + self.self_attn(self.input_layernorm(x), rotation, cache, at)
-        output: Tensor = x + self.mlp(self.post_attention_layernorm(x))
-        return output
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class PlainLanguageModel(nn.Module):
@@ -210,19 +203,27 @@ class PlainLanguageModel(nn.Module):
             x = block(x, rotation, cache, at)
         if cache is not None:
             cache.length += tokens.shape[1]
-        logits: Tensor = self.lm_head(self.norm(x))
-        return logits
+        return self.lm_head(self.norm(x))
+
+    @property
+    def standing(self) -> tuple[Any, ...]:
+        """Where knobs stand; a model of one size has none."""
+        return ()
 
     def check(self, tokens: Tensor, cache: KeyValueCache | None) -> None:
         """Refuse what is no batch of tokens, and a cache that a gradient would go through."""
         kinds = (torch.int64, torch.int32)
         if tokens.dim() != 2 or not tokens.shape[1] or tokens.dtype not in kinds:
-            raise ValueError(
-                "tokens must be integers of shape (batch, time), at least one a row, got "
-                f"{tokens.dtype} of shape {tuple(tokens.shape)}"
-            )
-        if cache is not None and torch.is_grad_enabled():
-            raise ValueError("cache must be None where gradients are recorded; use torch.no_grad()")
+            rule = "tokens must be integers of shape (batch, time), at least one a row"
+            raise ValueError(f"{rule}, got {tokens.dtype} of shape {tuple(tokens.shape)}")
+        if cache is not None:
+            if torch.is_grad_enabled():
+                raise ValueError("cache must be None where gradients are recorded: torch.no_grad()")
+            reader = (id(self), *self.standing)
+            if cache.length and cache.reader != reader:
+                rule = "cache must be this model's at the width that it stands at"
+                raise ValueError(f"{rule}, {reader[1:]}, got that of another, {cache.reader[1:]}")
+            cache.reader = reader
         # Elsewhere a look at the values would wait for the device.
         if tokens.is_cpu and not torch.compiler.is_compiling() and len(tokens):
             low, high = (int(each) for each in tokens.aminmax())

@@ -237,7 +237,10 @@ def test_a_knob_that_is_turned_between_tokens_is_refused_and_turned_back_goes_on
     expected = read_anew_for_each_token(model, ids, 12)
     text = speculative_continuation(model, ids, 1, drafts=2)
     found = [next(text)]
-    with at_width(model, 2), pytest.raises(ValueError, match="cache must be this model's at the width"):
+    with (
+        at_width(model, 2),
+        pytest.raises(ValueError, match="cache must be this model's at the width"),
+    ):
         found += text
     found += islice(text, 12 - len(found))
     assert torch.equal(torch.stack(found, 1), expected)

@@ -27,6 +27,6 @@ def quick_copy(notebook: Path, folder: Path, *, full: bool = False) -> Path:
 
 def data_beside(folder: Path) -> Path:
     """Return a data folder with the real downloads in it, but none of the owner's results."""
-    for downloads in ("MNIST", "FashionMNIST", "NotoEmoji"):
+    for downloads in ("MNIST", "FashionMNIST", "NotoEmoji", "Austen"):
         (folder / downloads).symlink_to(data.data_root() / downloads)
     return folder

@@ -400,6 +400,15 @@ CALLS: dict[str, Call] = {
         linear=[2.0],
         title="title",
     ),
+    "figures.cost_curves": call(
+        figures.cost_curves,
+        variable={1: 5.0, 2: [6.0, 7.0]},
+        costs={"parameters": {1: 10, 2: 20}},
+        dedicated={1: 4.0},
+        mixed={2: 3.0},
+        label="bits",
+        title="title",
+    ),
     "soft_targets": call(
         vsnn_lab.soft_targets, teacher=net(), data=(x(), torch.arange(5) % 2), labels=0.5
     ),
@@ -541,6 +550,15 @@ CALLS: dict[str, Call] = {
         temperature=0.5,
         generator=torch.Generator(),
     ),
+    "speculative_continuation": call(
+        vsnn_lab.speculative_continuation,
+        model=words(),
+        tokens=torch.tensor([[1, 2]]),
+        draft=1,
+        drafts=2,
+        temperature=0.5,
+        generator=torch.Generator(),
+    ),
     "order_units": call(vsnn_lab.order_units, model=net(), order="magnitude"),
     "teach": call(
         vsnn_lab.teach,
@@ -558,6 +576,7 @@ CALLS: dict[str, Call] = {
     ),
     "explain": call(vsnn_lab.explain, model=net()),
     "extract": call(vsnn_lab.extract, model=net(), width=2),
+    "extract_view": call(vsnn_lab.extract_view, model=net(), width=2),
     "fit": call(
         vsnn_lab.fit,
         FloatingPointError,

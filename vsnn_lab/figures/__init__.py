@@ -4,6 +4,7 @@ May import ``_basics``, ``widths``, ``measure``.
 """
 
 from vsnn_lab.figures.comparison import comparison_curves
+from vsnn_lab.figures.costs import cost_curves
 from vsnn_lab.figures.curves import sweep_figure
 from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
@@ -22,6 +23,7 @@ __all__ = [
     "Metric",
     "code_scatter",
     "comparison_curves",
+    "cost_curves",
     "fewest_units",
     "mask_gallery",
     "network_graph",

@@ -17,6 +17,11 @@ from vsnn_lab.networks.language_model import LanguageModel
 from vsnn_lab.networks.mlp import MLP
 from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
 from vsnn_lab.networks.pretrained import load_pretrained, pretrained_header
+from vsnn_lab.networks.speculative_decoding import (
+    SpeculativeContinuation,
+    speculative_continuation,
+)
+from vsnn_lab.networks.weight_views import extract_view
 
 __all__ = [
     "MLP",
@@ -24,6 +29,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvNet",
     "LanguageModel",
+    "SpeculativeContinuation",
     "Taylor",
     "TiedAxis",
     "condition",
@@ -31,9 +37,11 @@ __all__ = [
     "continuation",
     "explain",
     "extract",
+    "extract_view",
     "forward_at_widths",
     "load_pretrained",
     "make_variable",
     "order_units",
     "pretrained_header",
+    "speculative_continuation",
 ]

@@ -3,7 +3,17 @@
 Needs the extra ``text``.
 """
 
-from vsnn_lab.train.language.experiment import METHODS, Run, language_model, train
+from vsnn_lab.train.language.experiment import (
+    LENGTH,
+    METHODS,
+    SIZES,
+    STEPS,
+    VOCABULARY,
+    Run,
+    language_model,
+    measure,
+    train,
+)
 from vsnn_lab.train.language.results import (
     bits_by_width,
     keep_runs,
@@ -12,11 +22,16 @@ from vsnn_lab.train.language.results import (
 )
 
 __all__ = [
+    "LENGTH",
     "METHODS",
+    "SIZES",
+    "STEPS",
+    "VOCABULARY",
     "Run",
     "bits_by_width",
     "keep_runs",
     "language_model",
+    "measure",
     "results_folder",
     "tracked_results",
     "train",

@@ -142,9 +142,11 @@ def train(
     return model.eval()
 
 
-def measure(model: LanguageModel, text: TextSet, split: str = "test") -> dict[str, Any]:
+def measure(
+    model: LanguageModel, text: TextSet, split: str = "test", limit: int | None = None
+) -> dict[str, Any]:
     """Return bits per byte, agreement with full width, parameters and products, by position."""
-    inputs, targets = text.windows(split, LENGTH)
+    inputs, targets = text.windows(split, LENGTH, limit)
     metric = BitsPerByte(text.bytes_per_token(targets))
     sweep = width_sweep(model, metric, (inputs, targets), progress=False)
     assert sweep.parameters is not None

@@ -607,6 +607,7 @@ CALLS: dict[str, Call] = {
     "load_weights": call(vsnn_lab.load_weights, FileNotFoundError, model=net(), path="../saved"),
     "load_pretrained": call(vsnn_lab.load_pretrained, name="mnist-autoencoder"),
     "pretrained_header": call(vsnn_lab.pretrained_header, name="mnist-autoencoder"),
+    "pretrained_tokenizer": call(vsnn_lab.pretrained_tokenizer, name="austen-language-model"),
     "make_variable": call(
         vsnn_lab.make_variable,
         model=nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)),

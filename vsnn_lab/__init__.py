@@ -56,6 +56,7 @@ from vsnn_lab.networks import (
     make_variable,
     order_units,
     pretrained_header,
+    pretrained_tokenizer,
     speculative_continuation,
 )
 from vsnn_lab.samplers import (
@@ -191,6 +192,7 @@ __all__ = [
     "order_units",
     "prefix_mask",
     "pretrained_header",
+    "pretrained_tokenizer",
     "recalibrate",
     "save_weights",
     "soft_targets",

@@ -271,6 +271,8 @@ def test_a_continuation_is_drawn_from_what_the_model_says(generator):
         ValueError, match="temperature must be a finite number of at least 0, got -1"
     ):
         continuation(model, ids, temperature=-1)
+    with pytest.raises(ValueError, match=r"temperature must be 0 or at least 0\.01, got 0\.001"):
+        continuation(model, ids, temperature=0.001)
 
 
 def test_a_model_without_a_width_is_built_of_torchs_layers():

@@ -25,6 +25,7 @@ from vsnn_lab.figures.checks import check_points, check_sweep
 from vsnn_lab.figures.instrument import instrument_figure
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.costs import count_parameters
+from vsnn_lab.networks.generation import check_temperature
 from vsnn_lab.networks.plain_language_model import PlainLanguageModel
 from vsnn_lab.widths import joint_steps, turn_of
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 _EVERY = 32  # widths up to which each is a stop; of more those of the log2 scale are
 _MOST_LETTERS = 1000  # of a prompt: the model reads it in one go
-_COLDEST = 0.01  # above 0: by less, logits leave the range of their floats
 _MOST_LENGTH = 512  # tokens of a continuation
 _BURST = 0.03  # seconds for which the kernel writes on before it listens again
 _MOST_BITS = 1_000_000  # per byte; a blind guess takes 8
@@ -119,9 +119,7 @@ class TextExplorer(Instrument):
             raise ValueError(f"passage must have 2..{MOST_TOKENS} tokens, got {len(ids)}")
         texts.encode("prompt", check_string("prompt", prompt, _MOST_LETTERS, 1))
         length = check_int("length", length, 1, _MOST_LENGTH)
-        temperature = check_number("temperature", temperature, 0)
-        if 0 < temperature < _COLDEST:
-            raise ValueError(f"temperature must be 0 or at least {_COLDEST}, got {temperature}")
+        temperature = check_temperature(temperature)
         seed = check_int("seed", seed, 0)
         self.widths = self._check_widths(widths)
         alone = _check_bits("dedicated", dedicated)

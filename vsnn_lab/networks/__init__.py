@@ -16,7 +16,11 @@ from vsnn_lab.networks.generation import continuation
 from vsnn_lab.networks.language_model import LanguageModel
 from vsnn_lab.networks.mlp import MLP
 from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
-from vsnn_lab.networks.pretrained import load_pretrained, pretrained_header
+from vsnn_lab.networks.pretrained import (
+    load_pretrained,
+    pretrained_header,
+    pretrained_tokenizer,
+)
 from vsnn_lab.networks.speculative_decoding import (
     SpeculativeContinuation,
     speculative_continuation,
@@ -43,5 +47,6 @@ __all__ = [
     "make_variable",
     "order_units",
     "pretrained_header",
+    "pretrained_tokenizer",
     "speculative_continuation",
 ]

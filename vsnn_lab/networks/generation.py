@@ -8,6 +8,16 @@ from torch import Tensor
 from vsnn_lab._basics.checks import check_generator, check_number, check_tensor, short_repr
 from vsnn_lab.networks.plain_language_model import KeyValueCache, PlainLanguageModel
 
+_COLDEST = 0.01  # above 0: by less, logits leave the range of their floats
+
+
+def check_temperature(temperature: float) -> float:
+    """Return a temperature as a float; raise ValueError below 0, or just above it."""
+    value = check_number("temperature", temperature, 0)
+    if 0 < value < _COLDEST:
+        raise ValueError(f"temperature must be 0 or at least {_COLDEST}, got {temperature}")
+    return value
+
 
 def continuation(
     model: PlainLanguageModel,
@@ -23,7 +33,7 @@ def continuation(
     Args:
         model: A language model, variable or cut.
         tokens: A prompt, shape (batch, time).
-        temperature: 0 takes the likeliest token, 1 draws from what the model says.
+        temperature: 0 takes the likeliest token, 1 draws from what the model says; from 0.01 on.
         generator: What is drawn from; by default torch's own.
 
     Yields:
@@ -31,7 +41,8 @@ def continuation(
 
     Raises:
         TypeError: If ``model`` is no language model.
-        ValueError: If ``temperature`` is below 0 or ``tokens`` are no batch of prompts.
+        ValueError: If ``temperature`` is below 0.01 but not 0, or ``tokens`` are no batch of
+            prompts.
 
     Example:
         >>> from itertools import islice
@@ -43,7 +54,7 @@ def continuation(
     if not isinstance(model, PlainLanguageModel):
         raise TypeError(f"model must be a LanguageModel, got {short_repr(type(model))}")
     model.check(check_tensor("tokens", tokens), None)
-    check_number("temperature", temperature, 0)
+    temperature = check_temperature(temperature)
     check_generator(generator)
     return _tokens(model, tokens, temperature, generator)
 

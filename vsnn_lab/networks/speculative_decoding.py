@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from vsnn_lab._basics.checks import (
     check_generator,
     check_int,
-    check_number,
     check_tensor,
     short_repr,
 )
 from vsnn_lab.networks.extraction import cut_positions
+from vsnn_lab.networks.generation import check_temperature
 from vsnn_lab.networks.plain_language_model import KeyValueCache, PlainLanguageModel
 from vsnn_lab.networks.weight_views import extract_view
 from vsnn_lab.widths import WidthControl, check_controls
@@ -57,7 +57,7 @@ def speculative_continuation(
         draft: A position of the model's knob, narrower than where it stands, or a dict for several
             knobs; or any language model of the same tokens, a cut that was made before say.
         drafts: Tokens drafted for each call of the model.
-        temperature: 0 takes the likeliest token, 1 draws from what the model says.
+        temperature: As in `continuation`.
         generator: What is drawn from; by default torch's own.
 
     Returns:
@@ -65,8 +65,8 @@ def speculative_continuation(
 
     Raises:
         TypeError: If ``model`` is no language model, or ``draft`` no width of it or other model.
-        ValueError: If ``draft`` is out of range or has other tokens, ``temperature`` is below 0, or
-            ``tokens`` are no batch of prompts.
+        ValueError: If ``draft`` is out of range or has other tokens, ``temperature`` is below 0.01
+            but not 0, or ``tokens`` are no batch of prompts.
 
     References:
         Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding", arXiv
@@ -86,7 +86,7 @@ def speculative_continuation(
         raise TypeError(f"model must be a LanguageModel, got {short_repr(type(model))}")
     model.check(check_tensor("tokens", tokens), None)
     check_int("drafts", drafts)
-    check_number("temperature", temperature, 0)
+    temperature = check_temperature(temperature)
     check_generator(generator)
     if isinstance(draft, PlainLanguageModel):
         narrow: nn.Module = draft

@@ -6,6 +6,7 @@ Needs the extra ``text``.
 from vsnn_lab.train.language.experiment import (
     LENGTH,
     METHODS,
+    RECIPES,
     SIZES,
     STEPS,
     VOCABULARY,
@@ -13,6 +14,7 @@ from vsnn_lab.train.language.experiment import (
     language_model,
     measure,
     train,
+    varying,
 )
 from vsnn_lab.train.language.results import (
     bits_by_width,
@@ -24,6 +26,7 @@ from vsnn_lab.train.language.results import (
 __all__ = [
     "LENGTH",
     "METHODS",
+    "RECIPES",
     "SIZES",
     "STEPS",
     "VOCABULARY",
@@ -35,4 +38,5 @@ __all__ = [
     "results_folder",
     "tracked_results",
     "train",
+    "varying",
 ]

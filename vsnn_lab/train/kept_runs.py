@@ -1,9 +1,12 @@
 """Many long runs: made side by side, each kept as it ends, and the tracked file of all of them."""
 
+import argparse
 import json
 import multiprocessing
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +14,11 @@ from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_int
 from vsnn_lab._basics.files import atomic_write
+from vsnn_lab.data import data_root
 
 Result = dict[str, Any]
+# In a checkout.
+_TRACKED = Path(__file__).parents[2] / "docs" / "results"
 
 
 class KeptRun(Protocol):
@@ -27,62 +33,96 @@ class KeptRun(Protocol):
         ...
 
 
-def keep_all(
-    runs: Sequence[KeptRun],
-    folder: Path,
-    processes: int = 2,
-    failures: list[str] | None = None,
-) -> list[Result]:
-    """Return the results of runs; make those that are not there yet, several side by side.
+@dataclass(frozen=True)
+class RunCollection:
+    """The runs of one experiment: a folder of results, and a file of those that a checkout keeps.
 
-    Each is kept as it ends, so that what is stopped goes on from there.
-
-    Args:
-        runs: What is asked for.
-        folder: Where results are kept.
-        processes: How many run at once, in one thread each.
-        failures: Takes a line for each run that fails; without it the first failure is raised.
+    Attributes:
+        name: Of the folder among the data, of the file in ``docs/results`` and of the `make` target
+            that writes it.
+        identity: Entries of a result that tell runs apart, and that they are sorted by.
     """
-    missing = [run for run in runs if not run.file(folder).is_file()]
-    if missing:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(check_int("processes", processes), context) as pool:
-            futures = {pool.submit(run.keep, folder): run for run in missing}
-            for future in tqdm(as_completed(futures), total=len(futures), desc="trainings"):
-                error = future.exception()
-                if error is None:
-                    continue
-                if failures is None:
-                    pool.shutdown(cancel_futures=True)
-                    raise error
-                failures.append(f"{futures[future]}: {error!r}")
-    return [run.keep(folder) for run in runs if run.file(folder).is_file()]
 
+    name: str
+    identity: tuple[str, ...]
 
-def read_tracked(path: Path) -> list[Result]:
-    """Return the long runs that a checkout keeps; none where there is no checkout."""
-    if not path.is_file():
-        return []
-    found: list[Result] = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    return found
+    def folder(self) -> Path:
+        """Return where runs are kept."""
+        return data_root() / self.name
 
+    def keep(
+        self,
+        runs: Sequence[KeptRun],
+        folder: Path | None = None,
+        processes: int = 2,
+        failures: list[str] | None = None,
+    ) -> list[Result]:
+        """Return the results of runs; make those that are not there yet, several side by side.
 
-def write_tracked(
-    results: Iterable[Result], path: Path, identity: Callable[[Result], Hashable]
-) -> None:
-    """Write results to the file of long runs; what it has of other runs stays.
+        Each is kept as it ends, and what is stopped goes on from there.
 
-    Args:
-        results: New ones.
-        path: The file.
-        identity: What tells runs apart, and what they are sorted by.
-    """
-    merged = {identity(each): each for each in [*read_tracked(path), *results]}
-    runs = [merged[key] for key in sorted(merged)]  # type: ignore[type-var]
-    with atomic_write(path) as part:
-        # A line for each, so that a diff shows which are others.
-        lines = ",\n".join(json.dumps(run) for run in runs)
-        part.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+        Args:
+            runs: What is asked for.
+            folder: Where results are kept.
+            processes: How many run at once, in one thread each.
+            failures: Takes a line for each run that fails; without it the first failure is raised.
+        """
+        check_int("processes", processes)
+        folder = folder or self.folder()
+        missing = [run for run in runs if not run.file(folder).is_file()]
+        if missing:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(processes, context) as pool:
+                futures = {pool.submit(run.keep, folder): run for run in missing}
+                for future in tqdm(as_completed(futures), total=len(futures), desc=self.name):
+                    error = future.exception()
+                    if error is None:
+                        continue
+                    if failures is None:
+                        pool.shutdown(cancel_futures=True)
+                        raise error
+                    failures.append(f"{futures[future]}: {error!r}")
+        return [run.keep(folder) for run in runs if run.file(folder).is_file()]
+
+    def tracked(self, path: Path | None = None) -> list[Result]:
+        """Return the long runs that a checkout keeps; none where there is no checkout."""
+        path = path or _TRACKED / f"{self.name}.json"
+        if not path.is_file():
+            return []
+        found: list[Result] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        return found
+
+    def track(self, results: Iterable[Result], path: Path | None = None) -> None:
+        """Write results to the file of long runs; what it has of other runs stays."""
+        path = path or _TRACKED / f"{self.name}.json"
+        merged = {
+            tuple(each[name] for name in self.identity): each
+            for each in [*self.tracked(path), *results]
+        }
+        with atomic_write(path) as part:
+            # A line for each, so that a diff shows which are others.
+            lines = ",\n".join(json.dumps(merged[key]) for key in sorted(merged))
+            part.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add what a command that makes runs may be told."""
+        parser.add_argument("--seeds", type=int, default=3, help="how many; 0 is the first")
+        parser.add_argument("--processes", type=int, default=2, help="runs side by side")
+        parser.add_argument("--folder", type=Path, help=f"where runs are kept (data/{self.name})")
+        parser.add_argument("--results", type=Path, help="a JSON file that all are added to")
+
+    def command(
+        self, runs: Sequence[KeptRun], arguments: argparse.Namespace
+    ) -> tuple[list[Result], int]:
+        """Make what is missing as a command was told; return results, and its exit status."""
+        folder, failures = arguments.folder or self.folder(), list[str]()
+        results = self.keep(runs, folder, arguments.processes, failures)
+        if arguments.results:
+            self.track(results, arguments.results)
+        print(f"{len(results)} of {len(runs)} runs are in {folder}")
+        for failure in failures:
+            print(f"error: {failure}", file=sys.stderr)
+        return results, 1 if failures else 0
 
 
 def write_result(path: Path, result: Result) -> Result:

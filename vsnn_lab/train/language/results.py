@@ -1,15 +1,13 @@
 """Results of many trainings of language models: made, kept, tracked, and read by position."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
-from vsnn_lab.data import data_root
-from vsnn_lab.train.kept_runs import Result, keep_all, read_tracked, write_tracked
-from vsnn_lab.train.language.experiment import Run
+from vsnn_lab.train.kept_runs import Result, RunCollection
 
-# In a checkout; `make language` writes it.
-TRACKED = Path(__file__).parents[3] / "docs" / "results" / "language.json"
+LANGUAGE = RunCollection("language", ("steps", "method", "seed"))
+results_folder, keep_runs = LANGUAGE.folder, LANGUAGE.keep
+tracked_results, track_results = LANGUAGE.tracked, LANGUAGE.track
 _FULL = 6
 # What a table shows: how much a variable model may lose at most, in per cent.
 TARGETS = {
@@ -21,44 +19,6 @@ TARGETS = {
     ("fhd", 3): 6.0,
     ("fhd", _FULL): 1.0,
 }
-
-
-def results_folder() -> Path:
-    """Return where runs are kept."""
-    return data_root() / "language"
-
-
-def keep_runs(
-    runs: Sequence[Run],
-    folder: Path | None = None,
-    processes: int = 2,
-    failures: list[str] | None = None,
-) -> list[Result]:
-    """Return the results of runs; train those that are not there yet, several side by side.
-
-    Each is kept as it ends, and checkpoints in between, so that what is stopped goes on from there.
-
-    Args:
-        runs: What is asked for.
-        folder: Where results are kept.
-        processes: How many train at once, in one thread each.
-        failures: Takes a line for each run that fails; without it the first failure is raised.
-    """
-    return keep_all(runs, folder or results_folder(), processes, failures)
-
-
-def tracked_results(path: Path = TRACKED) -> list[Result]:
-    """Return the long runs that a checkout keeps; none where there is no checkout."""
-    return read_tracked(path)
-
-
-def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
-    """Write results to the file of long runs; what it has of other runs stays."""
-    write_tracked(results, path, _identity)
-
-
-def _identity(result: Result) -> tuple[int, str, int]:
-    return result["steps"], result["method"], result["seed"]
 
 
 def bits_by_width(results: Iterable[Result], kind: str) -> dict[int, list[float]]:

@@ -7,51 +7,13 @@ from statistics import fmean
 
 from vsnn_lab._basics.checks import check_fraction
 from vsnn_lab._basics.files import atomic_write
-from vsnn_lab.data import data_root
-from vsnn_lab.train.kept_runs import Result, keep_all, read_tracked, write_tracked
+from vsnn_lab.train.kept_runs import Result, RunCollection
 from vsnn_lab.train.policies.experiment import Run
 from vsnn_lab.train.policies.files import SHIPPED
 
-# In a checkout; `make policies` writes it.
-TRACKED = Path(__file__).parents[3] / "docs" / "results" / "policies.json"
-
-
-def results_folder() -> Path:
-    """Return where runs are kept."""
-    return data_root() / "policies"
-
-
-def keep_runs(
-    runs: Sequence[Run],
-    folder: Path | None = None,
-    processes: int = 2,
-    failures: list[str] | None = None,
-) -> list[Result]:
-    """Return the results of runs; train those that are not there yet, several side by side.
-
-    Each is kept as it ends, so that what is stopped goes on from there.
-
-    Args:
-        runs: What is asked for.
-        folder: Where results are kept.
-        processes: How many train at once, in one thread each.
-        failures: Takes a line for each run that fails; without it the first failure is raised.
-    """
-    return keep_all(runs, folder or results_folder(), processes, failures)
-
-
-def tracked_results(path: Path = TRACKED) -> list[Result]:
-    """Return the long runs that a checkout keeps; none where there is no checkout."""
-    return read_tracked(path)
-
-
-def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
-    """Write results to the file of long runs; what it has of other runs stays."""
-    write_tracked(results, path, _identity)
-
-
-def _identity(result: Result) -> tuple[str, str, int]:
-    return result["task"], result["method"], result["seed"]
+POLICIES = RunCollection("policies", ("task", "method", "seed"))
+results_folder, keep_runs = POLICIES.folder, POLICIES.keep
+tracked_results, track_results = POLICIES.tracked, POLICIES.track
 
 
 def ship_policies(runs: Iterable[Run], folder: Path, shipped: Path = SHIPPED) -> None:

@@ -27,6 +27,7 @@ def result(method, seed, *bits, ratio=1.0):
         "steps": 10,
         "bits_per_byte": by_position,
         "agreement": {"1": 0.7},
+        "drafts_accepted": {"2": 0.6},
         "step_over_plain": ratio,
     }
 
@@ -117,4 +118,5 @@ def test_the_summary_says_what_is_lost_and_what_may_be():
     assert "fh 1: 2.0400 bits per byte, 1 seeds; alone 2.0000, +2.00 % (at most +3.0 %)" in lines
     assert "fh 6: 1.7100 bits per byte, 1 seeds; alone 1.9000, -10.00 % (at most +0.5 %)" in lines
     assert "fh: a step takes 1.90 of plain's" in lines
+    assert "fh: of two drafts of it 60.0 % are accepted" in lines
     assert not any(line.startswith("fhd") for line in lines)

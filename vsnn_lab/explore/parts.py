@@ -88,6 +88,7 @@ def curve(
     label: str,
     top: float,
     *,
+    bottom: float = 0.0,
     scale: float = 1.0,
     dedicated: Points | None = None,
     plain: float | None = None,
@@ -99,7 +100,8 @@ def curve(
     Args:
         sweep: The variable network's metric; its curve is the array ``curve``.
         label: Name and unit on the axis.
-        top: Upper end of the axis, which begins at zero.
+        top: Upper end of the axis.
+        bottom: Its lower end.
         scale: Factor on all values.
         dedicated: Metric of networks of one width, one or several values each.
         plain: Metric of a plain network, a level.
@@ -117,7 +119,7 @@ def curve(
         lines.append(series(style.DEDICATED, list(dedicated), means) | whiskers)
     if pca:
         lines.append(series(style.PCA, list(pca), [value * scale for value in pca.values()]))
-    return curves(lines, sweep.steps, label, [0, top], by)
+    return curves(lines, sweep.steps, label, [bottom, top], by)
 
 
 def curves(

@@ -145,8 +145,8 @@ class TextExplorer(Instrument):
         others = [
             number for points in (alone, level) for each in points.values() for number in each
         ]
-        top = 1.08 * max(*self.sweep.values.tolist(), *others)
-        line = curve(self.sweep, "bits per byte", top, dedicated=alone, plain=plain)
+        low, top = _ends([*self.sweep.values.tolist(), *others])
+        line = curve(self.sweep, "bits per byte", top, bottom=low, dedicated=alone, plain=plain)
         said = [
             tile("width", [f"{width}" for width in self.widths], f"of {self.steps}"),
             *bit_tiles(self.sweep, self.widths, "of the passage" if sweep is None else ""),
@@ -249,3 +249,11 @@ def _check_bits(name: str, value: Any) -> dict[int, list[float]]:
                     f"{name} must hold bits per byte in 0..{_MOST_BITS:,}, above 0, got {number:g}"
                 )
     return points
+
+
+def _ends(bits: Sequence[float]) -> tuple[float, float]:
+    """Return an axis for numbers that lie close together, far from zero."""
+    low, high = min(bits), max(bits)
+    # Where all are the same there is no more to see than that.
+    room = 0.15 * (high - low) or 0.05 * high
+    return max(0.0, low - room), high + room

@@ -3,8 +3,10 @@
 import json
 import platform
 import time
+from collections import deque
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_choice
 from vsnn_lab.data.text import TextSet, load_text
 from vsnn_lab.measure import BitsPerByte, next_token_agreement, token_cross_entropy, width_sweep
-from vsnn_lab.networks import LanguageModel
+from vsnn_lab.networks import LanguageModel, speculative_continuation
 from vsnn_lab.train.kept_runs import Result, write_result
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.recipes import SandwichDistilled
@@ -39,6 +41,8 @@ METHODS = ("plain", *RECIPES, *_DEDICATED)
 ``fh``: heads and feed-forward network vary; ``fhd``: the model's width, too; ``fh-2``: a model of
 the size that ``fh`` has at position 2, trained alone; ``plain``: of full size, trained alone.
 """
+# Texts that drafts are counted on: how many, what they begin with in tokens, and drafts a call.
+_PROMPTS, _PROMPT, _DRAFTS = 64, 32, (2, 3, 4)
 _EPOCH = 100  # steps; an interrupted training goes on after the last of them
 _TURNS, _TURN = 10, 12  # turns of two models whose steps are timed, and steps of each
 _PACKAGES = ("torch", "tokenizers", "numpy")
@@ -102,6 +106,7 @@ class Run(NamedTuple):
             "seconds": round(seconds, 1),
             "step_over_plain": round(ratio, 3),
             **measure(model, text),
+            "drafts_accepted": accepted_drafts(model, text) if self.method in RECIPES else {},
         }
 
 
@@ -166,6 +171,24 @@ def measure(
         name: dict(zip(map(str, positions), column, strict=True))
         for name, column in columns.items()
     }
+
+
+def accepted_drafts(
+    model: LanguageModel, text: TextSet, split: str = "test", prompts: int = _PROMPTS
+) -> dict[str, float]:
+    """Return which share of position 1's drafts full width accepts, by drafts a call.
+
+    Greedy text, from the beginnings of windows to as many tokens as the model has learned to read.
+    """
+    found = {}
+    begun = text.windows(split, LENGTH, prompts)[0][:, :_PROMPT]
+    for drafts in _DRAFTS:
+        texts = [speculative_continuation(model, each[None], 1, drafts=drafts) for each in begun]
+        for each in texts:
+            deque(islice(each, LENGTH - _PROMPT), maxlen=0)
+        accepted = sum(each.accepted for each in texts)
+        found[str(drafts)] = round(accepted / sum(each.drafted for each in texts), 4)
+    return found
 
 
 def step_ratio(method: str, text: TextSet) -> float:

@@ -52,9 +52,11 @@ def summary(results: Sequence[Result]) -> list[str]:
             lines.append(_line(kind, position, values, dedicated))
         ratios = [each["step_over_plain"] for each in results if each["method"] == kind]
         agreed = [each["agreement"]["1"] for each in results if each["method"] == kind]
+        drafts = [each["drafts_accepted"]["2"] for each in results if each["method"] == kind]
         if ratios:
             lines.append(f"{kind}: a step takes {fmean(ratios):.2f} of plain's")
             lines.append(f"{kind}: position 1 agrees with full width {100 * fmean(agreed):.1f} %")
+            lines.append(f"{kind}: of two drafts of it {100 * fmean(drafts):.1f} % are accepted")
     return lines
 
 

@@ -280,7 +280,9 @@ def test_a_sweep_and_other_models_stand_beside_each_other(model):
     own, plain, dedicated = graph["series"]
     assert numbers(explorer, "curve").tolist() == bits.astype(np.float32).tolist()
     assert (plain["level"], dedicated["y"]) == (1.5, [3.75, 2.25])
-    assert graph["y"]["range"] == [0, pytest.approx(1.08 * 4.0)]
+    low, high = graph["y"]["range"]
+    assert 1 < low < 1.5, "bits per byte lie close together, and the axis shows that part alone"
+    assert 4 < high < 4.5
     assert own["follow"]
 
 

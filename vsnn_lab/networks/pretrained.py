@@ -103,8 +103,8 @@ def pretrained_tokenizer(name: str = "austen-language-model") -> "Tokenizer":
         ValueError: If there is no such network, or it is no language model.
 
     Example:
-        >>> pretrained_tokenizer().encode("It is a truth").tokens
-        ['It', 'Ġis', 'Ġa', 'Ġtruth']
+        >>> pretrained_tokenizer().encode("It is a man").tokens
+        ['It', 'Ġis', 'Ġa', 'Ġman']
     """
     text = pretrained_header(name).get("tokenizer")
     if text is None:

@@ -631,6 +631,13 @@ CALLS: dict[str, Call] = {
     ),
     "prefix_mask": call(vsnn_lab.prefix_mask, widths=torch.tensor([1, 2]), max_width=6),
     "recalibrate": call(vsnn_lab.recalibrate, model=normed(), batches=[(x(), y())], width=2),
+    "recalibrate_widths": call(
+        vsnn_lab.recalibrate_widths,
+        model=normed(),
+        batches=[(x(), y())],
+        per="octave",
+        progress=False,
+    ),
     "save_weights": call(vsnn_lab.save_weights, OSError, model=net(), path="a", width=2),
     "verify_extraction": call(vsnn_lab.verify_extraction, model=net(), width=2, inputs=x()),
     "width_sweep": call(

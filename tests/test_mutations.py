@@ -28,6 +28,7 @@ NOTICED_BY = {
     "layers/by_octave.py": ["layers/test_by_octave.py", "networks/test_ties.py"],
     "layers/conditioned.py": ["layers/test_conditioned.py"],
     "layers/conditioned_norm.py": ["layers/test_conditioned_norm.py"],
+    "layers/position_statistics.py": ["measure/test_recalibrate_widths.py"],
     "layers/corners.py": ["layers/test_corners.py"],
     "layers/dropout.py": ["layers/test_triangular_dropout.py", "networks/test_mask_anywhere.py"],
     "layers/instance_norm.py": ["layers/test_instance_norm.py"],

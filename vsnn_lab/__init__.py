@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         measure_latency,
         next_token_agreement,
         recalibrate,
+        recalibrate_widths,
         token_cross_entropy,
         width_sweep,
     )
@@ -194,6 +195,7 @@ __all__ = [
     "pretrained_header",
     "pretrained_tokenizer",
     "recalibrate",
+    "recalibrate_widths",
     "save_weights",
     "soft_targets",
     "speculative_continuation",

@@ -34,10 +34,11 @@ from vsnn_lab.widths import (
     is_whole,
     keep_prefix,
     mask_like,
+    spread,
 )
 
 
-class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
+class BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
     """What batch norms of any dimension share."""
 
     unit_dim = 1
@@ -81,13 +82,24 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
             return self._normalise_masked(x, self.axis, share)
         x = keep_prefix(input, self.axis, 1)
         track = not self.training or self.track_running_stats
-        mean = first_units(self.running_mean, self.axis) if track else None
-        variance = first_units(self.running_var, self.axis) if track else None
+        mean, variance = self.statistics() if track else (None, None)
+        if mean is not None and variance is not None and mean.dim() > 1:
+            if len(mean) != len(x):
+                raise ValueError(
+                    f"input must have one row for each of the {len(mean)} widths, got shape "
+                    f"{tuple(x.shape)}"
+                )
+            mean, variance = spread(mean, x, 1), spread(variance, x, 1)
+            return normalise(x, mean, variance, self.eps, *self.first_parameters(), 1).to(x.dtype)
         y = F.batch_norm(x, mean, variance, *self.first_parameters(), from_batch, share, self.eps)
         if from_batch:
             write_units(self.running_mean, mean, self.axis)
             write_units(self.running_var, variance, self.axis)
         return y
+
+    def statistics(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return running mean and variance of the units computed now."""
+        return first_units(self.running_mean, self.axis), first_units(self.running_var, self.axis)
 
     def _tracks(self) -> bool:
         """Whether a batch moves running statistics."""
@@ -132,7 +144,7 @@ class _BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
         return used[0], used[1]
 
 
-class VariableBatchNorm1d(_BatchNorm, nn.BatchNorm1d):
+class VariableBatchNorm1d(BatchNorm, nn.BatchNorm1d):
     """`torch.nn.BatchNorm1d` over a variable axis, as this module describes.
 
     Example:
@@ -144,7 +156,7 @@ class VariableBatchNorm1d(_BatchNorm, nn.BatchNorm1d):
     """
 
 
-class VariableBatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+class VariableBatchNorm2d(BatchNorm, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` over a variable axis, as this module describes.
 
     Example:
@@ -156,7 +168,7 @@ class VariableBatchNorm2d(_BatchNorm, nn.BatchNorm2d):
     """
 
 
-class VariableBatchNorm3d(_BatchNorm, nn.BatchNorm3d):
+class VariableBatchNorm3d(BatchNorm, nn.BatchNorm3d):
     """`torch.nn.BatchNorm3d` over a variable axis, as this module describes.
 
     Example:

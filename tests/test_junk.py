@@ -523,7 +523,9 @@ CALLS: dict[str, Call] = {
         batches=(x(), y()),
         max_parameters=40,
         max_macs=100,
+        max_latency_ms=1e4,
         inputs=x(),
+        threads=1,
         higher_is_better=False,
         progress=False,
     ),
@@ -646,7 +648,8 @@ CALLS: dict[str, Call] = {
         metric=F.mse_loss,
         batches=(x(), y()),
         widths=[1, 3],
-        timed=None,
+        timed=x(),
+        threads=1,
         progress=False,
     ),
     "widths.geometric_widths": call(geometric_widths, steps=6),
@@ -791,6 +794,13 @@ CALLS: dict[str, Call] = {
         figures.comparison_curves, curves=errors(), scale=2.0, label="a", title="b"
     ),
     "figures.fewest_units": call(figures.fewest_units, curve={1: 0.5, 2: [0.3, 0.4]}, error=0.4),
+    "figures.filter_gallery": call(
+        figures.filter_gallery,
+        filters=torch.ones(4, 1, 3, 3),
+        values={1: 0.1, 3: 0.2},
+        metric=METRIC,
+        title="a",
+    ),
     "figures.mask_gallery": call(
         figures.mask_gallery, masks={"a": torch.ones(3, 4).bool()}, columns=2
     ),

@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.ids import by_repr
 from vsnn_lab import MLP, Width, WidthControl, at_width, choose_width, extract
+from vsnn_lab.measure import Latency, ablation
 from vsnn_lab.measure.ablation import mean_metric, width_sweep
 
 
@@ -85,7 +86,7 @@ def test_a_stream_without_a_length_is_enough(net, batches):
 
 
 def test_a_pair_of_tensors_is_one_set_however_long_it_is(net, monkeypatch):
-    monkeypatch.setattr("vsnn_lab.measure.ablation._CHUNK", 4)
+    monkeypatch.setattr("vsnn_lab.measure.evaluation._CHUNK", 4)
     pair = torch.randn(10, 4), torch.randint(3, (10,))
     expected = swept_by_hand(net, F.cross_entropy, [pair], [1, 6])
     for given in (pair, [pair], list(pair)):
@@ -173,6 +174,21 @@ def test_a_sweep_over_dicts_measures_each_and_leaves_the_other_knobs_full(batche
         sweep.at({one: 1})
     with pytest.raises(ValueError, match="width must be one of those swept, got 1"):
         sweep.at(1)
+
+
+def test_each_width_is_timed_with_the_threads_asked_for(net, batches, monkeypatch):
+    def time(model, width, inputs, *, threads):
+        ms = 100.0 * threads + width
+        return Latency(ms, ms, ms, threads, len(inputs), "cpu")
+
+    monkeypatch.setattr(ablation, "measure_latency", time)
+    timed = {"timed": batches[0][0], "progress": False}
+    sweep = width_sweep(net, accuracy, batches, [1, 3], threads=2, **timed)
+    assert sweep.latency_ms.tolist() == [201, 203]
+    with pytest.raises(ValueError, match="threads must be None where nothing is timed, got 2"):
+        width_sweep(net, accuracy, batches, [1], threads=2)
+    with pytest.raises(ValueError, match=r"threads must lie in 1\.\.1024, got 0; None leaves"):
+        width_sweep(net, accuracy, batches, [1], threads=0, **timed)
 
 
 def test_the_frame_has_one_row_a_width_and_the_metric_under_its_name(net, batches):

@@ -1,6 +1,7 @@
 """Which width a budget affords; what widths cost is tested in `test_costs`."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vsnn_lab import MLP, VariableLinear, Width, at_width, extract, width_sweep
+from vsnn_lab.measure import Latency, budgets
 from vsnn_lab.measure.ablation import WidthSweep
 from vsnn_lab.measure.budgets import choose_width, choose_widths
 
@@ -216,6 +218,63 @@ def test_of_a_trained_network_the_choice_is_affordable_and_close_to_the_best(tra
     assert losses[pair] <= 1.15 * min(losses.values())
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Times that depend on the widths alone, but for those that a test puts first."""
+    asked, first = [], []
+
+    def time(model, positions, inputs, *, repeats, threads):
+        asked.append((dict(positions), threads))
+        ms = first.pop(0) if first else sum(positions.values()) / 10
+        return Latency(ms, ms, ms, 1, len(inputs), "cpu")
+
+    monkeypatch.setattr(budgets, "measure_latency", time)
+    return SimpleNamespace(asked=asked, first=first)
+
+
+@pytest.mark.parametrize("units_kept", [2, 7, 21, 29])
+def test_a_budget_of_time_is_met_by_the_best_pair_of_that_time(clock, units_kept):
+    model, data = branches(units=15)
+    limit = units_kept * 2 * 15 + 1
+    losses = losses_of_pairs(model, model.axes, data, lambda a, b: 2 * 15 * (a + b), limit)
+    budget = {"max_latency_ms": units_kept / 10, "inputs": data[0][:2], "threads": 3}
+    chosen = choose_widths(model, F.mse_loss, data, progress=False, **budget)
+    assert tuple(chosen[axis.control] for axis in model.axes) == min(losses, key=losses.get)
+    assert clock.asked[-2:] == [(chosen, 3)] * 2, "timed twice"
+
+
+def test_of_several_budgets_all_are_met(clock):
+    model, data = branches(units=15)
+    budget = {"max_latency_ms": 2.0, "max_parameters": 2 * 15 * 12 + 1, "inputs": data[0][:2]}
+    chosen = choose_widths(model, F.mse_loss, data, progress=False, **budget)
+    assert sum(chosen.values()) == 12
+    budget |= {"max_latency_ms": 1.0}
+    chosen = choose_widths(model, F.mse_loss, data, progress=False, **budget)
+    assert sum(chosen.values()) == 10
+
+
+def test_one_knob_is_lowered_until_its_cut_meets_the_time(clock):
+    net = MLP(5, (Width(8),), 1)
+    data = X, torch.zeros(2, 1)
+    chosen = choose_widths(net, F.mse_loss, data, max_latency_ms=0.55, inputs=X, progress=False)
+    assert list(chosen.values()) == [5]
+
+
+def test_a_time_that_is_not_met_again_is_not_taken(clock):
+    net, data = MLP(5, (Width(8),), 1), (X, torch.zeros(2, 1))
+    # Narrowest twice; full width; 7 seems fast enough once, not again.
+    clock.first += [0.1, 0.1, 0.8, 0.5, 0.7]
+    chosen = choose_widths(net, F.mse_loss, data, max_latency_ms=0.55, inputs=X, progress=False)
+    assert list(chosen.values()) == [5]
+
+
+def test_a_time_that_no_width_meets_in_the_end_is_refused(clock):
+    net, data = MLP(5, (Width(2),), 1), (X, torch.zeros(2, 1))
+    clock.first += [0.1, 0.1, 0.8, 0.6]
+    with pytest.raises(ValueError, match=r"max_latency_ms=0\.5: every knob at 1 .* 0\.6 ms, 0\.1"):
+        choose_widths(net, F.mse_loss, data, max_latency_ms=0.5, inputs=X, progress=False)
+
+
 def test_more_of_an_accuracy_is_better_and_data_are_read_once():
     model = Branches([1.0, 1.0, 1.0, 1.0], [1.0, 0.1, 0.1, 0.1])
     left, right = (axis.control for axis in model.axes)
@@ -264,6 +323,18 @@ def test_a_budget_that_the_full_width_meets_needs_no_data(net):
         ({"metric": "mse"}, TypeError, r"metric must be callable on .*, got 'mse'"),
         ({"max_parameters": None}, ValueError, "choose_widths must get a budget, got none"),
         ({"max_macs": 9}, TypeError, "inputs must be a tensor of shape .*, got None"),
+        ({"max_latency_ms": 9}, TypeError, "inputs must be a tensor of shape .*, got None"),
+        ({"threads": 2}, ValueError, "threads must be None without max_latency_ms, got 2"),
+        (
+            {"max_latency_ms": 1, "inputs": X, "threads": 0},
+            ValueError,
+            r"threads must lie in 1\.\.1024, got 0",
+        ),
+        (
+            {"max_latency_ms": 1e-9, "inputs": X},
+            ValueError,
+            "max_latency_ms=1e-09: every knob at 1 comes nearest, with .* ms, .* over",
+        ),
         (
             {"max_parameters": 7},
             ValueError,

@@ -39,3 +39,8 @@ def _import_torchvision() -> ModuleType:
 torchvision = _import_torchvision()
 datasets = torchvision.datasets
 models = torchvision.models
+
+
+def transforms() -> ModuleType:
+    """Return torchvision's transforms, version 2, which only those who use them wait for."""
+    return importlib.import_module("torchvision.transforms.v2")

@@ -6,6 +6,7 @@ May import ``_basics``, ``widths``, ``measure``.
 from vsnn_lab.figures.comparison import comparison_curves
 from vsnn_lab.figures.costs import cost_curves
 from vsnn_lab.figures.curves import sweep_figure
+from vsnn_lab.figures.filters import filter_gallery
 from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
 from vsnn_lab.figures.network_graph import network_graph
@@ -25,6 +26,7 @@ __all__ = [
     "comparison_curves",
     "cost_curves",
     "fewest_units",
+    "filter_gallery",
     "mask_gallery",
     "network_graph",
     "overlay_curves",

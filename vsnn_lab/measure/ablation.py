@@ -21,11 +21,12 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.measure.costs import (
     check_inputs,
+    check_threads,
     count_macs_by_width,
     count_parameters,
     measure_latency,
 )
-from vsnn_lab.measure.evaluation import evaluation_mode, to_device_of
+from vsnn_lab.measure.evaluation import Batches, as_batches, evaluation_mode, to_device_of
 from vsnn_lab.measure.swept_widths import check_swept, turns_of
 from vsnn_lab.networks.gate import private_copy
 from vsnn_lab.networks.trunk import outputs_by_width
@@ -40,11 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Metric = Callable[[Tensor, Tensor], Tensor]
-Batches = Iterable[tuple[Tensor, Tensor]]
 
-# Samples per forward when a whole set is given: large enough that starting operations costs
-# nothing, small enough that activations stay in the cache.
-_CHUNK = 1024
 # Each kind of cost, and how a sweep comes to hold it.
 _COSTS = {
     "parameters": "counts them",
@@ -154,6 +151,7 @@ def width_sweep(
     | None = None,
     *,
     timed: Tensor | None = None,
+    threads: int | None = None,
     progress: bool = True,
 ) -> WidthSweep:
     """Measure a network at each width, with its weights as they are, and count what it costs.
@@ -171,6 +169,7 @@ def width_sweep(
             leaves out are at full width.
         timed: Inputs, shape (batch, ...), whose forward is timed at each width by
             `measure_latency`; by default nothing is timed.
+        threads: Threads of torch on the CPU that it is timed with; by default as many as now.
         progress: Show a bar if it takes more than two seconds.
 
     Raises:
@@ -194,6 +193,13 @@ def width_sweep(
     check_flag("progress", progress)
     if timed is not None:
         check_inputs(timed, "timed")
+    if threads is not None:
+        check_threads(threads)
+        if timed is None:
+            raise ValueError(
+                f"threads must be None where nothing is timed, got {threads}; timed=a batch of "
+                "inputs times it"
+            )
     first: list[Tensor] = []
 
     def outputs(x: Tensor) -> Iterator[Tensor]:
@@ -211,7 +217,9 @@ def width_sweep(
     }
     if timed is not None:
         bar = tqdm(turns, desc="latency", delay=2, disable=not progress)
-        costs["latency_ms"] = [measure_latency(model, turn, timed).median_ms for turn in bar]
+        costs["latency_ms"] = [
+            measure_latency(model, turn, timed, threads=threads).median_ms for turn in bar
+        ]
     arrays = {kind: np.array(cost) for kind, cost in costs.items()}
     swept = np.empty(len(wanted), dtype=int if isinstance(wanted[0], int) else object)
     swept[:] = wanted
@@ -278,21 +286,3 @@ def _means(
     if not samples:
         raise ValueError("batches must hold at least one sample, got none; it is read only once")
     return totals / samples
-
-
-def as_batches(batches: Any) -> Batches:
-    """Return batches to read: a pair of tensors in parts, anything else as it is."""
-    if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
-        raise TypeError(
-            f"batches must be a pair of tensors or an iterable of such pairs, "
-            f"got {short_repr(batches)}"
-        )
-    pair = isinstance(batches, tuple | list) and len(batches) == 2
-    if not (pair and all(isinstance(part, Tensor) for part in batches)):
-        return batches
-    inputs, targets = check_pair("batches", batches)
-    if len(inputs) != len(targets):
-        raise ValueError(
-            f"batches must pair inputs with targets, got {len(inputs)} and {len(targets)} rows"
-        )
-    return list(zip(inputs.split(_CHUNK), targets.split(_CHUNK), strict=True))

@@ -8,12 +8,23 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_callable, check_flag, check_pair, short_repr
-from vsnn_lab.measure.ablation import Batches, Metric, WidthSweep, as_batches, mean_metric
-from vsnn_lab.measure.costs import check_inputs, count_macs, count_parameters
+from vsnn_lab.measure.ablation import Metric, WidthSweep, mean_metric
+from vsnn_lab.measure.costs import (
+    check_inputs,
+    check_threads,
+    count_macs,
+    count_parameters,
+    measure_latency,
+)
+from vsnn_lab.measure.evaluation import Batches, as_batches
 from vsnn_lab.widths import WidthControl, at_width, width_controls
 
 # The first stride is a knob's steps over this: AutoSlim, too, removes channels in groups.
 _COARSE = 8
+# Forwards of a timing: a search takes many, of which the last two have to agree.
+_REPEATS = 20
+# What is counted where time decides, since a stride's own share of it cannot be timed.
+_COUNTED_FOR = {"max_latency_ms": "max_macs"}
 _UNITS = {
     "max_parameters": ("parameters", ",.10g"),
     "max_macs": ("multiply-accumulates", ",.10g"),
@@ -94,7 +105,9 @@ def choose_widths(
     *,
     max_parameters: float | None = None,
     max_macs: float | None = None,
+    max_latency_ms: float | None = None,
     inputs: Tensor | None = None,
+    threads: int | None = None,
     higher_is_better: bool = False,
     progress: bool = True,
 ) -> dict[WidthControl, int]:
@@ -104,13 +117,20 @@ def choose_widths(
     costs the metric least per saved cost, until the budgets are met. Strides start at an eighth
     of a knob's steps; when one would overshoot, the round is tried again with half of it, to 1.
 
+    What a single stride saves of time is lost in noise. So saved multiply-accumulates weigh one
+    knob against another, while every round times the cut network, and two timings in a row have to
+    meet the budget. Where other work disturbs them, ask for a few per cent less.
+
     Args:
         model: A module with knobs; it is measured in evaluation mode and put back as it was.
         metric: As in `width_sweep`.
         batches: As in `width_sweep`; read once and kept.
         max_parameters: Most parameters of the submodel.
         max_macs: Most multiply-accumulates per sample; needs ``inputs``.
+        max_latency_ms: Longest median time of a forward of all ``inputs``, in milliseconds, as
+            `measure_latency` times it.
         inputs: What the model takes, shape (batch, ...).
+        threads: Threads of torch on the CPU that it is timed with; by default as many as now.
         higher_is_better: Whether more of the metric is better, as of accuracy.
         progress: Show a bar if it takes more than two seconds.
 
@@ -140,19 +160,41 @@ def choose_widths(
     check_callable("metric", metric, "callable on (output, target)")
     for name, flag in (("higher_is_better", higher_is_better), ("progress", progress)):
         check_flag(name, flag)
-    budgets = _check_budgets(max_parameters=max_parameters, max_macs=max_macs)
+    budgets = _check_budgets(
+        max_parameters=max_parameters, max_macs=max_macs, max_latency_ms=max_latency_ms
+    )
     if not budgets:
-        raise ValueError("choose_widths must get a budget, got none; pass max_parameters, max_macs")
-    if max_macs is not None:
+        raise ValueError(
+            "choose_widths must get a budget, got none; pass max_parameters, max_macs or "
+            "max_latency_ms"
+        )
+    if threads is not None:
+        check_threads(threads)
+        if max_latency_ms is None:
+            raise ValueError(f"threads must be None without max_latency_ms, got {threads}")
+    if max_macs is not None or max_latency_ms is not None:
         check_inputs(inputs)
+    counted = dict.fromkeys(_COUNTED_FOR.get(name, name) for name in budgets)
 
-    def spend(positions: Mapping[WidthControl, int]) -> dict[str, int]:
+    def count(positions: Mapping[WidthControl, int]) -> dict[str, float]:
         counts = {"max_parameters": lambda: count_parameters(model, positions)}
         if inputs is not None:
             counts["max_macs"] = lambda: count_macs(model, positions, inputs)
-        return {name: counts[name]() for name in budgets}
+        return {name: counts[name]() for name in counted}
 
-    least = spend(dict.fromkeys(knobs, 1))
+    def time(positions: Mapping[WidthControl, int]) -> dict[str, float]:
+        if max_latency_ms is None or inputs is None:
+            return {}
+        longest = 0.0
+        for _ in range(2):  # a second time, if the first one meets the budget
+            found = measure_latency(model, positions, inputs, repeats=_REPEATS, threads=threads)
+            longest = max(longest, found.median_ms)
+            if longest > max_latency_ms:
+                break
+        return {"max_latency_ms": longest}
+
+    narrowest = dict.fromkeys(knobs, 1)
+    least = count(narrowest) | time(narrowest)
     if _exceeded(least, budgets):
         raise _refusal("every knob at 1", least, budgets, {})
     data = [check_pair("batches", batch) for batch in as_batches(batches)]
@@ -164,25 +206,29 @@ def choose_widths(
 
     chosen = {knob: knob.steps for knob in knobs}
     strides = {knob: max(1, knob.steps // _COARSE) for knob in knobs}
-    spent, loss = spend(chosen), None
+    spent, loss = count(chosen) | time(chosen), None
     with tqdm(desc="rounds", delay=2, disable=not progress) as bar:
-        while _exceeded(spent, budgets):
+        while over := _exceeded(spent, budgets):
             if loss is None:
                 loss = measure([chosen])[0]
             lower = [
                 chosen | {knob: max(1, at - strides[knob])} for knob, at in chosen.items() if at > 1
             ]
-            losses, prices = measure(lower), [spend(candidate) for candidate in lower]
+            if not lower:  # timed once more, it takes longer than before
+                raise _refusal("every knob at 1", spent, budgets, {})
+            losses, prices = measure(lower), [count(candidate) for candidate in lower]
+            saving = list(dict.fromkeys(_COUNTED_FOR.get(name, name) for name in over))
             rates = [
-                _loss_per_saving(worse - loss, spent, price, _exceeded(spent, budgets))
+                _loss_per_saving(worse - loss, spent, price, saving)
                 for worse, price in zip(losses, prices, strict=True)
             ]
             best = int(np.argmin(rates))
             bar.update()
-            if not _exceeded(prices[best], budgets) and max(strides.values()) > 1:
+            price = prices[best] | time(lower[best])
+            if not _exceeded(price, budgets) and max(strides.values()) > 1:
                 strides = {knob: max(1, stride // 2) for knob, stride in strides.items()}
                 continue
-            chosen, spent, loss = lower[best], prices[best], losses[best]
+            chosen, spent, loss = lower[best], price, losses[best]
     return chosen
 
 
@@ -222,14 +268,14 @@ def _widths_at_goal(sweep: WidthSweep, goal: Mapping[str, float]) -> list[int]:
 
 
 def _exceeded(spent: Mapping[str, float], budgets: Mapping[str, float]) -> list[str]:
-    return [name for name, cost in spent.items() if cost > budgets[name]]
+    return [name for name, budget in budgets.items() if spent[name] > budget]
 
 
 def _loss_per_saving(
-    worse: float, spent: Mapping[str, int], price: Mapping[str, int], over: list[str]
+    worse: float, spent: Mapping[str, float], price: Mapping[str, float], saving: list[str]
 ) -> float:
-    """Return how much worse the metric gets per saved share of the costs still too high."""
-    saved = sum(1 - price[name] / spent[name] for name in over)
+    """Return how much worse the metric gets per saved share of the costs that count."""
+    saved = sum(1 - price[name] / spent[name] for name in saving)
     return worse / saved if saved > 0 and worse == worse else np.inf
 
 

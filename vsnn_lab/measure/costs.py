@@ -220,7 +220,7 @@ def measure_latency(
     """
     check_int("repeats", repeats)
     if threads is not None:
-        check_int("threads", threads, 1, _THREADS, hint="None leaves torch's number as it is")
+        check_threads(threads)
     seconds = math.inf if seconds is None else check_number("seconds", seconds, 0)
     before = torch.get_num_threads()
     threads = before if threads is None else int(threads)
@@ -244,6 +244,11 @@ def measure_latency(
     timed = times[_WARM_UP if whole else min(_WARM_UP, len(times) - _FEWEST) :]
     low, middle, high = (float(ms) for ms in np.percentile(timed, (25, 50, 75)))
     return Latency(middle, low, high, threads, len(inputs), str(inputs.device))
+
+
+def check_threads(threads: object) -> int:
+    """Return a number of threads that torch may be asked for."""
+    return check_int("threads", threads, 1, _THREADS, hint="None leaves torch's number as it is")
 
 
 def check_inputs(inputs: object, name: str = "inputs") -> None:

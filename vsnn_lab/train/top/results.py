@@ -1,0 +1,139 @@
+"""Results of many tops: made, kept, tracked, and summed up beside their targets."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from vsnn_lab.data import data_root
+from vsnn_lab.train.kept_runs import Result, read_tracked, write_tracked
+
+# In a checkout; `make top` writes it.
+TRACKED = Path(__file__).parents[3] / "docs" / "results" / "top.json"
+TARGET = 1.0  # points that the smallest top may lose beside the full one
+LOSSES = (0.5, 1.0)  # points for which the share of parameters is told that can go
+
+
+def results_folder() -> Path:
+    """Return where runs are kept."""
+    return data_root() / "top"
+
+
+def tracked_results(path: Path = TRACKED) -> list[Result]:
+    """Return the runs that a checkout keeps; none where there is no checkout."""
+    return read_tracked(path)
+
+
+def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
+    """Write results to the file of long runs; what it has of other runs stays."""
+    write_tracked(results, path, _identity)
+
+
+def _identity(result: Result) -> tuple[str, str, int]:
+    return str(result["settings"]), result["method"], result["seed"]
+
+
+def by_position(
+    results: Iterable[Result], method: str, column: str = "accuracy"
+) -> dict[int, list[float]]:
+    """Return a measured column of a method by knob position, one number a seed.
+
+    Args:
+        results: Of one setup.
+        method: One of ``METHODS``.
+        column: "accuracy", "parameters", "macs" or "latency_ms".
+    """
+    found: dict[int, list[float]] = {}
+    for result in results:
+        if result["method"] == method:
+            for position, value in result[column].items():
+                found.setdefault(int(position), []).append(value)
+    return dict(sorted(found.items()))
+
+
+def smallest_position(accuracies: Mapping[int, float], points: float) -> int:
+    """Return the first position from which on no measured one loses more than so many points.
+
+    Args:
+        accuracies: Shares in [0, 1], by position; the largest position is full width.
+        points: Of accuracy, hundredths.
+
+    Example:
+        >>> smallest_position({1: 0.8, 2: 0.895, 4: 0.88, 8: 0.89, 16: 0.9}, points=1)
+        8
+    """
+    positions = sorted(accuracies, reverse=True)
+    smallest = positions[0]
+    for position in positions:
+        # Rounded, so that a loss of just so many points is one of so many.
+        if round(100 * (accuracies[positions[0]] - accuracies[position]), 6) > points:
+            break
+        smallest = position
+    return smallest
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """Return lines with the whole curve, and each target beside its figure."""
+    lines = [f"{method}: {_spread(values)}" for method, values in _alone(results).items()]
+    accuracies = by_position(results, "variable")
+    if not accuracies:
+        return lines
+    columns = {name: by_position(results, "variable", name) for name in ("parameters", "macs")}
+    times = by_position(results, "variable", "latency_ms")
+    means = {position: fmean(values) for position, values in accuracies.items()}
+    full = max(means)
+    for position, values in accuracies.items():
+        shares = ", ".join(
+            f"{100 * each[position][0] / each[full][0]:.3g} % of {name}"
+            for name, each in columns.items()
+        )
+        line = f"variable {position} of {full}: {_spread(values)}; {shares}"
+        line += f"; {fmean(times[position]):.3g} ms"
+        alone = by_position(results, f"dedicated-{position}") if position < full else {}
+        if alone:
+            line += f"; alone {_spread(alone[1])}, {100 * (means[position] - fmean(alone[1])):+.2f}"
+        lines.append(line)
+    lines += _targets(results, means, columns["parameters"])
+    return lines
+
+
+def _targets(
+    results: Sequence[Result], means: Mapping[int, float], parameters: Mapping[int, Sequence[float]]
+) -> list[str]:
+    full, least = max(means), min(means)
+    lines = []
+    plain = by_position(results, "plain")
+    if plain:
+        gap = 100 * (means[full] - fmean(plain[1]))
+        lines.append(
+            f"full width beside the plain top: {gap:+.2f} points (at least {-TARGET:+.1f})"
+        )
+    gap = 100 * (means[least] - means[full])
+    lines.append(
+        f"position {least} beside full width: {gap:+.2f} points (at least {-TARGET:+.1f}), without "
+        f"{_saved(parameters, least)} of the top's parameters"
+    )
+    for points in LOSSES:
+        position = smallest_position(means, points)
+        lines.append(
+            f"at most {points} points lost: position {position}, without "
+            f"{_saved(parameters, position)} of the top's parameters"
+        )
+    return lines
+
+
+def _saved(parameters: Mapping[int, Sequence[float]], position: int) -> str:
+    return f"{100 * (1 - parameters[position][0] / parameters[max(parameters)][0]):.2f} %"
+
+
+def _alone(results: Iterable[Result]) -> dict[str, list[float]]:
+    """Return accuracies of the tops of one size that no line of a curve has beside it."""
+    found: dict[str, list[float]] = {}
+    for result in results:
+        if result["method"] in ("plain", "linear"):
+            found.setdefault(result["method"], []).append(result["accuracy"]["1"])
+    return found
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean, least, most = (100 * each for each in (fmean(values), min(values), max(values)))
+    return f"{mean:.2f} % ({least:.2f} to {most:.2f}, {len(values)} seeds)"

@@ -95,14 +95,18 @@ class RunCollection:
     def track(self, results: Iterable[Result], path: Path | None = None) -> None:
         """Write results to the file of long runs; what it has of other runs stays."""
         path = path or _TRACKED / f"{self.name}.json"
-        merged = {
-            tuple(each[name] for name in self.identity): each
-            for each in [*self.tracked(path), *results]
-        }
+        merged = {self._key(each): each for each in [*self.tracked(path), *results]}
         with atomic_write(path) as part:
             # A line for each, so that a diff shows which are others.
             lines = ",\n".join(json.dumps(merged[key]) for key in sorted(merged))
             part.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+
+    def _key(self, result: Result) -> tuple[str | int, ...]:
+        found = (result[name] for name in self.identity)
+        return tuple(
+            each if isinstance(each, str | int) else json.dumps(each, sort_keys=True)
+            for each in found
+        )
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add what a command that makes runs may be told."""

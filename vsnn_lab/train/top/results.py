@@ -1,35 +1,14 @@
 """Results of many tops: made, kept, tracked, and summed up beside their targets."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
-from vsnn_lab.data import data_root
-from vsnn_lab.train.kept_runs import Result, read_tracked, write_tracked
+from vsnn_lab.train.kept_runs import Result, RunCollection
 
-# In a checkout; `make top` writes it.
-TRACKED = Path(__file__).parents[3] / "docs" / "results" / "top.json"
+TOP = RunCollection("top", ("settings", "method", "seed"))
+results_folder, tracked_results, track_results = TOP.folder, TOP.tracked, TOP.track
 TARGET = 1.0  # points that the smallest top may lose beside the full one
 LOSSES = (0.5, 1.0)  # points for which the share of parameters is told that can go
-
-
-def results_folder() -> Path:
-    """Return where runs are kept."""
-    return data_root() / "top"
-
-
-def tracked_results(path: Path = TRACKED) -> list[Result]:
-    """Return the runs that a checkout keeps; none where there is no checkout."""
-    return read_tracked(path)
-
-
-def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
-    """Write results to the file of long runs; what it has of other runs stays."""
-    write_tracked(results, path, _identity)
-
-
-def _identity(result: Result) -> tuple[str, str, int]:
-    return str(result["settings"]), result["method"], result["seed"]
 
 
 def by_position(

@@ -56,8 +56,9 @@ def test_the_bits_of_the_test_text_are_those_of_the_header():
     inputs, targets = text.windows("test", language.LENGTH)
     metric = BitsPerByte(text.bytes_per_token(targets))
     told = pretrained_header(NAME)["test_bits_per_byte"]
-    found = width_sweep(model, metric, (inputs, targets), [1, 6], progress=False)
-    assert found.values.tolist() == pytest.approx([told[0], told[5]], abs=2e-4)
+    # The others were made alike; all of them take a minute.
+    found = width_sweep(model, metric, (inputs, targets), [1], progress=False)
+    assert found.values.tolist() == pytest.approx(told[:1], abs=2e-4)
     assert told == sorted(told, reverse=True), "wider, fewer bits"
 
 
@@ -88,6 +89,8 @@ def test_the_command_writes_what_the_loader_reads(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(language.experiment, "_TURN", 1)
     for module in (language, language.experiment):
         monkeypatch.setattr(module, "measure", partial(language.measure, limit=4))
+    few = partial(language.experiment.accepted_drafts, prompts=1)
+    monkeypatch.setattr(language.experiment, "accepted_drafts", few)
     pretraining.main([NAME, "--folder", str(tmp_path)])
     assert "position 6: " in capsys.readouterr().out
     monkeypatch.setattr("vsnn_lab.networks.pretrained.FOLDER", tmp_path)

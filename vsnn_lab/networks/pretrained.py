@@ -14,7 +14,7 @@ from vsnn_lab.networks.language_model import LanguageModel
 from vsnn_lab.widths import Width, WidthControl
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    import tokenizers
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -92,7 +92,7 @@ def pretrained_header(name: str) -> dict[str, Any]:
     return checkpoints.read_header(pretrained_path(name))
 
 
-def pretrained_tokenizer(name: str = "austen-language-model") -> "Tokenizer":
+def pretrained_tokenizer(name: str = "austen-language-model") -> "tokenizers.Tokenizer":
     """Return the tokenizer of a language model that ships, from the package ``tokenizers``.
 
     Args:

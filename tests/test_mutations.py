@@ -33,7 +33,7 @@ NOTICED_BY = {
     "layers/dropout.py": ["layers/test_triangular_dropout.py", "networks/test_mask_anywhere.py"],
     "layers/instance_norm.py": ["layers/test_instance_norm.py"],
     "layers/levels.py": ["layers/test_conditioned_layers.py"],
-    "layers/octaves.py": ["layers/test_by_octave.py"],
+    "layers/octaves.py": ["layers/test_by_octave.py", "measure/test_recalibrate_widths.py"],
     "layers/plain_attention.py": ["layers/test_attention.py"],
     "layers/recurrence.py": ["layers/test_recurrent.py"],
     "layers/side_by_side.py": ["layers/test_by_octave.py"],

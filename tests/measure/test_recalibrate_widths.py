@@ -24,6 +24,7 @@ from vsnn_lab import (
     save_weights,
 )
 from vsnn_lab.layers import VariableBatchNorm1d, VariableLinear
+from vsnn_lab.layers.octaves import group_of
 from vsnn_lab.layers.position_statistics import PositionStatistics
 
 STEPS = 6
@@ -105,7 +106,7 @@ def test_an_octave_shares_the_statistics_of_its_widest(images):
     recalibrate_widths(one, [images])
     for width, top in {1: 1, 3: 4, 5: 5, 6: 6}.items():
         of_octave, own = norms(model)[2], norms(one)[2]
-        group = of_octave._group(width)
+        group = group_of(width, of_octave.position_tops)
         assert torch.equal(of_octave.position_mean[group], own.position_mean[top - 1])
 
 

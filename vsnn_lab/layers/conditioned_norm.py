@@ -10,7 +10,7 @@ Yu et al. 2019, "Slimmable Neural Networks", arXiv 1812.08928, keep norms for ea
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from vsnn_lab.layers import batch_norm, norm
 from vsnn_lab.layers.base import ask_for_forward, is_masked
 from vsnn_lab.layers.checkpointing import refuse_checkpointing
 from vsnn_lab.layers.corners import Axis, first_units
-from vsnn_lab.layers.octaves import octave_tops
+from vsnn_lab.layers.octaves import Per, group_of, group_tops
 from vsnn_lab.widths import Width, WidthControl, kept_ranges, spread, take_units
 
 # Gains and shifts move this much faster than weights, whose rate an optimizer is given: each of
@@ -29,7 +29,6 @@ from vsnn_lab.widths import Width, WidthControl, kept_ranges, spread, take_units
 _PACE = 3.0
 _TABLES = {"weight": "gain", "bias": "own_shift"}
 _OWN = (*_TABLES.values(), "condition", "per", "tops")
-Per = Literal["position", "octave"]
 
 
 class ConditionedNorm(norm.Norm):
@@ -67,11 +66,7 @@ class ConditionedNorm(norm.Norm):
             raise TypeError(f"controls must be WidthControls, got {short_repr(controls)}")
         axes = [Width(each.steps, each) for each in dict.fromkeys(knobs)]
         self.condition = sum(axes[1:], axes[0])
-        octaves = per == "octave"
-        self.tops = tuple(
-            tuple(octave_tops(axis.max_width) if octaves else range(1, axis.max_width))
-            for axis in axes
-        )
+        self.tops = tuple(group_tops(axis.max_width, per) for axis in axes)
         for name, own in _TABLES.items():
             whole: Tensor | None = getattr(self, name, None)
             rows = sum(len(tops) + 1 for tops in self.tops)
@@ -90,11 +85,8 @@ class ConditionedNorm(norm.Norm):
             position = positions[control]
             if self.per == "position":
                 rows.append(start + position - 1)
-            elif isinstance(position, Tensor):
-                edges = torch.tensor(tops, device=position.device, dtype=position.dtype)
-                rows.append(start + torch.bucketize(position, edges))
             else:
-                rows.append(start + sum(position > top for top in tops))
+                rows.append(start + group_of(position, tops))
         return rows
 
     def _conditioned(

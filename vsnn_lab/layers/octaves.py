@@ -1,5 +1,13 @@
 """The octaves of a knob: positions 1, 2, 3..4, 5..8 and so on, up to the one below full width."""
 
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vsnn_lab._basics.checks import check_choice
+
+Per = Literal["position", "octave"]
 # The widest octave with weights of its own ends at this share of the knob: altogether they add half
 # of the first layer's weights and a twelfth of a square one's.
 _OWN = 1 / 4
@@ -21,6 +29,25 @@ def octave_tops(steps: int) -> list[int]:
 def octave_of(position: int) -> int:
     """Return the index of the octave that a position below full width lies in."""
     return (position - 1).bit_length()
+
+
+def group_tops(steps: int, per: Per) -> tuple[int, ...]:
+    """Return the last position of each group that has something of its own, but for the last group.
+
+    Args:
+        steps: Positions of the knob.
+        per: Whether each position is a group, or each octave and full width.
+    """
+    octaves = check_choice("per", per, ("position", "octave")) == "octave"
+    return tuple(octave_tops(steps) if octaves else range(1, steps))
+
+
+def group_of(position: Any, tops: tuple[int, ...]) -> Any:
+    """Return the index of the group that a position lies in, or that of each of a tensor's."""
+    if isinstance(position, Tensor):
+        edges = torch.tensor(tops, device=position.device, dtype=position.dtype)
+        return torch.bucketize(position, edges)
+    return sum(position > top for top in tops)
 
 
 def octaves_with_weights(steps: int, share: float | None = None) -> int:

@@ -14,15 +14,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsnn_lab._basics.checks import check_choice
 from vsnn_lab.layers import batch_norm, conditioned_norm, switchable
-from vsnn_lab.layers.conditioned_norm import Per
 from vsnn_lab.layers.corners import Axis, first_units
-from vsnn_lab.layers.octaves import octave_tops
+from vsnn_lab.layers.octaves import Per, group_of, group_tops
 from vsnn_lab.widths import Width, WidthControl, kept_ranges, take_units
 
 _TABLES = {"running_mean": "position_mean", "running_var": "position_var"}
@@ -54,7 +51,7 @@ class PositionStatistics(batch_norm.BatchNorm):
             nothing.
     """
 
-    position_axis: Axis
+    position_axis: Width
     position_tops: tuple[int, ...]
     position_mean: Tensor
     position_var: Tensor
@@ -75,27 +72,24 @@ class PositionStatistics(batch_norm.BatchNorm):
         """Return those of the position that the knob stands at, a row for each sample's own."""
         if self.training:
             return super().statistics()
-        assert isinstance(self.position_axis, Width)
-        position = self.position_axis.control.position
+        position: Any = self.position_axis.control.position
         if isinstance(position, Tensor):
-            mean = self.position_mean
-            edges = torch.tensor(self.position_tops, device=mean.device, dtype=position.dtype)
-            group: Any = torch.bucketize(position.to(mean.device), edges)
-            return mean[group], self.position_var[group]
-        group = self._group(position)
+            groups = group_of(position.to(self.position_mean.device), self.position_tops)
+            return self.position_mean[groups], self.position_var[groups]
+        group = group_of(position, self.position_tops)
         tables = self.position_mean, self.position_var
         found = (first_units(table[group], self.axis) for table in tables)
         return next(found), next(found)
 
     def keep_statistics(self, positions: Mapping[WidthControl, int]) -> None:
         """Copy the running statistics to those of a position."""
-        assert isinstance(self.position_axis, Width)
-        group = self._group(positions[self.position_axis.control])
+        group = self._group(positions)
         for name, table in _TABLES.items():
             getattr(self, table)[group].copy_(getattr(self, name))
 
-    def _group(self, position: int) -> int:
-        return sum(position > top for top in self.position_tops)
+    def _group(self, positions: Mapping[WidthControl, int]) -> int:
+        group: int = group_of(positions[self.position_axis.control], self.position_tops)
+        return group
 
     def widest_alike(self, position: int) -> int:
         """Return the position itself: every width may have statistics of its own."""
@@ -104,8 +98,7 @@ class PositionStatistics(batch_norm.BatchNorm):
     def cut(self, positions: Mapping[WidthControl, int]) -> dict[str, Tensor]:
         """Return what a submodel keeps, with the statistics of its position."""
         parts, axis = super().cut(positions), self.axis
-        assert isinstance(self.position_axis, Width)
-        group = self._group(positions[self.position_axis.control])
+        group = self._group(positions)
         for name, table in _TABLES.items():
             row = getattr(self, table)[group]
             if isinstance(axis, Width):
@@ -164,7 +157,7 @@ def put_on(module: nn.Module, control: WidthControl, per: Per = "position") -> N
         control: The knob.
         per: Whether each position has its own, or each octave of them and full width.
     """
-    check_choice("per", per, ("position", "octave"))
+    tops = group_tops(control.steps, per)
     take_off(module)
     if type(module) in _PLAIN:
         module.__class__ = _PLAIN[type(module)]
@@ -173,12 +166,11 @@ def put_on(module: nn.Module, control: WidthControl, per: Per = "position") -> N
     kind: Any = type(module)
     module.__class__ = _form(kind)
     assert isinstance(module, PositionStatistics)
-    tops = octave_tops(control.steps) if per == "octave" else range(1, control.steps)
     module.position_axis = Width(control.steps, control)
-    module.position_tops, module.measuring = tuple(tops), False
+    module.position_tops, module.measuring = tops, False
     for name, table in _TABLES.items():
         whole: Tensor = getattr(module, name)
-        module.register_buffer(table, whole.detach().repeat(len(module.position_tops) + 1, 1))
+        module.register_buffer(table, whole.detach().repeat(len(tops) + 1, 1))
 
 
 def take_off(module: nn.Module) -> None:

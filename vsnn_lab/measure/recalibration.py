@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
-from vsnn_lab._basics.checks import check_choice, check_flag, check_pair
-from vsnn_lab.layers.conditioned_norm import Per
-from vsnn_lab.layers.octaves import octave_tops
+from vsnn_lab._basics.checks import check_flag, check_pair
+from vsnn_lab.layers.octaves import Per, group_tops
 from vsnn_lab.layers.position_statistics import (
     PositionStatistics,
     put_on,
@@ -148,7 +147,7 @@ def recalibrate_widths(
         torch.Size([4, 4])
     """
     control = single_control(model)
-    check_choice("per", per, ("position", "octave"))
+    tops = group_tops(control.steps, per)
     check_flag("progress", progress)
     # Each is looked at as it is read, for what has no end may hold no batch at all.
     kept = [_inputs_of(batch) for batch in _as_batches(_check_batches(batches))]
@@ -158,9 +157,9 @@ def recalibrate_widths(
     try:
         for norm in norms:
             put_on(norm, control, per)
-        tops = [*octave_tops(control.steps), control.steps]
-        positions = tops if per == "octave" else range(1, control.steps + 1)
-        for position in tqdm(positions, desc="statistics", delay=2, disable=not progress):
+        for position in tqdm(
+            (*tops, control.steps), desc="statistics", delay=2, disable=not progress
+        ):
             recalibrate(model, kept, position)
     except BaseException:
         for norm in norms:

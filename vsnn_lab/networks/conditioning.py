@@ -4,8 +4,9 @@ from torch import nn
 
 from vsnn_lab._basics.checks import check_choice, check_fraction, check_module
 from vsnn_lab.layers import VariableLayer
-from vsnn_lab.layers.conditioned_norm import CONDITIONED, Per
+from vsnn_lab.layers.conditioned_norm import CONDITIONED
 from vsnn_lab.layers.norm import Norm
+from vsnn_lab.layers.octaves import Per
 from vsnn_lab.layers.switchable import SWITCHABLE, SwitchableLayer
 from vsnn_lab.widths import check_controls, knobs_of
 

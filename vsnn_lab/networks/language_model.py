@@ -15,7 +15,7 @@ from vsnn_lab._basics.checks import (
     check_tensor,
 )
 from vsnn_lab.layers import ConditionedRMSNorm, VariableEmbedding, VariableLinear, VariableRMSNorm
-from vsnn_lab.layers.conditioned_norm import Per
+from vsnn_lab.layers.octaves import Per
 from vsnn_lab.networks.plain_language_model import (
     KeyValueCache,
     PlainLanguageModel,

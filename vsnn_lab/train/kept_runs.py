@@ -3,10 +3,13 @@
 import argparse
 import json
 import multiprocessing
+import platform
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,6 +130,12 @@ class RunCollection:
         for failure in failures:
             print(f"error: {failure}", file=sys.stderr)
         return results, 1 if failures else 0
+
+
+def made_with(packages: Iterable[str]) -> dict[str, Any]:
+    """Return what a result says of when it was made, and with which versions of some packages."""
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    return {"date": datetime.now(UTC).date().isoformat(), "versions": versions}
 
 
 def write_result(path: Path, result: Result) -> Result:

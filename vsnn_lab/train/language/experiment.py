@@ -1,23 +1,22 @@
 """One training: a method and a seed; its result is a file, and its model another."""
 
 import json
-import platform
 import time
 from collections import deque
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_choice
 from vsnn_lab.data.text import TextSet, load_text
 from vsnn_lab.measure import BitsPerByte, next_token_agreement, token_cross_entropy, width_sweep
-from vsnn_lab.networks import LanguageModel, speculative_continuation
-from vsnn_lab.train.kept_runs import Result, write_result
+from vsnn_lab.networks import LanguageModel, extract_view, speculative_continuation
+from vsnn_lab.networks.plain_language_model import PlainLanguageModel
+from vsnn_lab.train.kept_runs import Result, made_with, write_result
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.recipes import SandwichDistilled
 from vsnn_lab.train.training import fit
@@ -94,9 +93,7 @@ class Run(NamedTuple):
             "seed": self.seed,
             "steps": self.steps,
             "command": "make language",
-            "date": datetime.now(UTC).date().isoformat(),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in _PACKAGES},
+            **made_with(_PACKAGES),
         }
         header = {"sizes": SIZES, "vocabulary": VOCABULARY, "made_by": made_by}
         checkpoints.write(self.model_file(folder), model.state_dict(), header)
@@ -180,15 +177,31 @@ def accepted_drafts(
 
     Greedy text, from the beginnings of windows to as many tokens as the model has learned to read.
     """
-    found = {}
     begun = text.windows(split, LENGTH, prompts)[0][:, :_PROMPT]
-    for drafts in _DRAFTS:
-        texts = [speculative_continuation(model, each[None], 1, drafts=drafts) for each in begun]
-        for each in texts:
-            deque(islice(each, LENGTH - _PROMPT), maxlen=0)
-        accepted = sum(each.accepted for each in texts)
-        found[str(drafts)] = round(accepted / sum(each.drafted for each in texts), 4)
-    return found
+    narrow = extract_view(model, 1)
+    return {
+        str(drafts): round(accepted_share(model, narrow, begun, drafts, LENGTH - _PROMPT), 4)
+        for drafts in _DRAFTS
+    }
+
+
+def accepted_share(
+    model: PlainLanguageModel, draft: nn.Module, prompts: Tensor, drafts: int, tokens: int
+) -> float:
+    """Return which share of the drafts of greedy texts becomes text.
+
+    Args:
+        model: What checks them.
+        draft: The language model that drafts.
+        prompts: What each text begins with, shape (texts, time).
+        drafts: Tokens drafted for each call of the model.
+        tokens: Of each continuation.
+    """
+    assert isinstance(draft, PlainLanguageModel)
+    texts = [speculative_continuation(model, each[None], draft, drafts=drafts) for each in prompts]
+    for each in texts:
+        deque(islice(each, tokens), maxlen=0)
+    return sum(each.accepted for each in texts) / sum(each.drafted for each in texts)
 
 
 def step_ratio(method: str, text: TextSet) -> float:

@@ -1,11 +1,8 @@
 """One training: a task, a method and a seed; its result is a file, and its policy another."""
 
 import json
-import platform
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
@@ -15,7 +12,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from vsnn_lab._basics.checks import check_choice
-from vsnn_lab.train.kept_runs import write_result
+from vsnn_lab.train.kept_runs import made_with, write_result
 from vsnn_lab.train.policies.acting_widths import ActingWidthPolicy, ActingWidths
 from vsnn_lab.train.policies.evaluation import episode_returns
 from vsnn_lab.train.policies.files import TrainedPolicy, save_policy
@@ -128,9 +125,7 @@ class Run(NamedTuple):
             "seed": self.seed,
             "steps": steps,
             "command": command,
-            "date": datetime.now(UTC).date().isoformat(),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in _PACKAGES},
+            **made_with(_PACKAGES),
         }
 
     def _widths(self, task: Task) -> Sequence[int]:

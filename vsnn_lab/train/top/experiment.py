@@ -1,11 +1,8 @@
 """One training: a method and a seed; its result is a file."""
 
 import json
-import platform
 import time
 from contextlib import nullcontext
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +18,7 @@ from vsnn_lab.measure.costs import count_macs, count_parameters, measure_latency
 from vsnn_lab.measure.metrics import accuracy
 from vsnn_lab.networks import MLP, make_variable
 from vsnn_lab.networks.ordering import Taylor
-from vsnn_lab.train.kept_runs import Result, write_result
+from vsnn_lab.train.kept_runs import Result, made_with, write_result
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.top.backbones import load_backbone
 from vsnn_lab.train.top.features import (
@@ -90,9 +87,7 @@ class Run(NamedTuple):
             "settings": self.setup.settings(),
             "trained on": len(train.labels),
             "measured on": len(test.labels),
-            "date": datetime.now(UTC).date().isoformat(),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in _PACKAGES},
+            **made_with(_PACKAGES),
             "seconds": round(seconds, 1),
             "processor_seconds": round(processor, 1),
             **measure_top(model, test),

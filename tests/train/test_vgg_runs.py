@@ -74,7 +74,15 @@ RESULTS = [
     result("plain", 1, {32: 0.94}),
     result("dedicated-8", 0, {8: 0.91}),
     result("dedicated-16", 0, {16: 0.93}),
-    result("variable", 0, {4: 0.8, 8: 0.9, 16: 0.921, 24: 0.926, 32: 0.928}, COUNTS, seconds=20.0),
+    result(
+        "variable",
+        0,
+        {4: 0.8, 8: 0.9, 16: 0.921, 24: 0.926, 32: 0.928},
+        COUNTS,
+        seconds=20.0,
+        latency_ms={"8": 3.0, "32": 10.0},
+        macs={"8": 10, "32": 50},
+    ),
     {
         "method": "layers",
         "layer_widths": {"8": {"uniform": 0.9, "chosen": 0.91}},
@@ -353,6 +361,10 @@ def test_the_summary_says_what_is_lost_and_what_may_be():
         "2.00 times plain" in lines  # fmt: skip
     assert (
         "layers, as large as all at 8: searched widths 91.00 %, uniform 90.00 %, 1 seeds" in lines
+    )
+    assert (
+        "variable 8: cut, it takes 30 % of the time of full width for 20 % of the multiplications"
+        in lines
     )
     assert not any(line.startswith("shared") for line in lines)
 

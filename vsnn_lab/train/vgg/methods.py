@@ -46,7 +46,7 @@ class Method(NamedTuple):
 
     position: int | None = None
     own: Literal["weights", "gains"] | None = None
-    recipe: Recipe = Distilled()
+    recipe: Recipe = Distilled(narrow_rows=1.0)
     begins_with: str | None = None
     knobs: Literal["shared", "per_layer"] = "shared"
 

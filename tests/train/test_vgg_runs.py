@@ -9,6 +9,7 @@ from torch import nn
 from vsnn_lab import at_width, count_macs, count_parameters, extract, recalibrate
 from vsnn_lab._basics import checkpoints
 from vsnn_lab.export import export_onnx
+from vsnn_lab.train.kept_runs import RunCollection
 from vsnn_lab.train.vgg import (
     METHODS,
     Run,
@@ -60,6 +61,7 @@ def result(method, seed, accuracies, parameters=None, **more):
         "seed": seed,
         "epochs": 1,
         "images": 10,
+        "device": "CPU",
         "statistics": kinds,
         "accuracy": plain,
         "parameters": {str(position): count for position, count in counts.items()},
@@ -322,12 +324,15 @@ def test_the_command_makes_what_is_missing_and_tracks_all_of_it(tmp_path, capsys
 
 def test_what_begins_with_another_network_comes_after_it(tmp_path, monkeypatch):
     waves = []
-    monkeypatch.setattr(
-        "vsnn_lab.train.vgg.results.keep_all", lambda runs, *_: waves.append([*map(str, runs)])
-    )
-    runs = [Run(method, 0) for method in ("plain", "variable", "ordered", "layers")]
+
+    def keep(_, runs, *__):
+        waves.append([*map(str, runs)])
+        return []
+
+    monkeypatch.setattr(RunCollection, "keep", keep)
+    runs = [Run(method, 0) for method in ("ordered", "plain", "variable", "layers")]
     assert keep_runs(runs, tmp_path) == []
-    assert waves == [[*map(str, runs[:2])], [*map(str, runs[2:])]]
+    assert waves == [[*map(str, runs[1:3])], [str(runs[0]), str(runs[3])]]
     assert keep_runs([Run("ordered", 1)], tmp_path) == []
     assert waves[2:] == [[str(Run("plain", 1))], [str(Run("ordered", 1))]]
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from tqdm.auto import tqdm
 
 from vsnn_lab._basics.checks import check_int
@@ -130,6 +131,16 @@ class RunCollection:
         for failure in failures:
             print(f"error: {failure}", file=sys.stderr)
         return results, 1 if failures else 0
+
+
+def measuring_device() -> torch.device:
+    """Return where finished networks are measured: on a GPU where there is one, as they train."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name() -> str:
+    """Return what networks train on, as a result says it."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def made_with(packages: Iterable[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vsnn_lab.measure.costs import count_macs, count_parameters, measure_latency
 from vsnn_lab.measure.metrics import accuracy
 from vsnn_lab.networks import MLP, make_variable
 from vsnn_lab.networks.ordering import Taylor
-from vsnn_lab.train.kept_runs import Result, made_with, write_result
+from vsnn_lab.train.kept_runs import Result, made_with, measuring_device, write_result
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.top.backbones import load_backbone
 from vsnn_lab.train.top.features import (
@@ -195,7 +195,7 @@ def measured_positions(steps: int) -> list[int]:
 
 def measure_top(model: nn.Module, test: Features) -> dict[str, Any]:
     """Return test accuracy and costs, by knob position; of a top of one size by 1."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = measuring_device()
     one = test.values[:1].float()
     model.to(device)
     variable = bool(width_controls(model))

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab.data.batches import TensorBatches
+from vsnn_lab.train.kept_runs import measuring_device
 from vsnn_lab.train.top.backbones import Backbone
 from vsnn_lab.train.top.images import Images
 
@@ -103,7 +104,7 @@ def _compute(
     workers: int,
     progress: bool,
 ) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = measuring_device()
     network = backbone.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = [row for start in missing for row in _rows(start, images)]
     done = len(images) - len(rows)

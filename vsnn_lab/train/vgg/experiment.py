@@ -1,10 +1,7 @@
 """One training: a method and a seed; its result is a file, and its network another."""
 
 import json
-import platform
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +11,7 @@ from torch import nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_choice, check_int
-from vsnn_lab.train.kept_runs import Result, write_result
+from vsnn_lab.train.kept_runs import Result, device_name, made_with, measuring_device, write_result
 from vsnn_lab.train.training import fit
 from vsnn_lab.train.vgg.images import AugmentedBatches, Pair, load_images, on_canvas
 from vsnn_lab.train.vgg.layer_widths import accuracy_of_layer_widths
@@ -86,9 +83,8 @@ class Run(NamedTuple):
             "epochs": self.epochs,
             "images": self.images,
             "command": "make vgg",
-            "date": datetime.now(UTC).date().isoformat(),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in _PACKAGES},
+            "device": device_name(),
+            **made_with(_PACKAGES),
         }
         checkpoints.write(self.model_file(folder), model.state_dict(), {"made_by": made_by})
         recipe = None if self.how.position else repr(self.how.recipe)
@@ -138,14 +134,20 @@ class Run(NamedTuple):
             model: The trained network.
             part: "test", or "validation" to choose by.
         """
-        data, calibration = self._images(part), self._images("train", _CALIBRATION)[0]
+        device = measuring_device()
+        model.to(device)
+        images, labels = self._images(part)
+        data = images.to(device), labels.to(device)
+        calibration = self._images("train", _CALIBRATION)[0].to(device)
         if self.how.knobs == "per_layer":
-            chosen_on = self._images("validation", _SCORED)
+            scored, classes = self._images("validation", _SCORED)
+            chosen_on = scored.to(device), classes.to(device)
             return accuracy_of_layer_widths(model, data, chosen_on, calibration)
         found = width_accuracies(model, data, calibration, self.how.position)
-        found |= costs_by_position(model, data[0][:1], self.how.position)
+        model.to("cpu")
+        found |= costs_by_position(model, images[:1], self.how.position)
         if self.how.position is None:
-            found["latency_ms"] = latency_by_position(model, data[0])
+            found["latency_ms"] = latency_by_position(model, images)
         return found
 
     def _images(self, part: str, count: int = TRAINING_IMAGES) -> Pair:

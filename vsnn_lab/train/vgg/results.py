@@ -3,16 +3,13 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from vsnn_lab.data import data_root
-from vsnn_lab.train.kept_runs import Result, keep_all, read_tracked, write_tracked
-from vsnn_lab.train.vgg.experiment import Run
+from vsnn_lab.train.kept_runs import Result, RunCollection
 from vsnn_lab.train.vgg.measuring import CHOSEN, narrowest_within, share_that_can_go
 from vsnn_lab.train.vgg.methods import METHODS
 from vsnn_lab.train.vgg.network import STEPS
 
-# In a checkout; `make vgg` writes it.
-TRACKED = Path(__file__).parents[3] / "docs" / "results" / "vgg.json"
 # How many points the variable network may lose: to the plain one, and to each dedicated one.
 MOST_LOST_FULL, MOST_LOST_BELOW = 0.3, 0.5
 # Of the parameters, what may be left where one point is lost.
@@ -20,47 +17,25 @@ MOST_LEFT = 0.25
 _LOSSES = (0.5, 1.0)  # points
 
 
-def results_folder() -> Path:
-    """Return where runs are kept."""
-    return data_root() / "vgg"
+class _Runs(RunCollection):
+    def keep(
+        self,
+        runs: Sequence[Any],
+        folder: Path | None = None,
+        processes: int = 2,
+        failures: list[str] | None = None,
+    ) -> list[Result]:
+        """As `RunCollection.keep`; what begins with another run's network comes after it."""
+        folder = folder or self.folder()
+        before = dict.fromkeys(run.begins_with or run for run in runs)
+        super().keep([*before], folder, processes, failures)
+        super().keep([run for run in runs if run not in before], folder, processes, failures)
+        return [run.keep(folder) for run in runs if run.file(folder).is_file()]
 
 
-def keep_runs(
-    runs: Sequence[Run],
-    folder: Path | None = None,
-    processes: int = 2,
-    failures: list[str] | None = None,
-) -> list[Result]:
-    """Return the results of runs; train those that are not there yet, several side by side.
-
-    Each is kept as it ends, and checkpoints in between, so that what is stopped goes on from there.
-    What begins with the network of another run comes after it.
-
-    Args:
-        runs: What is asked for.
-        folder: Where results are kept.
-        processes: How many train at once, in one thread each.
-        failures: Takes a line for each run that fails; without it the first failure is raised.
-    """
-    folder = folder or results_folder()
-    before = [run.begins_with or run for run in runs if not run.file(folder).is_file()]
-    keep_all([*dict.fromkeys(before)], folder, processes, failures)
-    keep_all([run for run in runs if run not in before], folder, processes, failures)
-    return [run.keep(folder) for run in runs if run.file(folder).is_file()]
-
-
-def tracked_results(path: Path = TRACKED) -> list[Result]:
-    """Return the long runs that a checkout keeps; none where there is no checkout."""
-    return read_tracked(path)
-
-
-def track_results(results: Iterable[Result], path: Path = TRACKED) -> None:
-    """Write results to the file of long runs; what it has of other runs stays."""
-    write_tracked(results, path, _identity)
-
-
-def _identity(result: Result) -> tuple[int, int, str, int]:
-    return result["epochs"], result["images"], result["method"], result["seed"]
+VGG = _Runs("vgg", ("epochs", "images", "method", "seed"))
+results_folder, keep_runs = VGG.folder, VGG.keep
+tracked_results, track_results = VGG.tracked, VGG.track
 
 
 def accuracy_by_width(
@@ -182,7 +157,8 @@ def _cost(results: Sequence[Result], method: str) -> str:
     )
     kept = next(each for each in results if each["method"] == method)
     text = f"{method}: {kept['parameters_kept'] / kept['parameters'][str(STEPS)]:.2f} times the"
-    text += f" weights of full width kept, trained in {fmean(seconds):.0f} s of one core"
+    device = "" if kept["device"] == "CPU" else f" beside {kept['device']}"
+    text += f" weights of full width kept, trained in {fmean(seconds):.0f} s of one core{device}"
     return text + (f", {fmean(seconds) / fmean(plain):.2f} times plain" if plain else "")
 
 

@@ -15,16 +15,19 @@ from vsnn_lab.train.vgg import (
     Run,
     accuracy_by_width,
     keep_runs,
+    load_images,
     measuring,
     narrowest_within,
+    on_canvas,
     parameters_that_can_go,
     plain_vgg,
     share_that_can_go,
     tracked_results,
+    trained,
     untrained,
 )
 from vsnn_lab.train.vgg.__main__ import main
-from vsnn_lab.train.vgg.images import AugmentedBatches, load_images, on_canvas
+from vsnn_lab.train.vgg.images import AugmentedBatches
 from vsnn_lab.train.vgg.layer_widths import accuracy_of_layer_widths, statistics_of_batches
 from vsnn_lab.train.vgg.measuring import accuracy_recalibrated, costs_by_position, width_accuracies
 from vsnn_lab.train.vgg.results import summary, track_results
@@ -299,14 +302,13 @@ def test_a_run_is_kept_with_its_weights_and_not_repeated(tmp_path):
     assert run.file(tmp_path).stat().st_mtime_ns == written
     assert first["accuracy"] == first["statistics"]["recalibrated"]
     assert first["parameters"] == {"4": count_parameters(plain_vgg(4))}
-    tensors, header = checkpoints.read(run.model_file(tmp_path))
-    model = plain_vgg(4)
-    model.load_state_dict(tensors)
+    _, header = checkpoints.read(run.model_file(tmp_path))
+    model = trained(run, tmp_path)
     assert header["made_by"]["method"] == "dedicated-4"
     assert int(model.features[1].num_batches_tracked) == 2  # steps
     images, labels = load_images("test", 200)
     with torch.no_grad():
-        share = (model.eval()(on_canvas(images)).argmax(1) == labels).double().mean().item()
+        share = (model(on_canvas(images)).argmax(1) == labels).double().mean().item()
     assert first["statistics"]["as trained"]["4"] == pytest.approx(share, abs=1e-5)
 
 

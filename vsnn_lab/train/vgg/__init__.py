@@ -1,6 +1,7 @@
 """VGGs of every width beside plain ones and ones trained for a single size, on Fashion-MNIST."""
 
-from vsnn_lab.train.vgg.experiment import Run
+from vsnn_lab.train.vgg.experiment import Run, trained
+from vsnn_lab.train.vgg.images import load_images, on_canvas
 from vsnn_lab.train.vgg.measuring import STATISTICS, narrowest_within, share_that_can_go
 from vsnn_lab.train.vgg.methods import METHODS, untrained
 from vsnn_lab.train.vgg.network import plain_vgg, variable_vgg
@@ -18,12 +19,15 @@ __all__ = [
     "Run",
     "accuracy_by_width",
     "keep_runs",
+    "load_images",
     "narrowest_within",
+    "on_canvas",
     "parameters_that_can_go",
     "plain_vgg",
     "results_folder",
     "share_that_can_go",
     "tracked_results",
+    "trained",
     "untrained",
     "variable_vgg",
 ]

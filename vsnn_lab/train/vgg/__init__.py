@@ -1,6 +1,6 @@
 """VGGs of every width beside plain ones and ones trained for a single size, on Fashion-MNIST."""
 
-from vsnn_lab.train.vgg.experiment import Run, trained
+from vsnn_lab.train.vgg.experiment import Run
 from vsnn_lab.train.vgg.images import load_images, on_canvas
 from vsnn_lab.train.vgg.measuring import STATISTICS, narrowest_within, share_that_can_go
 from vsnn_lab.train.vgg.methods import METHODS, untrained
@@ -11,6 +11,7 @@ from vsnn_lab.train.vgg.results import (
     parameters_that_can_go,
     results_folder,
     tracked_results,
+    trained,
 )
 
 __all__ = [

@@ -153,17 +153,3 @@ class Run(NamedTuple):
     def _images(self, part: str, count: int = TRAINING_IMAGES) -> Pair:
         images, labels = load_images(part, min(self.images, count))
         return on_canvas(images), labels
-
-
-def trained(run: Run, folder: Path) -> nn.Module:
-    """Return the network that a run left, in evaluation mode; train it first if none is there.
-
-    Args:
-        run: What is asked for.
-        folder: Where runs are kept.
-    """
-    run.keep(folder)
-    model = untrained(run.method, run.seed)
-    weights, _ = checkpoints.read(run.model_file(folder))
-    model.load_state_dict(weights)
-    return model.eval()

@@ -5,9 +5,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from torch import nn
+
+from vsnn_lab._basics import checkpoints
 from vsnn_lab.train.kept_runs import Result, RunCollection
+from vsnn_lab.train.vgg.experiment import Run
 from vsnn_lab.train.vgg.measuring import CHOSEN, narrowest_within, share_that_can_go
-from vsnn_lab.train.vgg.methods import METHODS
+from vsnn_lab.train.vgg.methods import METHODS, untrained
 from vsnn_lab.train.vgg.network import STEPS
 
 # How many points the variable network may lose: to the plain one, and to each dedicated one.
@@ -36,6 +40,21 @@ class _Runs(RunCollection):
 VGG = _Runs("vgg", ("epochs", "images", "method", "seed"))
 results_folder, keep_runs = VGG.folder, VGG.keep
 tracked_results, track_results = VGG.tracked, VGG.track
+
+
+def trained(run: Run, folder: Path | None = None) -> nn.Module:
+    """Return the network that a run left, in evaluation mode; it is trained first if none is there.
+
+    Args:
+        run: What is asked for.
+        folder: Where runs are kept.
+    """
+    folder = folder or results_folder()
+    run.keep(folder)
+    model = untrained(run.method, run.seed)
+    weights, _ = checkpoints.read(run.model_file(folder))
+    model.load_state_dict(weights)
+    return model.eval()
 
 
 def accuracy_by_width(

@@ -44,6 +44,25 @@ def global_state_kept():
 
 
 @pytest.fixture
+def gpu_state_kept():
+    """Fail if the test's body moved the generator of the GPU."""
+    before = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    yield
+    if before is not None:
+        assert torch.equal(torch.cuda.get_rng_state(), before), "the GPU's generator was used"
+
+
+@pytest.fixture
+def exact_products():
+    """No TF32, which has ten bits, and kernels of cuDNN that give the same twice."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = False, False, True
+    yield
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
+
+
+@pytest.fixture
 def calls(monkeypatch) -> list[tuple[torch.nn.Module, tuple, object]]:
     """Every call of a module, with arguments and output: no hook, which would close shortcuts."""
     noted = []

@@ -94,7 +94,10 @@ class ConditionedLinear(VariableLinear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        x, mix = keep_prefix(input, self.in_axis), self.mix[self.control.position - 1]
+        x, position = keep_prefix(input, self.in_axis), self.control.position
+        if isinstance(position, Tensor):
+            position = position.to(self.mix.device)
+        mix = self.mix[position - 1]
         if mix.dim() > 1:  # a width for each sample; what lies between batch and units is alike
             mix = mix.view(len(mix), *[1] * (x.dim() - 2), -1)
         weight = first_corner(self.weight, self.out_axis, self.in_axis)

@@ -53,11 +53,14 @@ def levels_of(
     positions: Mapping[WidthControl, Position], controls: Sequence[WidthControl]
 ) -> Tensor:
     """Return the level of each sample, where a knob has a position for each."""
+    # Beside a vector on a GPU another knob may stand at an int, or at a vector on the CPU.
+    vectors = [each for each in positions.values() if isinstance(each, Tensor)]
+    device = vectors[0].device if vectors else None
     found = []
     for control in controls:
-        tops = torch.tensor(octave_tops(control.steps))
-        position = torch.as_tensor(positions[control])
-        found.append(len(tops) - 1 - torch.bucketize(position, tops.to(position.device)))
+        tops = torch.tensor(octave_tops(control.steps), device=device)
+        position = torch.as_tensor(positions[control], device=device)
+        found.append(len(tops) - 1 - torch.bucketize(position, tops))
     levels = torch.stack(torch.broadcast_tensors(*found))
     deepest = len(level_tops(controls)) - 1
     return torch.where((levels == FULL).all(0), FULL, levels.amin(0).clamp(0, deepest))

@@ -128,7 +128,9 @@ class Recurrent(VariableLayer, nn.RNNBase):
 
     def _kept(self, name: str, rows: Axis, columns: Axis = 1) -> Tensor:
         # Columns first: what is joined of several gates is copied.
-        return first_units(first_units(getattr(self, name), columns, 1), rows)
+        kept = first_units(first_units(getattr(self, name), columns, 1), rows)
+        # cuDNN copies weights one after the other, and takes no columns of a wider one for that.
+        return kept.contiguous() if kept.is_cuda else kept
 
     def _states(self, hx: Any) -> list[tuple[Tensor, Axis]]:
         """List the states that there are, each with its axis."""

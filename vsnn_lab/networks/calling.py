@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
+
+from vsnn_lab._basics.random_state import random_state_kept
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -21,7 +22,7 @@ def evaluated_privately(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
-        with torch.random.fork_rng(devices=[]):
+        with random_state_kept(model):
             yield
     finally:
         for module, mode in modes.items():

@@ -93,6 +93,8 @@ def forward_at_widths(
     axis, dim = output_axis(model)
     x = channels_last(model, x)
     ordered, order = _sort_positions(given)
+    if order is not None:
+        order = order.to(x.device)
     runs = runs_of(ordered)
     convolves = any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
     smallest = _SMALLEST_RUN_OF_IMAGES if convolves else _SMALLEST_RUN

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from vsnn_lab._basics.random_state import random_state_kept, seed_generators
 from vsnn_lab.networks.examples import Example
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.graph.capture import tensors_in
@@ -119,7 +120,7 @@ def _settled(model: nn.Module) -> Iterator[None]:
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), restored(model):
+        with torch.no_grad(), random_state_kept(model), restored(model):
             model.eval()
             yield
     finally:
@@ -129,7 +130,7 @@ def _settled(model: nn.Module) -> Iterator[None]:
 
 
 def _run(model: nn.Module, example: Example) -> Outputs:
-    torch.manual_seed(0)
+    seed_generators(model, 0)
     args, options = pytree.tree_map(
         lambda value: value.clone() if isinstance(value, Tensor) else value,
         (example.args, example.options),

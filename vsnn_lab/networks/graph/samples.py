@@ -161,7 +161,8 @@ def _moved(
     results = []
     for values in (before, after):
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            # Not those of other devices, whose states nobody puts back.
+            torch.default_generator.manual_seed(0)
             args = fx.map_arg((node.args, node.kwargs), lambda each, values=values: values[each])  # type: ignore[misc]
             target: Any = node.target
             results.append(pytree.tree_leaves(target(*args[0], **args[1])))

@@ -208,7 +208,9 @@ def test_networks_are_converted_and_taught_where_they_are(order, conditioned):
         )
         if conditioned:
             losses = lab.teach(made, [given] * 3, progress=False)
-            assert losses[-1] <= losses[0] * 2 + 1e-12  # nothing can be learned where nothing was cut
+            assert (
+                losses[-1] <= losses[0] * 2 + 1e-12
+            )  # nothing can be learned where nothing was cut
         shown.append(repr(made))
         with torch.no_grad(), lab.at_width(made, 3):
             outputs.append(made(given))

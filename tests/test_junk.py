@@ -467,6 +467,7 @@ CALLS: dict[str, Call] = {
         labels=0.5,
         weight=1.0,
         narrow_rows=1.0,
+        inner_rows=0.5,
         wide_weight=1.0,
         wide_rows=0.25,
         shared=1.0,

@@ -1,6 +1,7 @@
 """The distilled recipe: full width teaches the narrow ones, and is not disturbed by them."""
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -82,7 +83,9 @@ def by_hand(net, x, y, draws, labels, weight, wide_weight):
 
 
 @pytest.mark.parametrize(("conditioned", "hooked"), [(True, False), (True, True), (False, False)])
-@pytest.mark.parametrize("draws", [[*NARROW[:3], (6, 0.75)], [*NARROW, (11, 0.5)]])
+@pytest.mark.parametrize(
+    "draws", [[*NARROW[:3], (6, 0.75)], [*NARROW, (11, 0.5)], [*NARROW, (3, 0.5), (5, 0.25)]]
+)
 def test_narrow_widths_learn_labels_blended_with_what_full_width_says(conditioned, hooked, draws):
     net, (x, y) = network(conditioned), batch()
     if hooked:  # what somebody watches runs at one width after the other
@@ -163,6 +166,24 @@ def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(ste
         assert seen == set(range(1, steps))
     if 0 < octaves < len(octave_tops(steps)):
         assert 60 < wide < 140  # a quarter of the steps
+
+
+@pytest.mark.parametrize("steps", [1, 3, 16, 256])
+def test_with_inner_rows_the_widest_of_each_narrow_octave_trains_in_every_step(steps):
+    generator, inner = torch.Generator().manual_seed(0), set()
+    recipe, octaves = Distilled(inner_rows=0.25), octaves_with_weights(steps)
+    tops = octave_tops(steps)[:octaves]
+    several = [index for index, (a, b) in enumerate(pairwise([0, *tops])) if b - a > 1]
+    for _ in range(400):
+        draws = recipe.draw(steps, generator)
+        assert draws[:octaves] == [(top, 0.75) for top in tops]
+        second = draws[octaves : octaves + len(several)]
+        assert [octave_of(width) for width, _ in second] == several
+        assert all(share == 0.25 and width not in tops for width, share in second)
+        inner |= {width for width, _ in second}
+        assert all(octaves <= octave_of(width) for width, _ in draws[octaves + len(several) :])
+    if steps <= 16:
+        assert inner == {*range(1, max(tops, default=1))} - {*tops}
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,8 @@ def test_the_plain_network_is_vgg_11_a_quarter_as_wide():
         plain_vgg(33)
 
 
-@pytest.mark.parametrize("method", ["variable", "shared"])
-def test_a_cut_computes_what_the_network_computes_after_recalibration(method, moved, images):
-    model = moved(method)
+def test_a_cut_computes_what_the_network_computes_after_recalibration(moved, images):
+    model = moved("variable")
     for position in WIDTHS:
         recalibrate(model, [images], position)
         with at_width(model, position), torch.no_grad():
@@ -129,11 +128,10 @@ def test_a_cut_computes_what_the_network_computes_after_recalibration(method, mo
     "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",
     "ignore:# The axis name. batch will not be used:UserWarning",
 )
-@pytest.mark.parametrize("method", ["variable", "shared"])
-def test_a_cut_computes_the_same_as_an_onnx_file(method, moved, images, tmp_path):
+def test_a_cut_computes_the_same_as_an_onnx_file(moved, images, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = moved(method)
+    model = moved("variable")
     for position in (5, 17):
         recalibrate(model, [images], position)
         path = tmp_path / f"{position}.onnx"
@@ -147,8 +145,7 @@ def test_a_cut_computes_the_same_as_an_onnx_file(method, moved, images, tmp_path
 
 def test_full_width_begins_as_the_plain_network_of_the_seed(images, global_state_kept):
     plain = untrained("plain", 3).eval()
-    for method in ("variable", "shared"):
-        torch.testing.assert_close(untrained(method, 3).eval()(images), plain(images))
+    torch.testing.assert_close(untrained("variable", 3).eval()(images), plain(images))
     other = untrained("plain", 4).eval()
     assert not torch.equal(other(images), plain(images))
 
@@ -227,7 +224,7 @@ def test_accuracies_are_by_statistics_of_the_width_of_its_octave_and_as_they_are
     moved, images, monkeypatch
 ):
     monkeypatch.setattr(measuring, "STEPS", 4)
-    model = moved("shared")
+    model = moved("variable")
     data, calibration = (images, torch.arange(24) % 10), torch.rand(40, 1, 32, 32)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = width_accuracies(model, data, calibration)
@@ -349,7 +346,7 @@ def test_a_failure_is_a_line_that_names_the_run(tmp_path):
 def test_accuracies_are_read_by_position():
     assert accuracy_by_width(RESULTS[:-1], "dedicated") == {8: [0.91], 16: [0.93], 32: [0.92, 0.94]}
     assert accuracy_by_width(RESULTS, "variable", "as trained")[8] == [0.45]
-    assert accuracy_by_width(RESULTS, "shared") == {}
+    assert accuracy_by_width(RESULTS, "ordered") == {}
     assert parameters_that_can_go(RESULTS, "variable", 1.0) == pytest.approx(0.75)
     assert parameters_that_can_go(RESULTS, "variable", 0.5) == pytest.approx(0.4)
 
@@ -373,7 +370,7 @@ def test_the_summary_says_what_is_lost_and_what_may_be():
         "variable 8: cut, it takes 30 % of the time of full width for 20 % of the multiplications"
         in lines
     )
-    assert not any(line.startswith("shared") for line in lines)
+    assert not any(line.startswith("ordered") for line in lines)
 
 
 def test_methods_are_plain_or_begin_anew_or_with_a_plain_network():

@@ -106,7 +106,7 @@ def summary(results: Sequence[Result]) -> list[str]:
     """Return lines that say how the networks stand beside each other, and the targets."""
     methods = [each["method"] for each in results]
     lines = []
-    for method in ("variable", "shared", "ordered"):
+    for method in ("variable", "ordered"):
         if method in methods:
             lines += _widths(results, method) + _savings(results, method)
             lines += [_statistics(results, method), _cost(results, method)]

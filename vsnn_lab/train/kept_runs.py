@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -149,9 +149,18 @@ def made_with(packages: Iterable[str]) -> dict[str, Any]:
     return {"date": datetime.now(UTC).date().isoformat(), "versions": versions}
 
 
+def read_or_make(path: Path, make: Callable[[], Result]) -> Result:
+    """Return a run's result from its file; make and write it where there is none."""
+    if not path.is_file():
+        return write_result(path, make())
+    found: Result = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def write_result(path: Path, result: Result) -> Result:
     """Write a run's result; return what later calls will read."""
+    text = json.dumps(result, indent=1)
     with atomic_write(path) as part:
-        part.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    found: Result = json.loads(path.read_text(encoding="utf-8"))
+        part.write_text(text, encoding="utf-8")
+    found: Result = json.loads(text)
     return found

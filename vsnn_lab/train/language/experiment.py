@@ -1,6 +1,5 @@
 """One training: a method and a seed; its result is a file, and its model another."""
 
-import json
 import time
 from collections import deque
 from itertools import islice
@@ -16,7 +15,7 @@ from vsnn_lab.data.text import TextSet, load_text
 from vsnn_lab.measure import BitsPerByte, next_token_agreement, token_cross_entropy, width_sweep
 from vsnn_lab.networks import LanguageModel, extract_view, speculative_continuation
 from vsnn_lab.networks.plain_language_model import PlainLanguageModel
-from vsnn_lab.train.kept_runs import Result, made_with, write_result
+from vsnn_lab.train.kept_runs import Result, made_with, read_or_make
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.recipes import SandwichDistilled
 from vsnn_lab.train.training import fit
@@ -73,11 +72,7 @@ class Run(NamedTuple):
 
     def keep(self, folder: Path) -> Result:
         """Return the result, from its file if it is there; train, measure and write otherwise."""
-        path = self.file(folder)
-        if not path.is_file():
-            return write_result(path, self.execute(folder))
-        found: Result = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        return read_or_make(self.file(folder), lambda: self.execute(folder))
 
     def execute(self, folder: Path) -> Result:
         """Train and measure; write the weights to a file."""

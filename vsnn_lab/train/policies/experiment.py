@@ -1,6 +1,5 @@
 """One training: a task, a method and a seed; its result is a file, and its policy another."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from vsnn_lab._basics.checks import check_choice
-from vsnn_lab.train.kept_runs import made_with, write_result
+from vsnn_lab.train.kept_runs import made_with, read_or_make
 from vsnn_lab.train.policies.acting_widths import ActingWidthPolicy, ActingWidths
 from vsnn_lab.train.policies.evaluation import episode_returns
 from vsnn_lab.train.policies.files import TrainedPolicy, save_policy
@@ -84,11 +83,7 @@ class Run(NamedTuple):
 
     def keep(self, folder: Path) -> dict[str, Any]:
         """Return the result, from its file if it is there; train, evaluate and write otherwise."""
-        path = self.file(folder)
-        if not path.is_file():
-            return write_result(path, self.execute(self.policy_file(folder)))
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        return read_or_make(self.file(folder), lambda: self.execute(self.policy_file(folder)))
 
     def execute(self, policy_file: Path | None = None) -> dict[str, Any]:
         """Train and evaluate; write a variable policy to a file."""

@@ -1,6 +1,5 @@
 """One training: a method and a seed; its result is a file."""
 
-import json
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +17,7 @@ from vsnn_lab.measure.costs import count_macs, count_parameters, measure_latency
 from vsnn_lab.measure.metrics import accuracy
 from vsnn_lab.networks import MLP, make_variable
 from vsnn_lab.networks.ordering import Taylor
-from vsnn_lab.train.kept_runs import Result, made_with, measuring_device, write_result
+from vsnn_lab.train.kept_runs import Result, made_with, measuring_device, read_or_make
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.top.backbones import load_backbone
 from vsnn_lab.train.top.features import (
@@ -67,11 +66,7 @@ class Run(NamedTuple):
 
     def keep(self, folder: Path) -> Result:
         """Return the result, from its file if it is there; train, measure and write otherwise."""
-        path = self.file(folder)
-        if path.is_file():
-            found: Result = json.loads(path.read_text(encoding="utf-8"))
-            return found
-        return write_result(path, self.execute(folder))
+        return read_or_make(self.file(folder), lambda: self.execute(folder))
 
     def execute(self, folder: Path, *, measures: bool = True) -> Result:
         """Train and measure; what is interrupted goes on after the last epoch that ended."""

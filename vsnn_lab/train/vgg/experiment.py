@@ -1,6 +1,5 @@
 """One training: a method and a seed; its result is a file, and its network another."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from torch import nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_choice, check_int
-from vsnn_lab.train.kept_runs import Result, device_name, made_with, measuring_device, write_result
+from vsnn_lab.train.kept_runs import Result, device_name, made_with, measuring_device, read_or_make
 from vsnn_lab.train.training import fit
 from vsnn_lab.train.vgg.images import AugmentedBatches, Pair, load_images, on_canvas
 from vsnn_lab.train.vgg.layer_widths import accuracy_of_layer_widths
@@ -62,11 +61,7 @@ class Run(NamedTuple):
 
     def keep(self, folder: Path) -> Result:
         """Return the result, from its file if it is there; train, measure and write otherwise."""
-        path = self.file(folder)
-        if not path.is_file():
-            return write_result(path, self.execute(folder))
-        found: Result = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        return read_or_make(self.file(folder), lambda: self.execute(folder))
 
     def execute(self, folder: Path) -> Result:
         """Train and measure; write the weights to a file."""

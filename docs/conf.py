@@ -20,7 +20,6 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "docs.drawings",
-    "docs.plots",
 ]
 exclude_patterns = ["_build"]
 

@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BLOCK = re.compile(r"^```(\S*).*\n(?::.*\n)*((?:.*\n)*?)```$", re.MULTILINE)
 # Fences of Sphinx and ours, a shell, and the reference's code before it was changed.
-NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "{plot}", "sh", "Before")
+NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "sh", "Before")
 
 
 def named(paths: list[Path]) -> dict[str, object]:

@@ -25,6 +25,7 @@ from tests.gpu import (
     stir,
     vector,
 )
+from tests.ids import by_repr
 from vsnn_lab.measure.ablation import mean_metric
 from vsnn_lab.measure.metrics import accuracy
 from vsnn_lab.widths import width_controls
@@ -251,7 +252,7 @@ SAMPLERS = [
 ]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=by_repr)
 def test_samplers_and_masks_draw_from_a_generator_of_the_gpu(sampler):
     numbers = torch.Generator(DEVICE).manual_seed(3)
     drawn = sampler(ROWS, STEPS, numbers).tolist()

@@ -324,11 +324,10 @@ def test_the_command_makes_what_is_missing_and_tracks_all_of_it(tmp_path, capsys
 def test_what_begins_with_another_network_comes_after_it(tmp_path, monkeypatch):
     waves = []
 
-    def keep(_, runs, *__):
+    def make(_, runs, *__):
         waves.append([*map(str, runs)])
-        return []
 
-    monkeypatch.setattr(RunCollection, "keep", keep)
+    monkeypatch.setattr(RunCollection, "_make", make)
     runs = [Run(method, 0) for method in ("ordered", "plain", "variable", "layers")]
     assert keep_runs(runs, tmp_path) == []
     assert waves == [[*map(str, runs[1:3])], [str(runs[0]), str(runs[3])]]

@@ -66,27 +66,35 @@ class RunCollection:
         Each is kept as it ends, and what is stopped goes on from there.
 
         Args:
-            runs: What is asked for.
+            runs: What is asked for. One with a run as attribute ``begins_with`` comes after that.
             folder: Where results are kept.
             processes: How many run at once, in one thread each.
             failures: Takes a line for each run that fails; without it the first failure is raised.
         """
         check_int("processes", processes)
         folder = folder or self.folder()
-        missing = [run for run in runs if not run.file(folder).is_file()]
-        if missing:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(processes, context) as pool:
-                futures = {pool.submit(run.keep, folder): run for run in missing}
-                for future in tqdm(as_completed(futures), total=len(futures), desc=self.name):
-                    error = future.exception()
-                    if error is None:
-                        continue
-                    if failures is None:
-                        pool.shutdown(cancel_futures=True)
-                        raise error
-                    failures.append(f"{futures[future]}: {error!r}")
+        before = dict.fromkeys(getattr(run, "begins_with", None) or run for run in runs)
+        self._make([*before], folder, processes, failures)
+        self._make([run for run in runs if run not in before], folder, processes, failures)
         return [run.keep(folder) for run in runs if run.file(folder).is_file()]
+
+    def _make(
+        self, runs: Iterable[KeptRun], folder: Path, processes: int, failures: list[str] | None
+    ) -> None:
+        missing = [run for run in runs if not run.file(folder).is_file()]
+        if not missing:
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context) as pool:
+            futures = {pool.submit(run.keep, folder): run for run in missing}
+            for future in tqdm(as_completed(futures), total=len(futures), desc=self.name):
+                error = future.exception()
+                if error is None:
+                    continue
+                if failures is None:
+                    pool.shutdown(cancel_futures=True)
+                    raise error
+                failures.append(f"{futures[future]}: {error!r}")
 
     def tracked(self, path: Path | None = None) -> list[Result]:
         """Return the long runs that a checkout keeps; none where there is no checkout."""

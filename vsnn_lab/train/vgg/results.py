@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from torch import nn
 
@@ -21,23 +20,7 @@ MOST_LEFT = 0.25
 _LOSSES = (0.5, 1.0)  # points
 
 
-class _Runs(RunCollection):
-    def keep(
-        self,
-        runs: Sequence[Any],
-        folder: Path | None = None,
-        processes: int = 2,
-        failures: list[str] | None = None,
-    ) -> list[Result]:
-        """As `RunCollection.keep`; what begins with another run's network comes after it."""
-        folder = folder or self.folder()
-        before = dict.fromkeys(run.begins_with or run for run in runs)
-        super().keep([*before], folder, processes, failures)
-        super().keep([run for run in runs if run not in before], folder, processes, failures)
-        return [run.keep(folder) for run in runs if run.file(folder).is_file()]
-
-
-VGG = _Runs("vgg", ("epochs", "images", "method", "seed"))
+VGG = RunCollection("vgg", ("epochs", "images", "method", "seed"))
 results_folder, keep_runs = VGG.folder, VGG.keep
 tracked_results, track_results = VGG.tracked, VGG.track
 

@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "docs.drawings",
+    "docs.plots",
 ]
 exclude_patterns = ["_build"]
 

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -11,8 +12,10 @@ from graphlib import CycleError
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from xml.etree.ElementTree import Element, fromstring
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -26,7 +29,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BLOCK = re.compile(r"^```(\S*).*\n(?::.*\n)*((?:.*\n)*?)```$", re.MULTILINE)
 # Fences of Sphinx and ours, a shell, and the reference's code before it was changed.
-NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "sh", "Before")
+NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "{plot}", "sh", "Before")
 
 
 def named(paths: list[Path]) -> dict[str, object]:
@@ -324,3 +327,27 @@ def test_the_site_asks_no_other_site_for_what_it_shows(site):
         html = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]+)"', html)
         assert not loaded, page.name
+
+
+@pytest.fixture
+def plots():
+    """Return what draws tracked results."""
+    pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    return import_module("docs.plots")
+
+
+@pytest.mark.parametrize("name", ["top"])
+def test_a_plot_draws_the_means_of_the_tracked_runs(plots, name):
+    runs = json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))["runs"]
+    curves = [run["accuracy"] for run in runs if run["method"] == "variable"]
+    means = [100 * fmean(curve[at] for curve in curves) for at in curves[0]]
+    drawn = [trace.y for trace in plots.PLOTS[name]().data if len(trace.y) == len(means)]
+    assert any(np.allclose(each, means) for each in drawn)
+
+
+@pytest.mark.slow
+def test_the_site_shows_every_plot(site, plots):
+    html = (site / "measurements.html").read_text(encoding="utf-8")
+    for name in plots.PLOTS:
+        assert f'id="plot-{name}"' in html
+    assert "Plotly" in (site / "_static" / "plotly.min.js").read_text(encoding="utf-8")

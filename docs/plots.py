@@ -1,0 +1,80 @@
+"""Plots of tracked results, drawn from `docs/results` when the documentation is built."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from docutils import nodes
+from plotly.offline import get_plotlyjs
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from vsnn_lab._basics.files import atomic_write
+from vsnn_lab.figures import cost_curves
+from vsnn_lab.train import top
+
+RESULTS = Path(__file__).parent / "results"
+_SCRIPT = "_static/plotly.min.js"  # one file for all pages that ask for it
+_LABEL = "test accuracy, %"
+
+
+def _costs(results: Sequence[Any], method: str, columns: dict[str, str]) -> dict[str, Any]:
+    found = next(each for each in results if each["method"] == method)
+    return {
+        title: {int(at): count for at, count in found[name].items()}
+        for title, name in columns.items()
+    }
+
+
+def _percent(by_position: dict[int, list[float]]) -> dict[int, list[float]]:
+    return {at: [100 * each for each in values] for at, values in by_position.items()}
+
+
+def top_plot() -> go.Figure:
+    """Draw accuracy against costs of a top of every width, tops of one size beside it."""
+    results = top.tracked_results()
+    variable = top.by_position(results, "variable")
+    alone = {max(variable): top.by_position(results, "plain")[1]}
+    for method in {each["method"] for each in results}:
+        name, _, position = method.partition("-")
+        if name == "dedicated":
+            alone[int(position)] = top.by_position(results, method)[1]
+    columns = {"parameters of the top": "parameters", "latency of one image, ms": "latency_ms"}
+    costs = _costs(results, "variable", columns)
+    return cost_curves(_percent(variable), costs, dedicated=_percent(alone), label=_LABEL)
+
+
+PLOTS: dict[str, Callable[[], go.Figure]] = {"top": top_plot}
+
+
+class Plot(SphinxDirective):
+    """A plot by its name in ``PLOTS``, which is that of the file of results, too."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the plot, to be drawn anew when its results change."""
+        (name,) = self.arguments
+        self.env.note_dependency(str(RESULTS / f"{name}.json"))
+        figure = PLOTS[name]()
+        figure.update_layout(width=None, autosize=True)  # as wide as the text
+        html = figure.to_html(
+            {"responsive": True}, full_html=False, include_plotlyjs=False, div_id=f"plot-{name}"
+        )
+        above = "../" * self.env.docname.count("/")
+        script = f'<script src="{above}{_SCRIPT}"></script>'
+        return [nodes.raw("", f'<div class="plot">{script}{html}</div>', format="html")]
+
+
+def _write_script(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        with atomic_write(Path(app.outdir) / _SCRIPT) as part:
+            part.write_text(get_plotlyjs(), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Let pages ask for plots."""
+    app.add_directive("plot", Plot)
+    app.connect("build-finished", _write_script)
+    return {"parallel_read_safe": True}

@@ -40,8 +40,10 @@ def top_plot() -> go.Figure:
         name, _, position = method.partition("-")
         if name == "dedicated":
             alone[int(position)] = top.by_position(results, method)[1]
-    columns = {"parameters of the top": "parameters", "latency of one image, ms": "latency_ms"}
+    columns = {"parameters of the top": "parameters", "milliseconds": "latency_ms"}
     costs = _costs(results, "variable", columns)
+    milliseconds = costs.pop("milliseconds")
+    costs["latency of one image, µs"] = {at: 1000 * each for at, each in milliseconds.items()}
     return cost_curves(_percent(variable), costs, dedicated=_percent(alone), label=_LABEL)
 
 

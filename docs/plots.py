@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.figures import cost_curves
-from vsnn_lab.train import top
+from vsnn_lab.train import top, vgg
 
 RESULTS = Path(__file__).parent / "results"
 _SCRIPT = "_static/plotly.min.js"  # one file for all pages that ask for it
@@ -41,7 +41,22 @@ def top_plot() -> go.Figure:
     return cost_curves(_percent(variable), costs, dedicated=_percent(alone), label=_LABEL)
 
 
-PLOTS: dict[str, Callable[[], go.Figure]] = {"top": top_plot}
+def vgg_plot() -> go.Figure:
+    """Draw the same of a whole VGG, networks of one size and the plain one beside it."""
+    results = vgg.tracked_results()
+    variable = next(each for each in results if each["method"] == "variable")
+    costs = {
+        title: {int(at): count for at, count in variable[name].items()}
+        for title, name in {"parameters": "parameters", "multiply-accumulates": "macs"}.items()
+    }
+    accuracy = {
+        method: _percent(vgg.accuracy_by_width(results, method))
+        for method in ("variable", "dedicated")
+    }
+    return cost_curves(accuracy["variable"], costs, dedicated=accuracy["dedicated"], label=_LABEL)
+
+
+PLOTS: dict[str, Callable[[], go.Figure]] = {"top": top_plot, "vgg": vgg_plot}
 
 
 class Plot(SphinxDirective):

@@ -336,7 +336,7 @@ def plots():
     return import_module("docs.plots")
 
 
-@pytest.mark.parametrize("name", ["top"])
+@pytest.mark.parametrize("name", ["top", "vgg"])
 def test_a_plot_draws_the_means_of_the_tracked_runs(plots, name):
     runs = json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))["runs"]
     curves = [run["accuracy"] for run in runs if run["method"] == "variable"]

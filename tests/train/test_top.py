@@ -22,7 +22,6 @@ from vsnn_lab.train.top.features import FeatureBatches, Features, features_folde
 from vsnn_lab.train.top.images import load_images
 from vsnn_lab.train.top.results import (
     by_position,
-    smallest_position,
     summary,
     track_results,
     tracked_results,
@@ -359,13 +358,6 @@ def test_positions_measured_are_powers_of_two_and_one_between_any_two():
     assert measured_positions(8) == [1, 2, 3, 4, 6, 8]
     assert measured_positions(10) == [1, 2, 3, 4, 6, 8, 10]
     assert measured_positions(1) == [1]
-
-
-def test_a_width_counts_only_if_all_wider_ones_do():
-    accuracies = {1: 0.895, 2: 0.88, 4: 0.89, 8: 0.899, 16: 0.9}
-    assert smallest_position(accuracies, 0.5) == 8
-    assert smallest_position(accuracies, 1.0) == 4
-    assert smallest_position(accuracies, 2.0) == 1
 
 
 def result(method, seed, **accuracy):

@@ -8,7 +8,7 @@ from vsnn_lab.train.top.backbones import BACKBONES, Backbone, load_backbone
 from vsnn_lab.train.top.experiment import METHODS, Run, kept_features, make_top, train_top
 from vsnn_lab.train.top.features import FeatureBatches, Features, keep_features
 from vsnn_lab.train.top.images import Images, load_images
-from vsnn_lab.train.top.results import by_position, smallest_position, summary, tracked_results
+from vsnn_lab.train.top.results import by_position, summary, tracked_results
 from vsnn_lab.train.top.setup import Setup
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "load_backbone",
     "load_images",
     "make_top",
-    "smallest_position",
     "summary",
     "tracked_results",
     "train_top",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from vsnn_lab.train.kept_runs import Result, RunCollection
+from vsnn_lab.train.savings import narrowest_within
 
 TOP = RunCollection("top", ("settings", "method", "seed"))
 results_folder, tracked_results, track_results = TOP.folder, TOP.tracked, TOP.track
@@ -27,27 +28,6 @@ def by_position(
             for position, value in result[column].items():
                 found.setdefault(int(position), []).append(value)
     return dict(sorted(found.items()))
-
-
-def smallest_position(accuracies: Mapping[int, float], points: float) -> int:
-    """Return the first position from which on no measured one loses more than so many points.
-
-    Args:
-        accuracies: Shares in [0, 1], by position; the largest position is full width.
-        points: Of accuracy, hundredths.
-
-    Example:
-        >>> smallest_position({1: 0.8, 2: 0.895, 4: 0.88, 8: 0.89, 16: 0.9}, points=1)
-        8
-    """
-    positions = sorted(accuracies, reverse=True)
-    smallest = positions[0]
-    for position in positions:
-        # Rounded, so that a loss of just so many points is one of so many.
-        if round(100 * (accuracies[positions[0]] - accuracies[position]), 6) > points:
-            break
-        smallest = position
-    return smallest
 
 
 def summary(results: Sequence[Result]) -> list[str]:
@@ -92,7 +72,8 @@ def _targets(
         f"{_saved(parameters, least)} of the top's parameters"
     )
     for points in LOSSES:
-        position = smallest_position(means, points)
+        position = narrowest_within(means, means[full], points)
+        assert position is not None  # Full width loses nothing.
         lines.append(
             f"at most {points} points lost: position {position}, without "
             f"{_saved(parameters, position)} of the top's parameters"

@@ -1,8 +1,9 @@
 """VGGs of every width beside plain ones and ones trained for a single size, on Fashion-MNIST."""
 
+from vsnn_lab.train.savings import narrowest_within, share_that_can_go
 from vsnn_lab.train.vgg.experiment import Run
 from vsnn_lab.train.vgg.images import load_images, on_canvas
-from vsnn_lab.train.vgg.measuring import STATISTICS, narrowest_within, share_that_can_go
+from vsnn_lab.train.vgg.measuring import STATISTICS
 from vsnn_lab.train.vgg.methods import METHODS, untrained
 from vsnn_lab.train.vgg.network import plain_vgg, variable_vgg
 from vsnn_lab.train.vgg.results import (

@@ -8,8 +8,9 @@ from torch import nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab.train.kept_runs import Result, RunCollection
+from vsnn_lab.train.savings import narrowest_within, share_that_can_go
 from vsnn_lab.train.vgg.experiment import Run
-from vsnn_lab.train.vgg.measuring import CHOSEN, narrowest_within, share_that_can_go
+from vsnn_lab.train.vgg.measuring import CHOSEN
 from vsnn_lab.train.vgg.methods import METHODS, untrained
 from vsnn_lab.train.vgg.network import STEPS
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_choice, check_int
+from vsnn_lab.train.history import History
 from vsnn_lab.train.kept_runs import Result, device_name, made_with, measuring_device, read_or_make
 from vsnn_lab.train.training import fit
 from vsnn_lab.train.vgg.images import AugmentedBatches, Pair, load_images, on_canvas
@@ -70,7 +71,7 @@ class Run(NamedTuple):
         torch.set_num_threads(1)
         model = self.network(folder)
         start = time.process_time()
-        self.train(model, folder / "checkpoints")
+        history = self.train(model, folder / "checkpoints")
         seconds = time.process_time() - start
         made_by = {
             "method": self.method,
@@ -86,7 +87,8 @@ class Run(NamedTuple):
         return {
             **made_by,
             "settings": self.settings | {"batch_size": BATCH, "recipe": recipe},
-            "seconds": round(seconds, 1),
+            # Of what was resumed, the seconds before are not known.
+            "seconds": None if history.resumed_at else round(seconds, 1),
             "parameters_kept": sum(each.numel() for each in model.parameters()),
             **self.measure(model),
         }
@@ -105,9 +107,9 @@ class Run(NamedTuple):
         weights, _ = checkpoints.read(before.model_file(folder))
         return untrained(self.method, self.seed, weights, self._images("train", _SCORED))
 
-    def train(self, model: nn.Module, checkpoint: Path | None = None) -> None:
+    def train(self, model: nn.Module, checkpoint: Path | None = None) -> History:
         """Train a network in place; what was interrupted goes on from its checkpoint."""
-        fit(
+        history = fit(
             model,
             AugmentedBatches(*load_images("train", self.images), BATCH, self.seed),
             F.cross_entropy,
@@ -121,6 +123,7 @@ class Run(NamedTuple):
             **self.settings,
         )
         model.eval()
+        return history
 
     def measure(self, model: nn.Module, part: str = "test") -> dict[str, Any]:
         """Return accuracy, parameters and multiply-accumulates by position.

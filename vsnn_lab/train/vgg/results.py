@@ -153,15 +153,19 @@ def _statistics(results: Sequence[Result], method: str) -> str:
 
 
 def _cost(results: Sequence[Result], method: str) -> str:
-    seconds, plain = (
-        [each["seconds"] for each in results if each["method"] == name]
-        for name in (method, "plain")
-    )
     kept = next(each for each in results if each["method"] == method)
     text = f"{method}: {kept['parameters_kept'] / kept['parameters'][str(STEPS)]:.2f} times the"
-    device = "" if kept["device"] == "CPU" else f" beside {kept['device']}"
-    text += f" weights of full width kept, trained in {fmean(seconds):.0f} s of one core{device}"
-    return text + (f", {fmean(seconds) / fmean(plain):.2f} times plain" if plain else "")
+    text += " weights of full width kept"
+    # Of a training that was resumed they are not known.
+    seconds, plain = (
+        [each["seconds"] for each in results if each["method"] == name and each["seconds"]]
+        for name in (method, "plain")
+    )
+    if seconds:
+        device = "" if kept["device"] == "CPU" else f" beside {kept['device']}"
+        text += f", trained in {fmean(seconds):.0f} s of one core{device}"
+        text += f", {fmean(seconds) / fmean(plain):.2f} times plain" if plain else ""
+    return text
 
 
 def _latencies(results: Sequence[Result], method: str) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from vsnn_lab.train.by_position import collect_by_position
 from vsnn_lab.train.kept_runs import Result, RunCollection
 
 TOP = RunCollection("top", ("settings", "method", "seed"))
@@ -21,12 +22,7 @@ def by_position(
         method: One of ``METHODS``.
         column: "accuracy", "parameters", "macs" or "latency_ms".
     """
-    found: dict[int, list[float]] = {}
-    for result in results:
-        if result["method"] == method:
-            for position, value in result[column].items():
-                found.setdefault(int(position), []).append(value)
-    return dict(sorted(found.items()))
+    return collect_by_position(result[column] for result in results if result["method"] == method)
 
 
 def smallest_position(accuracies: Mapping[int, float], points: float) -> int:

@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap classifiers autoencoders models policies efficientnet zoo language top vgg bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap classifiers autoencoders models policies efficientnet zoo language top vgg atlas bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -119,6 +119,9 @@ top: data ## Train variable tops on a pretrained network's features (25 minutes;
 
 vgg: data ## Train a VGG of every width beside plain and dedicated ones (two hours; it goes on where it was stopped)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.vgg --results docs/results/vgg.json $(ARGS)
+
+atlas: setup ## Write what width costs in every task, as a page and a table, from docs/results
+	@$(RUN) docs.atlas $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BLOCK = re.compile(r"^```(\S*).*\n(?::.*\n)*((?:.*\n)*?)```$", re.MULTILINE)
-# Fences of Sphinx and ours, a shell, and the reference's code before it was changed.
-NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "{plot}", "sh", "Before")
+# Fences of Sphinx and ours, a shell, a citation, and the reference's code before it was changed.
+OURS = ("{drawing}", "{plot}", "{atlas}")
+NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", *OURS, "sh", "bibtex", "Before")
 
 
 def named(paths: list[Path]) -> dict[str, object]:
@@ -351,3 +352,19 @@ def test_the_site_shows_every_plot(site, plots):
     for name in plots.PLOTS:
         assert f'id="plot-{name}"' in html
     assert "Plotly" in (site / "_static" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_site_has_the_atlas_its_table_and_its_page(site):
+    from docs.atlas import files, fragment, rows, tasks
+
+    html = (site / "width_atlas.html").read_text(encoding="utf-8")
+    known = tasks.summarise(rows.read_rows())
+    data = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)[1]
+    expected = fragment.page_data(known, tasks.slider_stops(known))
+    assert json.loads(data) == json.loads(json.dumps(expected))
+    for address in re.findall(r'(?:src|href)="(_static/[\w.]*(?:atlas|plotly)[\w.]*)"', html):
+        assert (site / address).is_file(), address
+    assert f'href="_static/{files.CSV}" download' in html
+    table = (site / "_static" / files.CSV).read_text(encoding="utf-8")
+    assert table == files.csv_text(rows.read_rows())

@@ -368,3 +368,24 @@ def test_the_site_has_the_atlas_its_table_and_its_page(site):
     assert f'href="_static/{files.CSV}" download' in html
     table = (site / "_static" / files.CSV).read_text(encoding="utf-8")
     assert table == files.csv_text(rows.read_rows())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_atlas_moves_in_the_site_offline_and_its_slider_stays_in_sight(site, chromium):
+    from tests.browser import lab
+
+    small = {"width": 390, "height": 800}
+    with lab.browser_page(chromium, offline=True, viewport=small) as page:
+        page.goto((site / "width_atlas.html").as_uri())
+        page.locator("[data-shown]").wait_for()
+        page.get_by_role("heading", name="Language model").scroll_into_view_if_needed()
+        slider = page.get_by_label("share of full width")
+        last = slider.get_attribute("max")
+        for key, stop in (("Home", "0"), ("End", last)):
+            slider.press(key)
+            page.locator(f"[data-shown='width {stop}']").wait_for()
+            assert 0 < slider.bounding_box()["y"] < 200
+            texts = page.locator("[data-row=language-fh] td").all_text_contents()
+            assert texts[0].split() == ["1" if key == "Home" else "6", "of", "6"]
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -53,7 +53,8 @@ def atlas_html(tasks: Sequence[Task], csv: str, page: str | None = None) -> str:
         files += f' · <a href="{escape(page)}">the atlas as one file</a>'
     return "\n".join(
         [
-            '<div class="vsnn-atlas" data-vsnn-instrument="atlas">',
+            '<div class="vsnn-atlas" data-vsnn-instrument="atlas" '
+            f'style="--atlas-here: {style.POINTER}">',
             f"<style>{_text('atlas.css')}</style>",
             _controls(stops, start),
             *_panels(tasks),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+from tests.own import own_linear
 from vsnn_lab import (
     ConditionedLinear,
-    OctaveLinear,
     TriangularDropout,
     VariableBatchNorm1d,
     VariableLayerNorm,
@@ -119,7 +119,7 @@ LINKS = {
     "slopes": VariablePReLU,
     "Flatten": lambda axis: nn.Flatten(),
     "linear": linear(),
-    "octaves": linear(OctaveLinear),
+    "octaves": linear(own_linear),
     "conditioned": linear(ConditionedLinear),
     "a subclass": linear(LinearOfOnesOwn),
     "residual": lambda axis: Residual(nn.Sequential(VariableLinear(axis, axis), nn.Tanh())),

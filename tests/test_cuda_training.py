@@ -17,7 +17,7 @@ pytestmark = ON_A_GPU
 
 RECIPES = {
     "sampled": lab.Sampled(lab.Stratified(3)),
-    "sandwich": lab.SandwichDistilled(),
+    "sandwich": lab.Distilled(lab.NarrowestAndRandom()),
     "distilled": lab.Distilled(),
     "full and narrow": lab.FullAndNarrow(),
 }

@@ -146,15 +146,11 @@ def sampled_loss(model, x, y, widths):
 
 
 def distilled_loss(model, recipe, x, y, generator):
-    output = plain(model, x, STEPS)
-    total = mean_loss(output, y)
-    for width, share in recipe.draw(STEPS, generator):
+    total = mean_loss(plain(model, x, STEPS), y)
+    for width, share, weight in recipe.narrow.draw(STEPS, generator):
         rows = slice(math.ceil(share * len(x)))
-        parameters = scale_shared_gradients(model, recipe.shared)
         # A loss of one's own learns from the labels alone.
-        value = mean_loss(plain(model, x[rows], width, parameters), y[rows])
-        # Of a knob of 4 positions, 1 and 2 are octaves with weights of their own.
-        total = total + (recipe.weight / 2 if width <= 2 else recipe.wide_weight) * value
+        total = total + recipe.weight * weight * mean_loss(plain(model, x[rows], width), y[rows])
     return total
 
 

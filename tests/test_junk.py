@@ -273,6 +273,16 @@ def layer(name: str, axis: str) -> dict[str, Call]:
     return {name: call(getattr(vsnn_lab, name), **options | {axis: Width(6)})}
 
 
+def narrow_widths(name: str, **settings: Any) -> dict[str, Call]:
+    """Return the calls of what draws narrow widths."""
+    make = getattr(vsnn_lab, name)
+    draw = make(**settings).draw
+    return {
+        name: call(make, **settings),
+        f"{name}.draw": call(draw, steps=6, generator=torch.Generator()),
+    }
+
+
 def recipe(name: str, **settings: Any) -> dict[str, Call]:
     """Return the calls of a recipe: made, and asked for the losses of a step."""
     make = getattr(vsnn_lab, name)
@@ -366,22 +376,6 @@ CALLS: dict[str, Call] = {
         activation=nn.ReLU,
         conditioned=True,
     ),
-    "OctaveLinear": call(
-        vsnn_lab.OctaveLinear,
-        in_features=4,
-        out_features=SIX,
-        control=SIX.control,
-        device=None,
-        dtype=None,
-        own_share=0.5,
-    ),
-    "OctaveConv2d": call(
-        vsnn_lab.OctaveConv2d,
-        in_channels=4,
-        out_channels=SIX,
-        kernel_size=3,
-        control=SIX.control,
-    ),
     "figures.recipe_curves": call(
         figures.recipe_curves,
         curves={"mine": {1: 0.5, 2: [0.6, 0.7]}},
@@ -464,14 +458,10 @@ CALLS: dict[str, Call] = {
     **recipe("Phases", phases=((1.0, vsnn_lab.Sampled()),)),
     **recipe(
         "Distilled",
+        narrow=vsnn_lab.EachOctave(),
         labels=0.5,
         weight=1.0,
-        narrow_rows=1.0,
-        inner_rows=0.5,
-        wide_weight=1.0,
-        wide_rows=0.25,
-        shared=1.0,
-        final_shared=0.5,
+        final_weight=0.5,
         teach=None,
     ),
     **recipe(
@@ -483,19 +473,8 @@ CALLS: dict[str, Call] = {
         shared=0.4,
         spared=1,
     ),
-    **recipe(
-        "SandwichDistilled",
-        inner=2,
-        wide_share=0.5,
-        labels=0.4,
-        weight=0.5,
-        final_weight=0.2,
-        teach=None,
-    ),
-    "SandwichDistilled.draw": call(
-        vsnn_lab.SandwichDistilled().draw, steps=6, generator=torch.Generator()
-    ),
-    "Distilled.draw": call(vsnn_lab.Distilled().draw, steps=6, generator=torch.Generator()),
+    **narrow_widths("EachOctave", rows=1.0, inner_rows=0.5, wide_rows=0.25, wide_weight=1.0),
+    **narrow_widths("NarrowestAndRandom", inner=2, wide_share=0.5),
     "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
     "Latency": call(
         Latency, median_ms=1.0, low_ms=1.0, high_ms=1.0, threads=1, batch=1, device="cpu"

@@ -24,7 +24,8 @@ from vsnn_lab import (
     forward_at_widths,
 )
 from vsnn_lab.layers.levels import level_of, level_tops, levels_of
-from vsnn_lab.layers.switchable import SWITCHABLE, SwitchableLayer
+from vsnn_lab.layers.own_weights import SwitchableLayer
+from vsnn_lab.layers.switchable import SWITCHABLE
 from vsnn_lab.networks import condition, order_units
 from vsnn_lab.widths import width_controls, with_setting
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.own import own_conv, own_linear
 from vsnn_lab import WidthControl, at_width, extract, layers
 
 STEPS = 4
@@ -163,14 +164,12 @@ def test_shapes_are_found_without_numbers_and_whole_graphs_compiled(build):
 
 
 def dense(width):
-    return layers.OctaveLinear(4, width, width.control), layers.OctaveLinear(
-        width, 3, width.control
-    )
+    return own_linear(4, width), own_linear(width, 3)
 
 
 def convolutional(width):
     return (
-        layers.OctaveConv2d(4, width, 1, width.control),
+        own_conv(4, width, 1),
         layers.VariableGroupNorm(1, width),
         layers.VariableConv2d(width, 3, 1),
     )

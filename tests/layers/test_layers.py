@@ -188,8 +188,6 @@ OWN_TESTS = {  # layers with a test module of their own
     layers.TriangularDropout,
     layers.ConditionedLinear,
     layers.ConditionedRMSNorm,
-    layers.OctaveConv2d,
-    layers.OctaveLinear,
 }
 INPUTS = {
     linear: (5,),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.own import own_conv, own_linear
 from vsnn_lab import (
     Width,
     WidthControl,
@@ -33,8 +34,8 @@ BY_KEYWORD = [
     (layers.VariableEmbedding(5, A), torch.tensor([0, 4])),
     (layers.TriangularDropout(), torch.randn(3, 4)),
     (layers.ConditionedLinear(4, B, B.control), torch.randn(2, 4)),
-    (layers.OctaveLinear(4, B, B.control), torch.randn(2, 4)),
-    (layers.OctaveConv2d(4, B, 1, B.control), torch.randn(2, 4, 3, 3)),
+    (own_linear(4, B), torch.randn(2, 4)),
+    (own_conv(4, B, 1), torch.randn(2, 4, 3, 3)),
 ]
 
 

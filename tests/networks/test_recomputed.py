@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from tests.own import own_linear
 from vsnn_lab import (
-    OctaveLinear,
     VariableConv2d,
     VariableLinear,
     Width,
@@ -200,10 +200,9 @@ def test_weights_of_octaves_and_convolutions_are_pruned_and_cut():
     width = Width(16)
     net = nn.Sequential(
         VariableConv2d(1, width, 1), VariableBatchNorm2d(width), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Flatten(), OctaveLinear(width, 3, width.control),
+        nn.Flatten(), own_linear(width, 3),
     ).eval()  # fmt: skip
     nn.init.normal_(net[-1].own_weight)
-    nn.init.normal_(net[-1].scale)
     prune.l1_unstructured(net[0], "weight", 0.5)
     prune.l1_unstructured(net[1], "weight", 0.5)
     prune.l1_unstructured(net[-1], "weight", 0.5)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.own import own_linear
 from vsnn_lab import (
     ConditionedLinear,
-    OctaveLinear,
     VariableEmbedding,
     VariableLinear,
     Width,
@@ -48,8 +48,8 @@ def numbers(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("head", [VariableLinear, OctaveLinear, ConditionedLinear])
-@pytest.mark.parametrize("hidden", [VariableLinear, OctaveLinear, ConditionedLinear])
+@pytest.mark.parametrize("head", [VariableLinear, own_linear, ConditionedLinear])
+@pytest.mark.parametrize("hidden", [VariableLinear, own_linear, ConditionedLinear])
 @pytest.mark.parametrize("clone", [lambda net: net, copy.deepcopy])
 def test_a_tied_head_is_cut_as_it_computes_and_the_table_as_it_does(head, hidden, clone):
     net = clone(LanguageModel(head, hidden)).eval()
@@ -58,12 +58,12 @@ def test_a_tied_head_is_cut_as_it_computes_and_the_table_as_it_does(head, hidden
         assert verify_extraction(net, position, TOKENS) < 1e-4
         cut = extract(net, position)
         assert torch.equal(cut.table.weight, net.table.weight[:, : 2 * position])
-        tied = head is VariableLinear or (head is OctaveLinear and position == 8)
+        tied = head is VariableLinear or (head is own_linear and position == 8)
         assert (cut.head.weight is cut.table.weight) == tied
         assert count_parameters(net, position) == numbers(cut)
 
 
-@pytest.mark.parametrize("head", [VariableLinear, OctaveLinear, ConditionedLinear])
+@pytest.mark.parametrize("head", [VariableLinear, own_linear, ConditionedLinear])
 def test_the_file_of_a_width_of_a_tied_network_loads_into_its_cut(head, tmp_path):
     net = LanguageModel(head, VariableLinear)
     save_weights(net, tmp_path / "cut.safetensors", width=3)

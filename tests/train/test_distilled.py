@@ -13,7 +13,9 @@ from vsnn_lab import (
     MLP,
     ConvNet,
     Distilled,
+    EachOctave,
     Full,
+    NarrowestAndRandom,
     Phases,
     Sampled,
     Stratified,
@@ -24,11 +26,16 @@ from vsnn_lab import (
     fit,
     soft_targets,
 )
-from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
+from vsnn_lab.layers.octaves import octave_of, octave_tops
 from vsnn_lab.train.recipes import RECIPES, Recipe, Step
+from vsnn_lab.train.recipes.narrow_widths import Narrow
 
-# One width of each octave that has weights of its own, of 16.
+# One width of each octave up to half of 16.
 NARROW = [(1, 0.75), (2, 0.75), (4, 0.75), (7, 0.75)]
+
+
+def narrow_octaves(steps: int) -> int:
+    return sum(2 * top <= steps for top in octave_tops(steps))
 
 
 def network(conditioned: bool = True, steps: int = 16) -> MLP:
@@ -52,14 +59,19 @@ def gradients(net: nn.Module, value: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def drawing(*draws: tuple[int, float], **options: Any) -> Distilled:
+def drawing(
+    *draws: tuple[int, float], steps: int = 16, wide_weight: float = 1.0, **options: Any
+) -> Distilled:
     """Return the recipe with widths of our choice, each with its share of the samples."""
+    octaves = narrow_octaves(steps)
+    weights = [1 / octaves if octave_of(width) < octaves else wide_weight for width, _ in draws]
+    drawn = [Narrow(*draw, weight) for draw, weight in zip(draws, weights, strict=True)]
 
-    class Drawing(Distilled):
+    class Drawing:
         def draw(self, steps, generator=None):
-            return [*draws]
+            return drawn
 
-    return Drawing(**options)
+    return Distilled(Drawing(), **options)
 
 
 def loss_of(recipe: Recipe, *step: Any) -> torch.Tensor:
@@ -71,14 +83,14 @@ def by_hand(net, x, y, draws, labels, weight, wide_weight):
     full = net(x)
     told = labels * F.one_hot(y, 3).to(full) + (1 - labels) * full.detach().softmax(1)
     total = -(full.log_softmax(1)[torch.arange(len(y)), y]).mean()
-    octaves = octaves_with_weights(16)
+    octaves = narrow_octaves(16)
     for width, share in draws:
         count = round(share * len(y))
         with at_width(net, width):
             output = net(x[:count])
         value = -(told[:count] * output.log_softmax(1)).sum(1).mean()
         narrow = octave_of(width) < octaves
-        total = total + (weight / octaves if narrow else wide_weight) * value
+        total = total + weight * (1 / octaves if narrow else wide_weight) * value
     return total
 
 
@@ -90,7 +102,7 @@ def test_narrow_widths_learn_labels_blended_with_what_full_width_says(conditione
     net, (x, y) = network(conditioned), batch()
     if hooked:  # what somebody watches runs at one width after the other
         net.register_forward_hook(lambda *_: None)
-    recipe = drawing(*draws, labels=0.3, weight=0.7, wide_weight=0.4, final_shared=1.0)
+    recipe = drawing(*draws, labels=0.3, weight=0.7, wide_weight=0.4)
     found = loss_of(recipe, net, x, y, F.cross_entropy)
     expected = by_hand(net, x, y, draws, 0.3, 0.7, 0.4)
     torch.testing.assert_close(found, expected)
@@ -118,41 +130,29 @@ def test_the_gradients_of_its_parts_taken_one_by_one_are_those_of_the_whole(loss
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
-def test_a_wider_width_passes_on_less_and_less_to_what_all_share(progress):
-    net, (x, y) = network(), batch()
-
-    def trained(shared, final, at):
-        recipe = drawing((11, 1.0), narrow_rows=0.0, shared=shared, final_shared=final)
-        return gradients(net, loss_of(recipe, net, x, y, F.cross_entropy, None, at))
-
-    found, whole = trained(0.8, 0.2, progress), trained(1.0, 1.0, 0.0)
-    alone, share = gradients(net, F.cross_entropy(net(x), y)), 0.8 - 0.6 * progress
-    for name, gradient in found.items():
-        shared = name.partition(".")[2] in ("weight", "bias")
-        expected = alone[name] + (share if shared else 1.0) * (whole[name] - alone[name])
-        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12, msg=name)
-
-
-def test_without_sharing_full_width_trains_as_if_it_were_alone():
+@pytest.mark.parametrize("hooked", [False, True])
+def test_full_width_trains_as_if_it_were_alone_to_the_bit(hooked):
     torch.manual_seed(0)
     hidden = Width(16)
     net = MLP(5, (hidden, hidden), 3, conditioned=True)
     torch.manual_seed(0)
     plain = MLP(5, (16, 16), 3)
+    if hooked:
+        net.register_forward_hook(lambda *_: None)
     x, y = torch.randn(60, 5), torch.arange(60) % 3
-    options = {"epochs": 3, "batch_size": 20, "progress": False}
-    fit(net, (x, y), F.cross_entropy, recipe=Distilled(shared=0.0, final_shared=0.0), **options)
-    fit(plain, (x, y), F.cross_entropy, **options | {"validation": 0.1})
-    torch.testing.assert_close(net(x), plain(x))
+    options = {"epochs": 3, "batch_size": 20, "validation": None, "progress": False}
+    fit(net, (x, y), F.cross_entropy, **options)
+    fit(plain, (x, y), F.cross_entropy, **options)
+    assert torch.equal(net(x), plain(x))
+    assert net[0].own_weight.abs().sum() > 0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 16, 20, 256])
 def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(steps):
     generator, seen, wide = torch.Generator().manual_seed(0), set(), 0
-    recipe, octaves = Distilled(narrow_rows=0.75, wide_rows=0.125), octaves_with_weights(steps)
+    recipe, octaves = EachOctave(rows=0.75, wide_rows=0.125), narrow_octaves(steps)
     for _ in range(400):
-        draws = recipe.draw(steps, generator)
+        draws = [each[:2] for each in recipe.draw(steps, generator)]
         seen |= {width for width, _ in draws}
         assert [octave_of(width) for width, _ in draws][:octaves] == [*range(octaves)]
         assert all(share == 0.75 for _, share in draws[:octaves])
@@ -171,11 +171,11 @@ def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(ste
 @pytest.mark.parametrize("steps", [1, 3, 16, 256])
 def test_with_inner_rows_the_widest_of_each_narrow_octave_trains_in_every_step(steps):
     generator, inner = torch.Generator().manual_seed(0), set()
-    recipe, octaves = Distilled(inner_rows=0.25), octaves_with_weights(steps)
+    recipe, octaves = EachOctave(inner_rows=0.25), narrow_octaves(steps)
     tops = octave_tops(steps)[:octaves]
     several = [index for index, (a, b) in enumerate(pairwise([0, *tops])) if b - a > 1]
     for _ in range(400):
-        draws = recipe.draw(steps, generator)
+        draws = [each[:2] for each in recipe.draw(steps, generator)]
         assert draws[:octaves] == [(top, 0.75) for top in tops]
         second = draws[octaves : octaves + len(several)]
         assert [octave_of(width) for width, _ in second] == several
@@ -202,7 +202,7 @@ def test_with_inner_rows_the_widest_of_each_narrow_octave_trains_in_every_step(s
 def test_what_an_output_means_as_a_target_follows_from_the_loss(loss, output, target, teach):
     net = nn.Sequential(MLP(3, (Width(2),), 2))
     x = torch.rand(4, 3)
-    found = loss_of(drawing((1, 1.0), labels=0.25, narrow_rows=1.0), net, x, target, loss)
+    found = loss_of(drawing((1, 1.0), steps=2, labels=0.25), net, x, target, loss)
     full = net(x)
     with at_width(net, 1):
         narrow = net(x)
@@ -222,9 +222,9 @@ def test_a_loss_of_ones_own_teaches_by_labels_alone_unless_it_is_told_how():
     with at_width(net, 1):
         narrow = net(x)
     full = net(x)
-    untaught = loss_of(drawing((1, 1.0), labels=0.0), net, x, y, loss)
+    untaught = loss_of(drawing((1, 1.0), steps=2, labels=0.0), net, x, y, loss)
     torch.testing.assert_close(untaught, loss(full, y) + loss(narrow, y))
-    recipe = drawing((1, 1.0), labels=0.0, teach=lambda output: 2 * output)
+    recipe = drawing((1, 1.0), steps=2, labels=0.0, teach=lambda output: 2 * output)
     taught = loss_of(recipe, net, x, y, loss)
     torch.testing.assert_close(taught, loss(full, y) + loss(narrow, 2 * full.detach()))
 
@@ -301,15 +301,30 @@ def test_phases_that_make_no_sense_are_refused(phases, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"narrow": 3}, TypeError, "narrow must draw narrow widths, got 3"),
         ({"labels": 1.5}, ValueError, r"labels must lie in \[0, 1\], got 1.5"),
         ({"weight": -1}, ValueError, "weight must be a finite number of at least 0, got -1"),
-        ({"wide_rows": 2}, ValueError, r"wide_rows must lie in \[0, 1\], got 2"),
+        ({"final_weight": -1}, ValueError, "final_weight must be a finite number of at least 0"),
         ({"teach": 3}, TypeError, "teach must be callable on an output, or None, got 3"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         Distilled(**options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (EachOctave, {"wide_rows": 2}, r"wide_rows must lie in \[0, 1\], got 2"),
+        (EachOctave, {"wide_weight": -1}, "wide_weight must be a finite number of at least 0"),
+        (NarrowestAndRandom, {"inner": -1}, "inner must be at least 0, got -1"),
+        (NarrowestAndRandom, {"wide_share": 2}, r"wide_share must lie in \[0, 1\], got 2"),
+    ],
+)
+def test_narrow_widths_that_make_no_sense_are_refused(kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**options)
 
 
 def test_soft_targets_blend_classes_with_what_the_teacher_says():

@@ -9,8 +9,9 @@ from torch import nn
 from vsnn_lab import (
     MLP,
     BitsPerByte,
+    Distilled,
     LanguageModel,
-    SandwichDistilled,
+    NarrowestAndRandom,
     Width,
     WidthControl,
     at_width,
@@ -66,7 +67,7 @@ def knobs_of(net):
 def test_a_step_is_full_width_the_narrowest_and_random_ones_in_between(generator):
     drawn = set()
     for _ in range(40):
-        noted, losses = turned(SandwichDistilled(inner=2), model(6), generator)
+        noted, losses = turned(Distilled(NarrowestAndRandom(inner=2)), model(6), generator)
         assert [position for (position,) in noted[:2]] == [6, 1]
         assert len(noted) == len(losses) == 4
         drawn |= {position for (position,) in noted[2:]}
@@ -74,20 +75,24 @@ def test_a_step_is_full_width_the_narrowest_and_random_ones_in_between(generator
 
 
 def test_the_narrower_half_is_drawn_in_every_step_and_the_wider_in_a_share_of_them(generator):
-    recipe = SandwichDistilled(wide_share=0.25)
-    draws = [recipe.draw(6, generator) for _ in range(400)]
+    narrow = NarrowestAndRandom(wide_share=0.25)
+
+    def draw(steps):
+        return [each.position for each in narrow.draw(steps, generator)]
+
+    draws = [draw(6) for _ in range(400)]
     assert {widths[0] for widths in draws} == {1}
     assert {widths[1] for widths in draws} == {2, 3}
     wide = [widths[2] for widths in draws if len(widths) == 3]
     assert {*wide} == {4, 5}
     assert abs(len(wide) / 400 - 0.25) < 0.1
-    assert [recipe.draw(steps, generator) for steps in (1, 2, 3)] == [[], [1], [1, 2]]
-    halves = {width for _ in range(400) for width in recipe.draw(9, generator)[1:2]}
+    assert [draw(steps) for steps in (1, 2, 3)] == [[], [1], [1, 2]]
+    halves = {width for _ in range(400) for width in draw(9)[1:2]}
     assert halves == {2, 3, 4, 5}
 
 
 def test_a_knob_of_two_positions_has_nothing_in_between(generator):
-    noted, _ = turned(SandwichDistilled(), model(2), generator)
+    noted, _ = turned(Distilled(NarrowestAndRandom()), model(2), generator)
     assert noted == [[2], [1]]
 
 
@@ -95,7 +100,7 @@ def test_inner_widths_are_drawn_for_each_of_several_knobs(generator):
     drawn = set()
     for _ in range(60):
         net = model(2, heads=Width(3))
-        noted, _ = turned(SandwichDistilled(), net, generator, "independent")
+        noted, _ = turned(Distilled(NarrowestAndRandom()), net, generator, "independent")
         assert noted[:2] == [[3, 2], [1, 1]]
         drawn.add(tuple(noted[2]))
     assert drawn == {(a, b) for a in (1, 2, 3) for b in (1, 2)}
@@ -103,7 +108,7 @@ def test_inner_widths_are_drawn_for_each_of_several_knobs(generator):
 
 def test_the_loss_is_that_of_labels_and_of_full_widths_softmax_by_hand(generator):
     net, (x, y) = model(3).double(), batch()
-    recipe = SandwichDistilled(labels=0.3, weight=0.5, final_weight=1.5)
+    recipe = Distilled(NarrowestAndRandom(), labels=0.3, weight=0.5, final_weight=1.5)
     losses = [*recipe.losses(Step(net, x, y, token_cross_entropy, generator, progress=0.25))]
 
     def labelled(output):
@@ -120,7 +125,7 @@ def test_the_loss_is_that_of_labels_and_of_full_widths_softmax_by_hand(generator
 
 def test_full_width_learns_nothing_of_what_it_teaches(generator):
     net, (x, y) = model(2), batch()
-    _, narrow = SandwichDistilled(labels=0.0).losses(
+    _, narrow = Distilled(NarrowestAndRandom(), labels=0.0).losses(
         Step(net, x, y, token_cross_entropy, generator)
     )
     narrow.backward()

@@ -14,7 +14,6 @@ from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm3d,
 )
 from vsnn_lab.layers.bilinear import VariableBilinear
-from vsnn_lab.layers.by_octave import OctaveConv2d, OctaveLinear
 from vsnn_lab.layers.conditioned import ConditionedLinear
 from vsnn_lab.layers.conditioned_norm import ConditionedRMSNorm
 from vsnn_lab.layers.conv import (
@@ -40,8 +39,6 @@ from vsnn_lab.layers.recurrent import VariableGRU, VariableLSTM, VariableRNN
 __all__ = [
     "ConditionedLinear",
     "ConditionedRMSNorm",
-    "OctaveConv2d",
-    "OctaveLinear",
     "TriangularDropout",
     "VariableBatchNorm1d",
     "VariableBatchNorm2d",

@@ -8,11 +8,6 @@ from torch import Tensor
 from vsnn_lab._basics.checks import check_choice
 
 Per = Literal["position", "octave"]
-# The widest octave with weights of its own ends at this share of the knob: altogether they add half
-# of the first layer's weights and a twelfth of a square one's.
-_OWN = 1 / 4
-# A knob of few positions has few octaves, and networks so small can afford more.
-_FEW, _OWN_OF_FEW = 32, 1 / 2
 
 
 def octave_tops(steps: int) -> list[int]:
@@ -48,19 +43,3 @@ def group_of(position: Any, tops: tuple[int, ...]) -> Any:
         edges = torch.tensor(tops, device=position.device, dtype=position.dtype)
         return torch.bucketize(position, edges)
     return sum(position > top for top in tops)
-
-
-def octaves_with_weights(steps: int, share: float | None = None) -> int:
-    """Return how many octaves, from the narrowest on, have weights of their own.
-
-    Args:
-        steps: Positions of the knob.
-        share: The share of them up to which octaves do; 1 means all.
-
-    Example:
-        >>> octaves_with_weights(256), octaves_with_weights(32)  # up to 64, up to 16
-        (7, 5)
-    """
-    if share is None:
-        share = _OWN_OF_FEW if steps <= _FEW else _OWN
-    return sum(top <= steps * share for top in octave_tops(steps))

@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
-from vsnn_lab.widths import SeveralPositions, Width, WidthControl, with_setting
+from vsnn_lab.layers.base import VariableLayer
+from vsnn_lab.layers.octaves import octave_of
+from vsnn_lab.widths import SeveralPositions, Width, WidthControl, knobs_of, with_setting
 
 # Floats in the widest registers of today's processors.
 _REGISTER = 16
 
 
 def at_several_positions(
-    control: WidthControl, positions: Sequence[int], own_share: float | None = None
+    control: WidthControl, positions: Sequence[int]
 ) -> AbstractContextManager[None]:
-    """Run a chain of `OctaveLinear` layers and activations at several widths in one call.
+    """Run a chain of `SwitchableLinear` layers and activations at several widths in one call.
 
     It returns what runs under `at_width` would, in a row, on the same inputs: shape
     (batch, positions, out_features). All of them multiply in one call what they take from the
@@ -27,25 +28,80 @@ def at_several_positions(
 
     Args:
         control: The knob.
-        positions: One in each octave that has weights of its own, in ascending order.
-        own_share: That of the layers.
+        positions: One for each of the narrowest levels of the layers, in ascending order.
     """
-    wanted = range(octaves_with_weights(control.steps, own_share))
-    if [octave_of(position) for position in positions] != [*wanted]:
-        raise ValueError(
-            f"positions must lie in the first {len(wanted)} octaves, one in each, got {positions}"
-        )
     several = SeveralPositions(tuple(positions))
     return with_setting(control, position=several, widest=control.steps)
 
 
-def kept_units(axis: Width, device: torch.device) -> Tensor:
-    """Return which units an axis keeps where those of several octaves stand in a row."""
+def is_several(layer: VariableLayer) -> bool:
+    """Whether a layer stands at several widths at once."""
+    knobs = knobs_of(layer.out_axis, layer.in_axis)
+    return len(knobs) == 1 and isinstance(knobs[0].setting.position, SeveralPositions)
+
+
+def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
+    """Return what a `SwitchableLinear` gives at several widths, each of its own level.
+
+    The weights of all levels stand in one matrix, the widest first, as the layer holds them.
+    """
+    in_axis, out_axis = layer.in_axis, layer.out_axis
+    varies = isinstance(out_axis, Width), isinstance(in_axis, Width)
+    (control,) = knobs_of(out_axis, in_axis)
+    several = control.setting.position
+    assert isinstance(several, SeveralPositions)
+    positions = several.positions
+    levels = sorted(layer.levels)[-len(positions) :]
+    _check_positions(layer, control, levels, positions)
+    shapes = tuple(layer.own_shapes["weight"][level] for level in levels)
+    at = block_indices(shapes, layer.weight.shape, varies, x.device)
+    with torch.no_grad():
+        if varies[1]:
+            shared = layer.weight.flatten().index_select(0, at.taken)
+        else:
+            shared = layer.weight.index_select(0, at.rows).flatten()
+    weight = torch.add(shared, _last(layer.own_weight, shared), alpha=layer.own_pace)
+    if varies[1]:
+        # Each level reads its own units alone: blocks along a diagonal, all else zero.
+        weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
+        # Of them, those that it keeps; there are fewer weights to mask than activations.
+        tops = tuple(layer.levels[level][control] for level in levels)
+        kept = _kept_units(in_axis, tops, x.device)
+        weight = torch.where(kept, weight.view(at.whole), 0.0)
+    else:
+        weight = F.pad(weight, (0, at.whole.numel() - len(weight))).view(at.whole)
+    bias = None
+    if layer.bias is not None:
+        with torch.no_grad():
+            shared = layer.bias.index_select(0, at.rows)
+        bias = torch.add(shared, _last(layer.own_bias, shared), alpha=layer.own_pace)
+        bias = F.pad(bias, (0, at.whole[0] - len(bias)))
+    y: Tensor = layer.compute(x, weight, bias)
+    return y if varies[0] else y.unflatten(-1, (len(shapes), -1)).flip(-2)
+
+
+def _last(own: Tensor, like: Tensor) -> Tensor:
+    """Return the last of all own weights, which belong to the narrowest levels."""
+    return own.narrow(0, len(own) - len(like), len(like))
+
+
+def _check_positions(
+    layer: Any, control: WidthControl, levels: Sequence[int], positions: Sequence[int]
+) -> None:
+    tops = [layer.levels[level][control] for level in reversed(levels)]
+    if [octave_of(each) for each in positions] != [octave_of(top) for top in tops]:
+        raise ValueError(
+            f"positions must lie in the octaves up to {tops}, one in each, got {[*positions]}"
+        )
+
+
+def _kept_units(axis: Width, tops: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return which units an axis keeps where those of several levels stand in a row."""
     position, memo = axis.control.setting.position, axis.control.setting.memo
     assert isinstance(position, SeveralPositions)
-    key = kept_units, axis.parts
+    key = _kept_units, axis.parts, tops
     if key not in memo:
-        pairs = zip(octave_tops(axis.control.steps), position.positions, strict=False)
+        pairs = zip(tops, reversed(position.positions), strict=True)
         sizes = [(axis.at(top), axis.at(kept)) for top, kept in pairs]
         flags = [unit < kept for units, kept in sizes for unit in range(units)]
         mask = torch.tensor(flags, device=device)
@@ -54,16 +110,16 @@ def kept_units(axis: Width, device: torch.device) -> Tensor:
 
 
 class BlockIndices(NamedTuple):
-    """Where the weights of octaves that stand side by side come from, and where they go."""
+    """Where the weights of levels that stand side by side come from, and where they go."""
 
     rows: Tensor
-    "The units of all octaves in a row."
+    "The units of all levels in a row."
     taken: Tensor
     "For each own weight the place of what it is added to, in the flat weight of the layer."
     placed: Tensor
-    "Its place in the flat weight of all octaves."
+    "Its place in the flat weight of all levels."
     whole: torch.Size
-    "The shape of that one, in which units that several octaves have of an axis are rounded up."
+    "The shape of that one, in which units that several levels have of an axis are rounded up."
 
 
 @lru_cache(maxsize=64)
@@ -73,10 +129,10 @@ def block_indices(
     varies: tuple[bool, bool],
     device: torch.device,
 ) -> BlockIndices:
-    """Return the places of weights of these shapes, one for each octave, in a layer's weight.
+    """Return the places of weights of these shapes, one for each level, in a layer's weight.
 
     Args:
-        shapes: Units and inputs of each octave.
+        shapes: Units and inputs of each level.
         full: Those of the layer.
         varies: Whether the two vary.
         device: Where the layer is.
@@ -98,7 +154,7 @@ def block_indices(
 def _padding(units: int) -> int:
     """Return how many units of nothing round a row of units up to whole registers.
 
-    Octaves have 1 + 2 + 4 + ... units together, one less than a power of two: products of matrices
+    Levels have 1 + 2 + 4 + ... units together, one less than a power of two: products of matrices
     that are one wider take a quarter less time.
     """
     return -units % _REGISTER

@@ -15,8 +15,6 @@ from vsnn_lab._basics.checks import (
 )
 from vsnn_lab.layers import (
     ConditionedLinear,
-    OctaveConv2d,
-    OctaveLinear,
     VariableConv2d,
     VariableLinear,
 )
@@ -67,20 +65,14 @@ def dense_layers(
     return layers[:-1]
 
 
-def octave_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> nn.Linear:
-    """Return a linear layer, with weights for each octave of a knob if there is one."""
-    return (
-        linear_layer(fan_in, fan_out) if control is None else OctaveLinear(fan_in, fan_out, control)
-    )
+def layer_to_condition(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> nn.Linear:
+    """Return a linear layer, a variable one if a knob will give it weights of its own."""
+    return linear_layer(fan_in, fan_out) if control is None else VariableLinear(fan_in, fan_out)
 
 
-def halving_convolution(
-    fan_in: Axis, fan_out: Axis, control: WidthControl | None = None
-) -> nn.Conv2d:
+def halving_convolution(fan_in: Axis, fan_out: Axis, variable: bool = False) -> nn.Conv2d:
     """Return a convolution of 3 by 3 pixels that halves height and width, rounded up."""
-    if control is not None:
-        return OctaveConv2d(fan_in, fan_out, 3, control, stride=2, padding=1)
-    if isinstance(fan_in, Width) or isinstance(fan_out, Width):
+    if variable or isinstance(fan_in, Width) or isinstance(fan_out, Width):
         return VariableConv2d(fan_in, fan_out, 3, stride=2, padding=1)
     return nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)
 

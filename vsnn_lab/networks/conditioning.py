@@ -1,26 +1,44 @@
 """Give the layers of a variable network something of their own for each width."""
 
+from typing import Any
+
 from torch import nn
 
-from vsnn_lab._basics.checks import check_choice, check_fraction, check_module
+from vsnn_lab._basics.checks import (
+    check_choice,
+    check_fraction,
+    check_module,
+    check_number,
+    short_repr,
+)
 from vsnn_lab.layers import VariableLayer
 from vsnn_lab.layers.conditioned_norm import CONDITIONED
 from vsnn_lab.layers.norm import Norm
 from vsnn_lab.layers.octaves import Per
-from vsnn_lab.layers.switchable import SWITCHABLE, SwitchableLayer
-from vsnn_lab.widths import check_controls, knobs_of
+from vsnn_lab.layers.own_weights import SwitchableLayer
+from vsnn_lab.layers.switchable import SWITCHABLE
+from vsnn_lab.widths import WidthControl, check_controls, knobs_of
+
+# Own weights move this much faster than shared ones, whose rate an optimizer is given: narrow
+# networks learn best at up to three times the rate that full width does.
+OWN_PACE = 3.0
 
 
-def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
+def condition(
+    model: nn.Module,
+    own_share: float = 1.0,
+    *,
+    pace: float = 1.0,
+    control: WidthControl | None = None,
+) -> list[str]:
     """Give the layers of a variable network weights of their own for narrow widths, in place.
 
     Linear layers, convolutions of any kind and norms get, for each octave of widths below full
     width, what is added there to weight and bias; a layer without a bias stays without one. All of
-    it is zero at first, so that nothing is changed until `teach`, or any other training, moves it.
-    Narrow widths pass no gradient to what was there; full width computes what it did, to the bit.
-    The entries of the ``state_dict`` stay, and ``own_weight`` and ``own_bias`` of each layer come
-    in addition: with ``own_share=1`` about 1.3 times as many as there were. A cut has nothing more
-    than before.
+    it is zero at first, so that nothing is changed until training moves it. Narrow widths pass no
+    gradient to what was there; full width computes what it did, to the bit. The entries of the
+    ``state_dict`` stay, and ``own_weight`` and ``own_bias`` of each layer come in addition: with
+    ``own_share=1`` about 1.3 times as many as there were. A cut has nothing more than before.
 
     Several knobs count as the widest of them in a layer that stands on several.
 
@@ -29,13 +47,16 @@ def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
             parametrization recomputes.
         own_share: Up to which share of its knobs a layer has weights of its own; wider ones share
             those of full width.
+        pace: What own weights count: above 1 they move so much faster than others do.
+        control: A knob for variable layers whose axes are fixed, those of a decoder say.
 
     Returns:
         The names of the layers that have weights of their own now.
 
     Raises:
-        TypeError: If ``model`` is no module.
-        ValueError: If it has no layer to give some, or ``own_share`` lies outside [0, 1].
+        TypeError: If ``model`` is no module, or ``control`` no knob.
+        ValueError: If it has no layer to give some, ``own_share`` lies outside [0, 1], or ``pace``
+            is not above 0.
 
     Example:
         >>> from vsnn_lab import VariableLinear, Width, extract
@@ -48,12 +69,16 @@ def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
     """
     check_module("model", model)
     share = check_fraction("own_share", own_share)
+    if not check_number("pace", pace, 0):
+        raise ValueError(f"pace must be above 0, got {pace}")
+    if control is not None and not isinstance(control, WidthControl):
+        raise TypeError(f"control must be a WidthControl, or None, got {short_repr(control)}")
     layers = {
         name: layer
         for name, layer in model.named_modules()
         if type(layer) in SWITCHABLE
         and getattr(layer, "weight", None) is not None
-        and any(knob.steps > 1 for knob in knobs_of(layer.in_axis, layer.out_axis))
+        and any(knob.steps > 1 for knob in _knobs(layer, control))
     }
     if not layers:
         raise ValueError(
@@ -63,8 +88,18 @@ def condition(model: nn.Module, own_share: float = 1.0) -> list[str]:
     for layer in layers.values():
         layer.__class__ = SWITCHABLE[type(layer)]
         assert isinstance(layer, SwitchableLayer)
-        layer.add_own_parameters(share)
+        layer.add_own_parameters(share, control, pace)
     return [*layers]
+
+
+def condition_on(model: nn.Module, control: WidthControl | None) -> None:
+    """Give the variable layers of one of this package's models weights of their own, if asked."""
+    if control is not None and control.steps > 1:
+        condition(model, pace=OWN_PACE, control=control)
+
+
+def _knobs(layer: Any, control: WidthControl | None) -> list[WidthControl]:
+    return knobs_of(layer.in_axis, layer.out_axis) or ([] if control is None else [control])
 
 
 def condition_norms(model: nn.Module, per: Per = "position") -> list[str]:

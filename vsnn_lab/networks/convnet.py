@@ -14,10 +14,11 @@ from vsnn_lab.networks.blocks import (
     check_image_shape,
     halved_size,
     halving_convolution,
+    layer_to_condition,
     make_activation,
-    octave_layer,
     shared_knob,
 )
+from vsnn_lab.networks.conditioning import condition_on
 
 
 class ConvNet(Chain):
@@ -31,8 +32,8 @@ class ConvNet(Chain):
         channels: Axes of the convolutions' outputs, from the image inwards.
         classes: Number of classes.
         activation: Makes the module after each convolution.
-        conditioned: Whether the layers have weights of their own for each octave of widths
-            (`OctaveConv2d`, `OctaveLinear`); extracted, they are ordinary ones. All variable axes
+        conditioned: Whether narrow widths have weights of their own (`condition`), so that they
+            take nothing from full width; extracted, layers are ordinary ones. All variable axes
             must be on one knob.
 
     Shape:
@@ -61,8 +62,12 @@ class ConvNet(Chain):
         fan_in: Axis
         fan_in, *sides = shape
         for fan_out in axes:
-            layers += [halving_convolution(fan_in, fan_out, knob), make_activation(activation)]
+            layers += [
+                halving_convolution(fan_in, fan_out, knob is not None),
+                make_activation(activation),
+            ]
             fan_in, sides = fan_out, [halved_size(side) for side in sides]
-        head = octave_layer(fan_in * math.prod(sides), check_int("classes", classes), knob)
+        head = layer_to_condition(fan_in * math.prod(sides), check_int("classes", classes), knob)
         super().__init__(*layers, nn.Flatten(), head)
+        condition_on(self, knob)
         self.shape = shape

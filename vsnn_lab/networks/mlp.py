@@ -10,9 +10,10 @@ from vsnn_lab.networks.blocks import (
     Chain,
     check_axes,
     dense_layers,
-    octave_layer,
+    layer_to_condition,
     shared_knob,
 )
+from vsnn_lab.networks.conditioning import condition_on
 from vsnn_lab.widths import check_axis
 
 
@@ -24,9 +25,9 @@ class MLP(Chain):
         hidden: Axes of the hidden layers, any number.
         out_features: Output axis.
         activation: Makes the module between two layers.
-        conditioned: Whether the layers have weights of their own for each octave of widths
-            (`OctaveLinear`); extracted, they are ordinary ones. All variable axes must be on one
-            knob.
+        conditioned: Whether narrow widths have weights of their own (`condition`), so that they
+            take nothing from full width; extracted, layers are ordinary ones. All variable axes
+            must be on one knob.
 
     Shape:
         (batch, in_features) to (batch, out_features).
@@ -51,4 +52,5 @@ class MLP(Chain):
             check_axis("out_features", out_features),
         ]
         knob = shared_knob(conditioned, axes)
-        super().__init__(*dense_layers(axes, activation, knob, octave_layer))
+        super().__init__(*dense_layers(axes, activation, knob, layer_to_condition))
+        condition_on(self, knob)

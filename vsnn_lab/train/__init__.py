@@ -7,23 +7,25 @@ from vsnn_lab.train.history import History
 from vsnn_lab.train.in_place_distillation import divergence, teach
 from vsnn_lab.train.recipes import (
     Distilled,
+    EachOctave,
     FullAndNarrow,
+    NarrowestAndRandom,
     Phases,
     Recipe,
     Sampled,
-    SandwichDistilled,
     soft_targets,
 )
 from vsnn_lab.train.training import fit
 
 __all__ = [
     "Distilled",
+    "EachOctave",
     "FullAndNarrow",
     "History",
+    "NarrowestAndRandom",
     "Phases",
     "Recipe",
     "Sampled",
-    "SandwichDistilled",
     "divergence",
     "fit",
     "soft_targets",

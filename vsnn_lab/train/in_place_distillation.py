@@ -19,7 +19,7 @@ from vsnn_lab._basics.checks import (
     short_repr,
 )
 from vsnn_lab.layers.levels import level_tops
-from vsnn_lab.layers.switchable import SwitchableLayer
+from vsnn_lab.layers.own_weights import SwitchableLayer
 from vsnn_lab.networks.calling import call, evaluated_privately
 from vsnn_lab.samplers import LogUniform
 from vsnn_lab.samplers.draws import Sampler, draw_widths

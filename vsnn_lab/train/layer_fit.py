@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsnn_lab.layers.switchable import SwitchableLayer
+from vsnn_lab.layers.own_weights import SwitchableLayer
 from vsnn_lab.networks.calling import call
 from vsnn_lab.widths import Width, WidthControl, at_width, keep_prefix, kept_ranges, take_units
 

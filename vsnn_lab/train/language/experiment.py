@@ -18,7 +18,7 @@ from vsnn_lab.networks.plain_language_model import PlainLanguageModel
 from vsnn_lab.train.by_position import by_position
 from vsnn_lab.train.kept_runs import Result, made_with, read_or_make
 from vsnn_lab.train.loop import seeded_rng
-from vsnn_lab.train.recipes import SandwichDistilled
+from vsnn_lab.train.recipes import Distilled, NarrowestAndRandom
 from vsnn_lab.train.training import fit
 from vsnn_lab.widths import WidthControl
 
@@ -31,8 +31,8 @@ SETTINGS: dict[str, Any] = {"lr": 2e-3, "schedule": "one-cycle", "clip": 1.0}
 # Chosen there, too, among weights of 0.1 to 1 and shares of the labels of 0.5 and 0.3: narrow
 # widths that count less in the end leave full width as good as a plain model.
 RECIPES = {
-    "fh": SandwichDistilled(labels=0.3, weight=0.5, final_weight=0.25),
-    "fhd": SandwichDistilled(weight=0.3, wide_share=0.35),
+    "fh": Distilled(NarrowestAndRandom(), labels=0.3, weight=0.5, final_weight=0.25),
+    "fhd": Distilled(NarrowestAndRandom(wide_share=0.35), weight=0.3),
 }
 _DEDICATED = [f"{kind}-{position}" for kind in RECIPES for position in (1, 2, 3)]
 METHODS = ("plain", *RECIPES, *_DEDICATED)
@@ -133,7 +133,7 @@ def train(
         token_cross_entropy,
         epochs=-(-steps // _EPOCH),
         # A model of one size has nothing narrower to teach: then all of it is the full loss.
-        recipe=RECIPES.get(method, SandwichDistilled()),
+        recipe=RECIPES.get(method),
         validation=None,  # the rate ends at nothing, so that the last weights are the best
         seed=seed,
         checkpoint=checkpoint,
@@ -210,7 +210,7 @@ def step_ratio(method: str, text: TextSet) -> float:
                 batches,
                 token_cross_entropy,
                 epochs=1,
-                recipe=RECIPES.get(name, SandwichDistilled()),
+                recipe=RECIPES.get(name),
                 validation=None,
                 progress=False,
                 seed=turn,

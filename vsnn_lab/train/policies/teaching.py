@@ -14,7 +14,7 @@ from vsnn_lab._basics.checks import check_flag, check_int, check_number, short_r
 from vsnn_lab.layers.octaves import octave_tops
 from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.train.policies.actors import check_policy
-from vsnn_lab.train.policies.variable import OWN_SHARE, VARIABLE, VariableActor
+from vsnn_lab.train.policies.variable import VARIABLE, VariableActor
 
 # Of the widths of an octave the widest is drawn this often: those near it are hardest to reach.
 _WIDEST = 0.3
@@ -83,7 +83,7 @@ class WidthTeacher:
 
     def _loss(self, observations: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
         control = self.policy.control
-        with at_several_positions(control, self._draw_widths(), OWN_SHARE):
+        with at_several_positions(control, self._draw_widths()):
             outputs = self.actor.outputs(observations)
         # Octaves share nothing, so each learns as it would alone: their losses add up.
         return self.actor.divergence(outputs, targets).mean(0).sum()

@@ -10,12 +10,10 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import check_int
-from vsnn_lab.layers import OctaveLinear
+from vsnn_lab.layers.switchable import SwitchableLinear
+from vsnn_lab.networks.conditioning import OWN_PACE
 from vsnn_lab.train.policies.actors import Actor, actor_of, check_policy, check_spaces, knob_steps
 from vsnn_lab.widths import WidthControl
-
-# Every octave has weights of its own, so that no gradient of a narrow width reaches full width.
-OWN_SHARE = 1.0
 
 
 class VariableActor:
@@ -35,7 +33,7 @@ class VariableActor:
     def _make_actor_variable(self) -> None:
         """Put the actor's layers on one knob; their parameters stay the same objects."""
         check_policy(self, (type(self).plain_class,))
-        self.control = make_layers_variable(self.variable_actor(), make_octave_layer)
+        self.control = make_layers_variable(self.variable_actor(), make_switchable)
 
     def variable_actor(self) -> Actor:
         """Return the layers of the actor."""
@@ -75,7 +73,7 @@ class VariableActor:
         return copy
 
 
-_OWN = ("own_weight", "own_bias", "scale", "shift")
+_OWN = ("own_weight", "own_bias")
 
 
 def make_layers_variable(
@@ -94,11 +92,11 @@ def make_layers_variable(
     return control
 
 
-def make_octave_layer(layer: Any, fan_in: Any, fan_out: Any, control: WidthControl) -> None:
-    """Turn a linear layer into an octave layer, in place; nothing random is drawn."""
-    layer.__class__ = OctaveLinear
+def make_switchable(layer: Any, fan_in: Any, fan_out: Any, control: WidthControl) -> None:
+    """Give a linear layer weights of its own for each octave, in place; nothing random is drawn."""
+    layer.__class__ = SwitchableLinear
     layer.in_axis, layer.out_axis = fan_in, fan_out
-    layer.add_corrections(control, OWN_SHARE)
+    layer.add_own_parameters(control=control, pace=OWN_PACE)
 
 
 def constructor_parameters(policy: BasePolicy) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from vsnn_lab.train.recipes.base import Recipe
 from vsnn_lab.train.recipes.distillation import soft_targets
 from vsnn_lab.train.recipes.distilled import Distilled
 from vsnn_lab.train.recipes.full_and_narrow import FullAndNarrow
+from vsnn_lab.train.recipes.narrow_widths import EachOctave, NarrowestAndRandom
 from vsnn_lab.train.recipes.phases import Phases
 from vsnn_lab.train.recipes.sampled import Sampled
-from vsnn_lab.train.recipes.sandwich_distilled import SandwichDistilled
 from vsnn_lab.train.recipes.step import DRAWS, Draws, Step
 
 # The recipes that `fit` knows by name, each with its usual settings.
@@ -16,7 +16,7 @@ RECIPES: dict[str, Recipe] = {
     "stratified": Sampled(Stratified(4)),
     "sandwich": Sampled(Sandwich(2)),
     "distilled": Distilled(),
-    "sandwich-distilled": SandwichDistilled(),
+    "sandwich-distilled": Distilled(NarrowestAndRandom()),
 }
 
 __all__ = [
@@ -24,11 +24,12 @@ __all__ = [
     "RECIPES",
     "Distilled",
     "Draws",
+    "EachOctave",
     "FullAndNarrow",
+    "NarrowestAndRandom",
     "Phases",
     "Recipe",
     "Sampled",
-    "SandwichDistilled",
     "Step",
     "soft_targets",
 ]

@@ -6,7 +6,6 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from vsnn_lab.layers import ConditionedLinear
-from vsnn_lab.layers.by_octave import OctaveLayer
 from vsnn_lab.train.recipes.step import Step
 from vsnn_lab.widths import WidthControl
 
@@ -33,8 +32,8 @@ def check_draws(recipe: Recipe, controls: Sequence[WidthControl], knobs: str) ->
     """Refuse draws for each of several knobs by itself where a recipe knows only joint ones."""
     if len(controls) > 1 and knobs == "independent" and not recipe.draws_independently:
         raise ValueError(
-            f"knobs must be 'joint' for {type(recipe).__name__}, got {knobs!r}; Sampled, "
-            "FullAndNarrow and SandwichDistilled draw for each knob by itself"
+            f"knobs must be 'joint' for {recipe!r}, got {knobs!r}; Sampled, FullAndNarrow, and "
+            "Distilled with NarrowestAndRandom draw for each knob by itself"
         )
 
 
@@ -48,7 +47,7 @@ def scale_shared_gradients(model: nn.Module, factor: float) -> dict[str, Tensor]
     return {
         f"{prefix}.{name}" if prefix else name: weight.detach().lerp(weight, factor)
         for prefix, module in model.named_modules()
-        if isinstance(module, ConditionedLinear | OctaveLayer)
+        if isinstance(module, ConditionedLinear)
         for name in ("weight", "bias")
         for weight in [getattr(module, name)]
     }

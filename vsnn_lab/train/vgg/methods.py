@@ -18,7 +18,7 @@ from vsnn_lab._basics.checks import check_choice
 from vsnn_lab.networks import Taylor, condition
 from vsnn_lab.networks.knob_choice import Knobs
 from vsnn_lab.train.loop import seeded_rng
-from vsnn_lab.train.recipes import Distilled, Draws, Recipe, SandwichDistilled
+from vsnn_lab.train.recipes import Distilled, Draws, EachOctave, NarrowestAndRandom, Recipe
 from vsnn_lab.train.vgg.network import STEPS, plain_vgg, variable_vgg
 from vsnn_lab.widths import WidthControl
 
@@ -47,7 +47,7 @@ class Method(NamedTuple):
 
     position: int | None = None
     own: bool = False
-    recipe: Recipe = Distilled(narrow_rows=1.0, inner_rows=0.5)
+    recipe: Recipe = Distilled(EachOctave(rows=1.0, inner_rows=0.5))
     begins_with: str | None = None
     knobs: Literal["shared", "per_layer"] = "shared"
 
@@ -65,7 +65,7 @@ METHODS = {
     "dedicated-16": Method(16),
     "ordered": Method(own=True, begins_with="plain"),
     "layers": Method(
-        recipe=SandwichDistilled(inner=2), begins_with="plain", knobs="per_layer"
+        recipe=Distilled(NarrowestAndRandom(inner=2)), begins_with="plain", knobs="per_layer"
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Layers with weights for each octave: sliced, masked, side by side and extracted are one thing."""
+"""Own weights of narrow widths: sliced, masked, side by side and extracted are one thing."""
 
 import copy
 import pickle
@@ -7,39 +7,31 @@ import pytest
 import torch
 from torch import nn
 
+from tests.own import own_linear, stir
 from vsnn_lab import (
     MLP,
     ConvNet,
-    OctaveConv2d,
-    OctaveLinear,
     Width,
     WidthControl,
     at_width,
     count_parameters,
     extract,
 )
-from vsnn_lab.layers.by_octave import _OWN_PACE, _PACE
-from vsnn_lab.layers.octaves import octave_of, octave_tops, octaves_with_weights
+from vsnn_lab.layers.octaves import octave_of, octave_tops
 from vsnn_lab.layers.side_by_side import at_several_positions
-
-
-def filled(net: nn.Module) -> nn.Module:
-    """Give corrections values, too, which start at zero."""
-    for parameter in net.parameters():
-        nn.init.normal_(parameter, 0, 0.3)
-    return net.double()
+from vsnn_lab.widths import width_controls
 
 
 def dense(steps: int = 20) -> MLP:
     hidden = WidthControl(steps)
     # Two units a step, then one: the knob counts positions, not units.
     axes = hidden.axis(2 * steps), hidden.axis(steps)
-    return filled(MLP(7, axes, 3, nn.Tanh, conditioned=True))
+    return stir(MLP(7, axes, 3, nn.Tanh, conditioned=True)).double()
 
 
 def convolutional() -> ConvNet:
     channels = Width(20)
-    return filled(ConvNet((2, 9, 6), (channels, channels), 3, nn.Tanh, conditioned=True))
+    return stir(ConvNet((2, 9, 6), (channels, channels), 3, nn.Tanh, conditioned=True)).double()
 
 
 def inputs(net: nn.Module, rows: int) -> torch.Tensor:
@@ -54,10 +46,6 @@ def test_octaves_cover_every_width_below_the_full_one_once(steps):
     by_hand = [next(i for i, top in enumerate(tops) if p <= top) for p in range(1, steps)]
     assert found == by_hand
     assert set(found) == set(range(len(tops)))
-    share = 2 if steps <= 32 else 4
-    own = octaves_with_weights(steps)
-    assert all(top <= steps / share for top in tops[:own])
-    assert all(top > steps / share for top in tops[own:])
 
 
 @pytest.mark.parametrize("build", [dense, convolutional])
@@ -75,7 +63,9 @@ def test_sliced_masked_and_extracted_agree_and_what_an_octave_adds_folds_away(bu
     torch.testing.assert_close(masked, expected, rtol=1e-10, atol=1e-12)
     assert not any(type(module).__module__.startswith("vsnn_lab") for module in cut.modules())
     assert count_parameters(net, width) == sum(p.numel() for p in cut.parameters())
-    plain = MLP(7, (2 * width, width), 3) if build is dense else ConvNet((2, 9, 6), (width,) * 2, 3)
+    plain = ConvNet((2, 9, 6), (width,) * 2, 3)
+    if build is not convolutional:
+        plain = nn.Sequential(*MLP(7, (2 * width, width), 3))
     assert {n: p.shape for n, p in cut.named_parameters()} == {
         n: p.shape for n, p in plain.named_parameters()
     }
@@ -84,7 +74,7 @@ def test_sliced_masked_and_extracted_agree_and_what_an_octave_adds_folds_away(bu
 def test_several_widths_side_by_side_are_what_each_is_alone():
     net = dense(40)
     x = inputs(net, 6)
-    knob = net[0].control
+    (knob,) = width_controls(net)
     for positions in ([1, 2, 3, 5], [1, 2, 4, 8], [1, 2, 3, 7]):
         with at_several_positions(knob, positions):
             found = net(x)
@@ -98,7 +88,7 @@ def test_several_widths_side_by_side_are_what_each_is_alone():
 def test_side_by_side_trains_what_each_width_would_train_alone():
     net = dense(40)
     x, positions = inputs(net, 6), [1, 2, 3, 7]
-    with at_several_positions(net[0].control, positions):
+    with at_several_positions(*width_controls(net), positions):
         net(x).square().sum().backward()
     together = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
@@ -128,14 +118,14 @@ def test_widths_of_their_own_train_the_weights_that_one_width_for_all_would(buil
         close(masked[name], parameter.grad, rtol=1e-9, atol=1e-12, msg=name)
 
 
-def test_an_octave_adds_its_own_weights_at_their_pace():
+def test_a_level_adds_its_own_weights_at_their_pace():
     knob = WidthControl(8)
-    layer = OctaveLinear(3, knob.axis(8), knob).double()
+    layer = own_linear(3, knob.axis(8), pace=3.0).double()
     own = nn.init.ones_(layer.own_weight)
     x = torch.randn(4, 3).double()
     with at_width(knob, 2):
         found = layer(x)
-    weight = layer.weight[:2] + _OWN_PACE * own[-6:].view(2, 3)
+    weight = layer.weight[:2] + 3 * own[-9:-3].view(2, 3)
     torch.testing.assert_close(found, x @ weight.T + layer.bias[:2])
 
 
@@ -150,19 +140,6 @@ def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():
     net(x).sum().backward()
     touched = {name.partition(".")[2] for name, p in net.named_parameters() if p.grad is not None}
     assert touched == {"weight", "bias"}
-
-
-def test_a_wider_octave_scales_and_shifts_the_outputs():
-    knob = WidthControl(40)  # own weights up to 8, then 9..16, 17..32 and 33..39
-    layer = OctaveLinear(3, knob.axis(40), knob).double()
-    with torch.no_grad():
-        layer.scale[1, :] = 0.2
-        layer.shift[1, :] = -0.1
-    x = torch.randn(4, 3).double()
-    with at_width(knob, 20):
-        found = layer(x)
-    bare = x @ layer.weight[:20].T + layer.bias[:20]
-    torch.testing.assert_close(found, bare * (1 + _PACE * 0.2) - _PACE * 0.1)
 
 
 def test_untrained_it_is_the_variable_layer_at_every_width():
@@ -186,14 +163,16 @@ def test_a_copy_has_a_knob_of_its_own_that_also_conditions_it(clone):
         expected = net(x)
     with at_width(other, 3):
         torch.testing.assert_close(other(x), expected)
-        assert net[0].control.position == 20
+        assert width_controls(net)[0].position == 20
 
 
 def test_what_cannot_be_conditioned_is_refused():
-    with pytest.raises(TypeError, match=r"control must be a WidthControl, got Width\(4\)"):
-        OctaveLinear(3, 4, Width(4))
-    with pytest.raises(TypeError, match="groups must be left out, got 2"):
-        OctaveConv2d(4, 4, 3, WidthControl(4), groups=2)
+    with pytest.raises(TypeError, match=r"control must be a WidthControl, or None, got Width\(4\)"):
+        own_linear(3, 4, Width(4))
+    with pytest.raises(ValueError, match="pace must be above 0, got 0"):
+        own_linear(3, Width(4), pace=0)
+    with pytest.raises(ValueError, match=r"model must have a variable linear layer, .* got none"):
+        own_linear(3, 4)
     with pytest.raises(ValueError, match=r"conditioned must be False unless all .* one knob, got"):
         MLP(3, (Width(4), Width(4)), 2, conditioned=True)
     with pytest.raises(ValueError, match=r"conditioned must be False unless .* got \[\]"):
@@ -202,26 +181,24 @@ def test_what_cannot_be_conditioned_is_refused():
         ConvNet((1, 8, 8), (), 2)
     with pytest.raises(ValueError, match=r"shape must be \(channels, height, width\), got \(8,\)"):
         ConvNet((8,), (4,), 2)
-    knob = WidthControl(16)
-    with pytest.raises(ValueError, match="first 4 octaves, one in each, got"):  # noqa: SIM117
-        with at_several_positions(knob, [1, 3, 4]):
-            pass
-    assert knob.position == 16
+    net = dense()
+    (knob,) = width_controls(net)
+    message = r"positions must lie in the octaves up to \[1, 2, 4\], one in each, got \[1, 3, 5\]"
+    with pytest.raises(ValueError, match=message), at_several_positions(knob, [1, 3, 5]):
+        net(inputs(net, 2))
+    assert knob.position == 20
 
 
 @pytest.mark.parametrize("steps", [2, 20, 64])
 def test_with_own_weights_for_all_octaves_full_width_shares_with_none(steps):
     units = Width(steps)
-    layers = [
-        OctaveLinear(fan_in, fan_out, units.control, own_share=1)
-        for fan_in, fan_out in ((7, units), (units, units), (units, 3))
-    ]
-    net = filled(nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2]))
+    layers = [own_linear(*axes) for axes in ((7, units), (units, units), (units, 3))]
+    net = stir(nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])).double()
     x, tops = inputs(net, 6), octave_tops(steps)
     with torch.no_grad():
         full = nn.Sequential(*(each if isinstance(each, nn.Tanh) else plain(each) for each in net))
     torch.testing.assert_close(net(x), full(x), rtol=1e-12, atol=1e-12)
-    with at_several_positions(units.control, tops, 1):
+    with at_several_positions(units.control, tops):
         found = net(x)
     for index, width in enumerate(tops):
         with at_width(net, width):
@@ -234,7 +211,7 @@ def test_with_own_weights_for_all_octaves_full_width_shares_with_none(steps):
     torch.testing.assert_close(extract(net, steps)(x), full(x), rtol=1e-12, atol=1e-12)
 
 
-def plain(layer: OctaveLinear) -> nn.Linear:
+def plain(layer: nn.Linear) -> nn.Linear:
     """Copy weight and bias into a layer of torch's."""
     copied = nn.Linear(layer.in_features, layer.out_features, dtype=torch.float64)
     copied.weight.copy_(layer.weight)
@@ -244,21 +221,18 @@ def plain(layer: OctaveLinear) -> nn.Linear:
 
 def test_a_share_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"own_share must lie in \[0, 1\], got 2"):
-        OctaveLinear(2, 2, WidthControl(4), own_share=2)
+        own_linear(2, Width(2), own_share=2)
 
 
-@pytest.mark.parametrize(("rows", "folded"), [(11, False), (12, True)])
-def test_a_wider_octaves_scale_goes_to_the_weights_where_they_are_fewer(rows, folded, monkeypatch):
-    calls, scaled = [], OctaveLinear._fold_scale
-    monkeypatch.setattr(
-        OctaveLinear, "_fold_scale", lambda *args: calls.append(args) or scaled(*args)
-    )
-    units = Width(16)
-    layer = OctaveLinear(3, units, units.control)
-    for parameter in layer.parameters():
-        nn.init.normal_(parameter)
-    x = torch.randn(rows, 3)
-    with at_width(layer, 11):
+def test_a_width_is_found_also_where_it_only_conditions():
+    knob = WidthControl(5)
+    layer = stir(own_linear(3, 4, knob))
+    x = torch.randn(6, 3)
+    for position in (1, 2, 4, 5):
+        with at_width(layer, position):
+            torch.testing.assert_close(layer(x), extract(layer, position)(x))
+    with at_width(layer, torch.tensor([1, 2, 3, 4, 5, 5])):
         found = layer(x)
-    assert bool(calls) == folded
-    torch.testing.assert_close(found, extract(layer, 11)(x))
+    for row, position in enumerate([1, 2, 3, 4, 5, 5]):
+        torch.testing.assert_close(found[row], extract(layer, position)(x[row]))
+    assert repr(extract(layer, 2)) == repr(nn.Linear(3, 4))

@@ -11,7 +11,6 @@ from tests.own import own_linear, stir
 from vsnn_lab import (
     MLP,
     ConvNet,
-    VariableLinear,
     Width,
     WidthControl,
     at_width,
@@ -128,22 +127,6 @@ def test_a_level_adds_its_own_weights_at_their_pace():
         found = layer(x)
     weight = layer.weight[:2] + 3 * own[-9:-3].view(2, 3)
     torch.testing.assert_close(found, x @ weight.T + layer.bias[:2])
-
-
-def test_wide_levels_have_a_pace_of_their_own_and_do_not_run_beside_others():
-    units = Width(8)
-    layer, other = own_linear(3, units, pace=3.0, wide_pace=0.5), VariableLinear(3, units)
-    other.load_state_dict(layer.state_dict(), strict=False)
-    nn.init.ones_(layer.own_bias)
-    zeros = torch.zeros(1, 3)
-    for position, pace in {1: 3.0, 4: 3.0, 5: 0.5, 7: 0.5, 8: 0.0}.items():
-        with at_width(units.control, position):
-            torch.testing.assert_close(layer(zeros) - other(zeros), torch.full((1, position), pace))
-    with (
-        pytest.raises(ValueError, match=r"own weights of one pace, got \[0.5, 3.0\]"),
-        at_several_positions(units.control, [1, 2, 4, 7]),
-    ):
-        layer(zeros)
 
 
 def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():

@@ -24,7 +24,7 @@ from vsnn_lab.layers.levels import FULL, fit_units, level_of, level_tops, levels
 from vsnn_lab.widths import WidthControl, kept_size, knobs_of
 
 OWN = {"weight": "own_weight", "bias": "own_bias"}
-OWN_ATTRIBUTES = (*OWN.values(), "own_shapes", "levels", "control", "own_paces")
+OWN_ATTRIBUTES = (*OWN.values(), "own_shapes", "levels", "control", "own_pace")
 
 
 class SwitchableLayer(VariableLayer):
@@ -36,7 +36,7 @@ class SwitchableLayer(VariableLayer):
     Attributes:
         control: The knob of a layer whose own axes are fixed, else None.
         levels: The levels that have weights of their own, with the widest position of each knob.
-        own_paces: What own weights of each level count: above 1 they move so much faster.
+        own_pace: What own weights count: above 1 they move so much faster than others do.
     """
 
     takes_prefixes = False
@@ -44,7 +44,7 @@ class SwitchableLayer(VariableLayer):
     control: WidthControl | None
     levels: dict[int, dict[WidthControl, int]]
     own_shapes: dict[str, dict[int, tuple[int, ...]]]
-    own_paces: dict[int, float]
+    own_pace: float
     own_weight: nn.Parameter | None
     own_bias: nn.Parameter | None
 
@@ -53,7 +53,6 @@ class SwitchableLayer(VariableLayer):
         own_share: float = 1.0,
         control: WidthControl | None = None,
         pace: float = 1.0,
-        wide_pace: float | None = None,
     ) -> None:
         """Add weights for narrow widths, all zero at first, so that nothing is changed.
 
@@ -61,21 +60,16 @@ class SwitchableLayer(VariableLayer):
             own_share: Up to which share of the knobs there are some; 1 means all narrow widths.
             control: The knob that counts for a layer whose axes are fixed.
             pace: What own weights count.
-            wide_pace: What those of widths above half of the knob count, if it is something else.
         """
         check_fraction("own_share", own_share)
         if control is not None and not isinstance(control, WidthControl):
             raise TypeError(f"control must be a WidthControl, got {short_repr(control)}")
         self.control = None if knobs_of(self.in_axis, self.out_axis) else control
+        self.own_pace = pace
         self.levels = {
             level: tops
             for level, tops in enumerate(level_tops(self._controls))
             if all(top <= own_share * knob.steps for knob, top in tops.items())
-        }
-        wide = pace if wide_pace is None else wide_pace
-        self.own_paces = {
-            level: wide if any(2 * top > knob.steps for knob, top in tops.items()) else pace
-            for level, tops in self.levels.items()
         }
         self.own_shapes = {}
         for name, own in OWN.items():
@@ -118,7 +112,7 @@ class SwitchableLayer(VariableLayer):
         for dim, axis in enumerate(super().parameter_axes[name]):
             more = fit_units(more, axis, self.levels[level], positions, dim)
         # What full width has is built on, not pulled at.
-        return torch.add(shared.detach(), more, alpha=self.own_paces[level])
+        return torch.add(shared.detach(), more, alpha=self.own_pace)
 
     def _of_level(self, name: str, own: Tensor, level: int) -> Tensor:
         """Return what a level has of a vector of own weights or biases."""
@@ -143,7 +137,7 @@ class SwitchableLayer(VariableLayer):
             for dim, axis in enumerate(super().parameter_axes[name]):
                 places = fit_units(places, axis, self.levels[level], positions, dim)
             with torch.no_grad():
-                own[places.flatten()] = value.flatten() / self.own_paces[level]
+                own[places.flatten()] = value.flatten() / self.own_pace
 
     def own_at(
         self, parts: WeightAndBias, level: int, positions: Mapping[WidthControl, int]

@@ -60,8 +60,7 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
             shared = layer.weight.flatten().index_select(0, at.taken)
         else:
             shared = layer.weight.index_select(0, at.rows).flatten()
-    pace = layer.own_paces[levels[-1]]
-    weight = torch.add(shared, _last(layer.own_weight, shared), alpha=pace)
+    weight = torch.add(shared, _last(layer.own_weight, shared), alpha=layer.own_pace)
     if varies[1]:
         # Each level reads its own units alone: blocks along a diagonal, all else zero.
         weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
@@ -75,7 +74,7 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
     if layer.bias is not None:
         with torch.no_grad():
             shared = layer.bias.index_select(0, at.rows)
-        bias = torch.add(shared, _last(layer.own_bias, shared), alpha=pace)
+        bias = torch.add(shared, _last(layer.own_bias, shared), alpha=layer.own_pace)
         bias = F.pad(bias, (0, at.whole[0] - len(bias)))
     y: Tensor = layer.compute(x, weight, bias)
     return y if varies[0] else y.unflatten(-1, (len(shapes), -1)).flip(-2)
@@ -94,8 +93,6 @@ def _check_positions(
         raise ValueError(
             f"positions must lie in the octaves up to {tops}, one in each, got {[*positions]}"
         )
-    if len(paces := {layer.own_paces[level] for level in levels}) > 1:
-        raise ValueError(f"positions must have own weights of one pace, got {sorted(paces)}")
 
 
 def _kept_units(axis: Width, tops: tuple[int, ...], device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ from vsnn_lab.layers.switchable import SWITCHABLE
 from vsnn_lab.widths import WidthControl, check_controls, knobs_of
 
 # Own weights move this much faster than shared ones, whose rate an optimizer is given: narrow
-# networks learn best at up to three times the rate that full width does. Wide ones do not.
+# networks learn best at up to three times the rate that full width does.
 OWN_PACE = 3.0
 
 
@@ -29,7 +29,6 @@ def condition(
     own_share: float = 1.0,
     *,
     pace: float = 1.0,
-    wide_pace: float | None = None,
     control: WidthControl | None = None,
 ) -> list[str]:
     """Give the layers of a variable network weights of their own for narrow widths, in place.
@@ -49,7 +48,6 @@ def condition(
         own_share: Up to which share of its knobs a layer has weights of its own; wider ones share
             those of full width.
         pace: What own weights count: above 1 they move so much faster than others do.
-        wide_pace: What those of widths above half of the knob count, if it is something else.
         control: A knob for variable layers whose axes are fixed, those of a decoder say.
 
     Returns:
@@ -57,8 +55,8 @@ def condition(
 
     Raises:
         TypeError: If ``model`` is no module, or ``control`` no knob.
-        ValueError: If it has no layer to give some, ``own_share`` lies outside [0, 1], or a pace is
-            not above 0.
+        ValueError: If it has no layer to give some, ``own_share`` lies outside [0, 1], or ``pace``
+            is not above 0.
 
     Example:
         >>> from vsnn_lab import VariableLinear, Width, extract
@@ -71,9 +69,8 @@ def condition(
     """
     check_module("model", model)
     share = check_fraction("own_share", own_share)
-    for name, number in (("pace", pace), ("wide_pace", pace if wide_pace is None else wide_pace)):
-        if not check_number(name, number, 0):
-            raise ValueError(f"{name} must be above 0, got {number}")
+    if not check_number("pace", pace, 0):
+        raise ValueError(f"pace must be above 0, got {pace}")
     if control is not None and not isinstance(control, WidthControl):
         raise TypeError(f"control must be a WidthControl, or None, got {short_repr(control)}")
     layers = {
@@ -91,14 +88,14 @@ def condition(
     for layer in layers.values():
         layer.__class__ = SWITCHABLE[type(layer)]
         assert isinstance(layer, SwitchableLayer)
-        layer.add_own_parameters(share, control, pace, wide_pace)
+        layer.add_own_parameters(share, control, pace)
     return [*layers]
 
 
 def condition_on(model: nn.Module, control: WidthControl | None) -> None:
     """Give the variable layers of one of this package's models weights of their own, if asked."""
     if control is not None and control.steps > 1:
-        condition(model, pace=OWN_PACE, wide_pace=1.0, control=control)
+        condition(model, pace=OWN_PACE, control=control)
 
 
 def _knobs(layer: Any, control: WidthControl | None) -> list[WidthControl]:

@@ -132,8 +132,7 @@ def _count_side_by_side(step: Step, draws: Sequence[Narrow]) -> int:
     for level, each in zip(sorted(levels, reverse=True), draws, strict=False):
         (top,) = levels[level].values()
         position: Any = each.position
-        other = modules[0].own_paces[level] != modules[0].own_paces[max(levels)]
-        if other or each[1:] != draws[0][1:] or octave_of(position) != octave_of(top):
+        if each[1:] != draws[0][1:] or octave_of(position) != octave_of(top):
             break
         count += 1
     return count if count > 1 else 0

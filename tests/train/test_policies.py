@@ -39,7 +39,7 @@ def test_what_all_widths_share_is_plain_ppo_to_the_bit(trained):
     assert [name for name in found if name in plain] == [*plain]
     assert all(torch.equal(found[name], plain[name]) for name in plain)
     own = {name.rpartition(".")[2] for name in found if name not in plain}
-    assert own == {"own_weight", "own_bias", "scale", "shift"}
+    assert own == {"own_weight", "own_bias"}
     assert all(each.abs().sum() > 0 for each in variable.policy.narrow_parameters())
 
 

@@ -26,7 +26,7 @@ endif
 AT_ONCE := --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data lab dashboard test fuzz figures gap models policies efficientnet zoo language top vgg bench docs picture quick lint format clean
+.PHONY: help setup data lab dashboard test fuzz figures gap classifiers autoencoders models policies efficientnet zoo language top vgg atlas bench docs picture quick lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,14 @@ gap: data ## Compare every recipe with networks of each width, for every table (
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.headless.cli figures notebooks/05_closing_the_gap.ipynb \
 	  notebooks/gap.yaml $(ARGS)
 
+classifiers: data ## Train classifiers of every width and of single ones (an hour; it goes on where it was stopped)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.image_tasks classifiers \
+	  --results docs/results/classifiers.json $(ARGS)
+
+autoencoders: data ## Train autoencoders of every width and of single ones (an hour; it goes on where it was stopped)
+	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.image_tasks autoencoders \
+	  --results docs/results/autoencoders.json $(ARGS)
+
 models: data ## Train the networks that ship with the package (about a quarter of an hour)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.pretraining mnist-autoencoder austen-language-model $(ARGS)
 
@@ -111,6 +119,9 @@ top: data ## Train variable tops on a pretrained network's features (25 minutes;
 
 vgg: data ## Train a VGG of every width beside plain and dedicated ones (an hour; it goes on where it was stopped)
 	OMP_NUM_THREADS=1 $(RUN) vsnn_lab.train.vgg --results docs/results/vgg.json $(ARGS)
+
+atlas: setup ## Write what width costs in every task, as a page and a table, from docs/results
+	@$(RUN) docs.atlas $(ARGS)
 
 bench: data ## Measure speed, each figure beside its target: all, or some by name, ARGS=recipe
 	$(RUN) benchmarks $(ARGS)

@@ -21,6 +21,7 @@ extensions = [
     "sphinx_copybutton",
     "docs.drawings",
     "docs.plots",
+    "docs.atlas.directive",
 ]
 exclude_patterns = ["_build"]
 

@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BLOCK = re.compile(r"^```(\S*).*\n(?::.*\n)*((?:.*\n)*?)```$", re.MULTILINE)
-# Fences of Sphinx and ours, a shell, and the reference's code before it was changed.
-NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", "{drawing}", "{plot}", "sh", "Before")
+# Fences of Sphinx and ours, a shell, a citation, and the reference's code before it was changed.
+OURS = ("{drawing}", "{plot}", "{atlas}")
+NOT_RUN = ("{eval-rst}", "{toctree}", "{include}", *OURS, "sh", "bibtex", "Before")
 
 
 def named(paths: list[Path]) -> dict[str, object]:
@@ -351,3 +352,40 @@ def test_the_site_shows_every_plot(site, plots):
     for name in plots.PLOTS:
         assert f'id="plot-{name}"' in html
     assert "Plotly" in (site / "_static" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_site_has_the_atlas_its_table_and_its_page(site):
+    from docs.atlas import files, fragment, rows, tasks
+
+    html = (site / "width_atlas.html").read_text(encoding="utf-8")
+    known = tasks.summarise(rows.read_rows())
+    data = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)[1]
+    expected = fragment.page_data(known, tasks.slider_stops(known))
+    assert json.loads(data) == json.loads(json.dumps(expected))
+    for address in re.findall(r'(?:src|href)="(_static/[\w.]*(?:atlas|plotly)[\w.]*)"', html):
+        assert (site / address).is_file(), address
+    assert f'href="_static/{files.CSV}" download' in html
+    table = (site / "_static" / files.CSV).read_text(encoding="utf-8")
+    assert table == files.csv_text(rows.read_rows())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_atlas_moves_in_the_site_offline_and_its_slider_stays_in_sight(site, chromium):
+    from tests.browser import lab
+
+    small = {"width": 390, "height": 800}
+    with lab.browser_page(chromium, offline=True, viewport=small) as page:
+        page.goto((site / "width_atlas.html").as_uri())
+        page.locator("[data-shown]").wait_for()
+        page.get_by_role("heading", name="Language model").scroll_into_view_if_needed()
+        slider = page.get_by_label("share of full width")
+        last = slider.get_attribute("max")
+        for key, stop in (("Home", "0"), ("End", last)):
+            slider.press(key)
+            page.locator(f"[data-shown='width {stop}']").wait_for()
+            assert 0 < slider.bounding_box()["y"] < 200
+            texts = page.locator("[data-row=language-fh] td").all_text_contents()
+            assert texts[0].split() == ["1" if key == "Home" else "6", "of", "6"]
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

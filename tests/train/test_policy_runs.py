@@ -202,6 +202,12 @@ def test_the_width_that_acted_is_the_one_that_learns():
         )
 
 
+def cart_pole_counts(width):
+    """Return parameters and products of an actor from 4 numbers to 2 actions, by hand."""
+    macs = 4 * width + width * width + width * 2
+    return macs + width + width + 2, macs
+
+
 def test_runs_are_kept_and_not_repeated(tmp_path, monkeypatch, capsys):
     arguments = ["--tasks", "CartPole-v1", "--seeds", "1", "--steps", "2048", "--episodes", "2"]
     arguments += ["--folder", str(tmp_path), "--processes", "1"]
@@ -222,6 +228,10 @@ def test_runs_are_kept_and_not_repeated(tmp_path, monkeypatch, capsys):
     assert load_policy(shipped / "CartPole-v1.safetensors").made_by["seed"] == 0
     assert [*variable["returns"]] == ["1", "2", "4", "8", "16", "24", "32", "48", "64"]
     assert [*dedicated["returns"]] == ["2"]
+    for found, widths in ((variable, map(int, variable["returns"])), (dedicated, [2])):
+        counts = {str(width): cart_pole_counts(width) for width in widths}
+        assert found["parameters"] == {width: count for width, (count, _) in counts.items()}
+        assert found["macs"] == {width: count for width, (_, count) in counts.items()}
     assert {"command", "seed", "versions", "date", "steps", "seconds"} <= variable.keys()
     assert 0 < variable["teaching_seconds"] < variable["seconds"]
     trained = load_policy(runs[0].policy_file(tmp_path))
@@ -233,6 +243,8 @@ def test_runs_are_kept_and_not_repeated(tmp_path, monkeypatch, capsys):
 def test_every_method_trains(method):
     result = Run("CartPole-v1", method, 0, 2048, 1).execute()
     assert all(each >= 1 for each in result["returns"].values())
+    macs = {0: 8} if method == "linear" else {at: cart_pole_counts(at)[1] for at in (1, 64)}
+    assert macs.items() <= {int(at): count for at, count in result["macs"].items()}.items()
 
 
 def test_the_smallest_width_is_the_one_from_which_all_are_near():
@@ -261,6 +273,18 @@ def test_results_join_what_the_file_has_of_other_runs(tmp_path):
 def test_the_checkout_keeps_three_seeds_of_every_task(method):
     kept = [each["task"] for each in tracked_results() if each["method"] == method]
     assert sorted(kept) == sorted(3 * list(TASKS))
+
+
+def test_the_checkout_knows_what_the_actors_that_ship_cost_at_every_width():
+    for run in tracked_results():
+        if run["method"] == "variable":
+            policy = load_policy(run["task"]).policy
+            for width in run["returns"]:
+                actor = policy.actor_at(int(width))
+                weights = [each.numel() for each in actor.parameters()]
+                assert run["parameters"][width] == sum(weights)
+                products = [each.numel() for each in actor.parameters() if each.ndim == 2]
+                assert run["macs"][width] == sum(products)
 
 
 def test_an_unknown_task_or_method_is_refused():

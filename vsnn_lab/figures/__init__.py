@@ -11,6 +11,7 @@ from vsnn_lab.figures.masks import mask_gallery
 from vsnn_lab.figures.metric import Metric
 from vsnn_lab.figures.network_graph import network_graph
 from vsnn_lab.figures.overlay import overlay_curves, parallel_parameters
+from vsnn_lab.figures.panel import panel_curves
 from vsnn_lab.figures.recipes import recipe_curves
 from vsnn_lab.figures.returns import return_curves
 from vsnn_lab.figures.scatter import code_scatter
@@ -30,6 +31,7 @@ __all__ = [
     "mask_gallery",
     "network_graph",
     "overlay_curves",
+    "panel_curves",
     "parallel_parameters",
     "recipe_curves",
     "return_curves",

@@ -120,8 +120,12 @@ class RunCollection:
             for each in found
         )
 
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add what a command that makes runs may be told."""
+    def add_options(self, parser: argparse.ArgumentParser, methods: Iterable[str]) -> None:
+        """Add what a command that makes runs by one or several of some methods may be told."""
+        parser.add_argument(
+            *("--methods",), nargs="+", choices=(known := [*methods]), default=known,
+            metavar="NAME", help=", ".join(known),
+        )  # fmt: skip
         parser.add_argument("--seeds", type=int, default=3, help="how many; 0 is the first")
         parser.add_argument("--processes", type=int, default=2, help="runs side by side")
         parser.add_argument("--folder", type=Path, help=f"where runs are kept (data/{self.name})")

@@ -26,11 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m vsnn_lab.train.language",
         description="Train language models by every method, and measure them at every width.",
     )
-    parser.add_argument(
-        *("--methods",), nargs="+", choices=METHODS, default=METHODS, metavar="NAME",
-        help=", ".join(METHODS),
-    )  # fmt: skip
-    LANGUAGE.add_options(parser)
+    LANGUAGE.add_options(parser, METHODS)
     parser.add_argument("--steps", type=int, default=1500, help="of the optimizer")
     return parser
 

@@ -15,6 +15,7 @@ from vsnn_lab.data.text import TextSet, load_text
 from vsnn_lab.measure import BitsPerByte, next_token_agreement, token_cross_entropy, width_sweep
 from vsnn_lab.networks import LanguageModel, extract_view, speculative_continuation
 from vsnn_lab.networks.plain_language_model import PlainLanguageModel
+from vsnn_lab.train.by_position import by_position
 from vsnn_lab.train.kept_runs import Result, made_with, read_or_make
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.recipes import SandwichDistilled
@@ -159,10 +160,7 @@ def measure(
         "parameters": sweep.parameters.tolist(),
         "macs_per_token": [count / LENGTH for count in sweep.macs.tolist()],
     }
-    return {
-        name: dict(zip(map(str, positions), column, strict=True))
-        for name, column in columns.items()
-    }
+    return by_position(positions, columns)
 
 
 def accepted_drafts(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from vsnn_lab.train.by_position import collect_by_position
 from vsnn_lab.train.kept_runs import Result, RunCollection
 
 LANGUAGE = RunCollection("language", ("steps", "method", "seed"))
@@ -30,16 +31,15 @@ def bits_by_width(results: Iterable[Result], kind: str) -> dict[int, list[float]
             trained for one size each, of which the plain one is the widest.
     """
     name, _, dedicated = kind.partition("-")
-    found: dict[int, list[float]] = {}
+    found = []
     for result in results:
         method, bits = result["method"], result["bits_per_byte"]
         if method == name and not dedicated:
-            for position, value in bits.items():
-                found.setdefault(int(position), []).append(value)
+            found.append(bits)
         elif dedicated and (method == "plain" or method.startswith(f"{name}-")):
             place = _FULL if method == "plain" else int(method.partition("-")[2])
-            found.setdefault(place, []).append(bits["1"])
-    return dict(sorted(found.items()))
+            found.append({str(place): bits["1"]})
+    return collect_by_position(found)
 
 
 def summary(results: Sequence[Result]) -> list[str]:

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from vsnn_lab.train.policies.experiment import METHODS, Run
 from vsnn_lab.train.policies.results import POLICIES, ship_policies
@@ -31,13 +30,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m vsnn_lab.train.policies",
         description="Train control policies by every method, and collect their returns.",
     )
-    choices: dict[str, Any] = {"tasks": tuple(TASKS), "methods": METHODS}
-    for name, known in choices.items():
-        text = ", ".join(known)
-        parser.add_argument(
-            f"--{name}", nargs="+", choices=known, default=known, metavar="NAME", help=text
-        )
-    POLICIES.add_options(parser)
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=[*TASKS], metavar="NAME", help=", ".join(TASKS)
+    )
+    POLICIES.add_options(parser, METHODS)
     parser.add_argument("--steps", type=int, help="instead of each task's own")
     parser.add_argument("--episodes", type=int, default=50, help="evaluated at each width")
     parser.add_argument("--ship", type=Path, help="where each task's best variable policy goes")

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
 
 from vsnn_lab._basics.checks import check_choice
+from vsnn_lab.measure.costs import count_macs, count_parameters
+from vsnn_lab.train.by_position import by_position
 from vsnn_lab.train.kept_runs import made_with, read_or_make
 from vsnn_lab.train.policies.acting_widths import ActingWidthPolicy, ActingWidths
 from vsnn_lab.train.policies.evaluation import episode_returns
@@ -97,11 +100,12 @@ class Run(NamedTuple):
         made_by = self._made_by(model.num_timesteps)
         if policy_file and isinstance(policy, VariablePolicy):
             save_policy(policy_file, TrainedPolicy(policy, self.task, statistics, made_by))
-        widths = self._widths(task)
-        returns = {}
-        for width in widths:
+        returns, costs = {}, {}
+        for width in self._widths(task):
             plain: ActorCriticPolicy = policy.at(width) if hasattr(policy, "at") else policy
             returns[width] = episode_returns(plain, self.task, self.episodes, statistics=statistics)
+            costs[width] = actor_costs(plain)
+        parameters, macs = zip(*costs.values(), strict=True)
         return {
             **made_by,
             "seconds": round(trained - start, 2),
@@ -110,6 +114,7 @@ class Run(NamedTuple):
             "episodes": self.episodes,
             "returns": {width: round(fmean(each), 2) for width, each in returns.items()},
             "deviations": {width: round(pstdev(each), 2) for width, each in returns.items()},
+            **by_position(costs, {"parameters": parameters, "macs": macs}),
         }
 
     def _made_by(self, steps: int) -> dict[str, Any]:
@@ -127,6 +132,13 @@ class Run(NamedTuple):
         if self.method in ("variable", "acting"):
             return [width for width in WIDTHS if width <= task.width]
         return [_DEDICATED.get(self.method, 0)]
+
+
+def actor_costs(plain: ActorCriticPolicy) -> tuple[int, int]:
+    """Return the parameters of what acts, and its multiply-accumulates for one observation."""
+    trunk: Any = plain.mlp_extractor.policy_net
+    actor = nn.Sequential(*trunk, plain.action_net)
+    return count_parameters(actor), count_macs(actor, None, torch.zeros(1, plain.features_dim))
 
 
 def train(task: Task, method: str, seed: int, steps: int | None = None) -> tuple[PPO, float]:

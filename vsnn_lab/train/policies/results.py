@@ -7,6 +7,7 @@ from statistics import fmean
 
 from vsnn_lab._basics.checks import check_fraction
 from vsnn_lab._basics.files import atomic_write
+from vsnn_lab.train.by_position import collect_by_position
 from vsnn_lab.train.kept_runs import Result, RunCollection
 from vsnn_lab.train.policies.experiment import Run
 from vsnn_lab.train.policies.files import SHIPPED
@@ -39,12 +40,11 @@ def returns_by_width(results: Iterable[Result], method: str) -> dict[int, list[f
         method: One of ``METHODS``, or "dedicated" for all of that kind. A linear policy, which has
             no units, stands at 0.
     """
-    found: dict[int, list[float]] = {}
-    for result in results:
-        if result["method"] == method or result["method"].startswith(f"{method}-"):
-            for width, value in result["returns"].items():
-                found.setdefault(int(width), []).append(value)
-    return dict(sorted(found.items()))
+    return collect_by_position(
+        result["returns"]
+        for result in results
+        if result["method"] == method or result["method"].startswith(f"{method}-")
+    )
 
 
 def smallest_width(returns: Mapping[int, Sequence[float]], tolerance: float = 0.05) -> int:

@@ -1,7 +1,6 @@
 """One training: a method and a seed; its result is a file."""
 
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +10,11 @@ from torch import nn
 
 from vsnn_lab.data import data_root
 from vsnn_lab.data.batches import seed_from
-from vsnn_lab.measure import width_sweep
-from vsnn_lab.measure.ablation import mean_metric
-from vsnn_lab.measure.costs import count_macs, count_parameters, measure_latency
 from vsnn_lab.measure.metrics import accuracy
 from vsnn_lab.networks import MLP, make_variable
 from vsnn_lab.networks.ordering import Taylor
-from vsnn_lab.train.kept_runs import Result, made_with, measuring_device, read_or_make
+from vsnn_lab.train.by_position import measure_by_position, measured_positions
+from vsnn_lab.train.kept_runs import Result, made_with, read_or_make
 from vsnn_lab.train.loop import seeded_rng
 from vsnn_lab.train.top.backbones import load_backbone
 from vsnn_lab.train.top.features import (
@@ -177,45 +174,10 @@ def _original_top(run: Run, features: Features) -> nn.Module:
     return make_variable(top, example, steps=setup.steps, order=order, conditioned=True)
 
 
-def measured_positions(steps: int) -> list[int]:
-    """Return the knob positions of a curve: powers of two, one between any two, and all of it.
-
-    Example:
-        >>> measured_positions(16)
-        [1, 2, 3, 4, 6, 8, 12, 16]
-    """
-    powers = [2**power for power in range(steps.bit_length())]
-    return sorted({each for each in [*powers, *(3 * p for p in powers)] if each < steps} | {steps})
-
-
 def measure_top(model: nn.Module, test: Features) -> dict[str, Any]:
     """Return test accuracy and costs, by knob position; of a top of one size by 1."""
-    device = measuring_device()
-    one = test.values[:1].float()
-    model.to(device)
-    variable = bool(width_controls(model))
-    if variable:
-        positions = measured_positions(single_control(model).steps)
-        sweep = width_sweep(model, accuracy, in_single_precision(test), positions, progress=False)
-        values = sweep.values.tolist()
-    else:
-        positions = [1]
-        found = mean_metric(
-            model, accuracy, in_single_precision(test), [nullcontext()], progress=False
-        )
-        values = found.tolist()
-    model.to("cpu")
-    turns = positions if variable else [None]
-    columns = {
-        "accuracy": [round(value, 5) for value in values],
-        "parameters": [count_parameters(model, turn) for turn in turns],
-        "macs": [count_macs(model, turn, one) for turn in turns],
-        "latency_ms": [
-            round(measure_latency(model, turn, one, repeats=_REPEATS, threads=1).median_ms, 4)
-            for turn in turns
-        ],
-    }
-    return {
-        name: dict(zip(map(str, positions), column, strict=True))
-        for name, column in columns.items()
-    }
+    turns: dict[int, int | None] = {1: None}
+    if width_controls(model):
+        turns = {each: each for each in measured_positions(single_control(model).steps)}
+    batches, one = in_single_precision(test), test.values[:1].float()
+    return measure_by_position(model, ("accuracy", accuracy), batches, turns, one, _REPEATS)

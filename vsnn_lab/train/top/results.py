@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from vsnn_lab.train.by_position import collect_by_position
 from vsnn_lab.train.kept_runs import Result, RunCollection
 from vsnn_lab.train.savings import narrowest_within
 
@@ -22,12 +23,7 @@ def by_position(
         method: One of ``METHODS``.
         column: "accuracy", "parameters", "macs" or "latency_ms".
     """
-    found: dict[int, list[float]] = {}
-    for result in results:
-        if result["method"] == method:
-            for position, value in result[column].items():
-                found.setdefault(int(position), []).append(value)
-    return dict(sorted(found.items()))
+    return collect_by_position(result[column] for result in results if result["method"] == method)
 
 
 def summary(results: Sequence[Result]) -> list[str]:

@@ -27,15 +27,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m vsnn_lab.train.vgg",
         description="Train VGGs by every method, and measure them at every width.",
     )
-    parser.add_argument(
-        *("--methods",), nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME",
-        help=", ".join(METHODS),
-    )  # fmt: skip
     parser.add_argument("--epochs", type=int, default=12, help="passes over the training images")
     parser.add_argument(
         "--images", type=int, default=TRAINING_IMAGES, help="how many to train on, the first ones"
     )
-    VGG.add_options(parser)
+    VGG.add_options(parser, METHODS)
     return parser
 
 

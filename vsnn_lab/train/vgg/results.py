@@ -7,6 +7,7 @@ from statistics import fmean
 from torch import nn
 
 from vsnn_lab._basics import checkpoints
+from vsnn_lab.train.by_position import collect_by_position
 from vsnn_lab.train.kept_runs import Result, RunCollection
 from vsnn_lab.train.savings import narrowest_within, share_that_can_go
 from vsnn_lab.train.vgg.experiment import Run
@@ -52,13 +53,12 @@ def accuracy_by_width(
         statistics: What batch norms are evaluated by: "as trained", "of its octave" (but for
             networks of one size) or "recalibrated".
     """
-    found: dict[int, list[float]] = {}
-    for result in results:
-        alone = method == "dedicated" and METHODS[result["method"]].position is not None
-        if alone or result["method"] == method:
-            for position, value in result["statistics"][statistics].items():
-                found.setdefault(int(position), []).append(value)
-    return dict(sorted(found.items()))
+    return collect_by_position(
+        result["statistics"][statistics]
+        for result in results
+        if result["method"] == method
+        or (method == "dedicated" and METHODS[result["method"]].position is not None)
+    )
 
 
 def parameters_that_can_go(results: Sequence[Result], method: str, lost: float) -> float:

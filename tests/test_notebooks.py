@@ -175,10 +175,11 @@ def test_nbval_finds_the_one_output_that_was_changed(own_results):
 
 
 @pytest.mark.slow
-def test_papermill_runs_a_notebook_from_any_folder(own_results):
+def test_papermill_runs_the_quickstart_from_any_folder(own_results):
     """Another one than the root, where the notebooks above run."""
     output = own_results / "out.ipynb"
-    command = [sys.executable, "-m", "papermill", FOLDER / "01_masks.ipynb", output]
+    command = [sys.executable, "-m", "papermill", FOLDER / "00_quickstart.ipynb", output]
+    command += [part for item in QUICK["00_quickstart"].items() for part in ("-p", *map(str, item))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=own_results)
     assert done.returncode == 0, done.stderr
     assert all(cell.execution_count for cell in code_cells(output))

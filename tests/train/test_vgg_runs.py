@@ -132,14 +132,15 @@ def test_a_cut_computes_the_same_as_an_onnx_file(moved, images, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = moved("variable")
-    recalibrate(model, [images], 5)
-    path = tmp_path / "cut.onnx"
-    export_onnx(model, 5, path, images, tolerance=1e-4)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    with at_width(model, 5), torch.no_grad():
-        wanted = model(images)
-    torch.testing.assert_close(torch.from_numpy(found), wanted, atol=1e-4, rtol=0)
+    for position in (5, 17):
+        recalibrate(model, [images], position)
+        path = tmp_path / f"{position}.onnx"
+        export_onnx(model, position, path, images, tolerance=1e-4)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        with at_width(model, position), torch.no_grad():
+            wanted = model(images)
+        torch.testing.assert_close(torch.from_numpy(found), wanted, atol=1e-4, rtol=0)
 
 
 def test_full_width_begins_as_the_plain_network_of_the_seed(images, global_state_kept):

@@ -394,6 +394,12 @@ CALLS: dict[str, Call] = {
         linear=[2.0],
         title="title",
     ),
+    "figures.panel_curves": call(
+        figures.panel_curves,
+        curves={"variable": {1: 5.0, 2: [6.0, 7.0]}, "dedicated": {1: 4.0}},
+        places={"variable": {1: 10.0, 2: 20.0}, "dedicated": {1: 10.0}},
+        steps=2,
+    ),
     "figures.cost_curves": call(
         figures.cost_curves,
         variable={1: 5.0, 2: [6.0, 7.0]},

@@ -78,7 +78,7 @@ def test_ticks_are_few_lie_on_the_axis_and_say_shares_as_fractions():
         ([1], PLACES, TypeError, "curves must map networks to a metric by width, got"),
         (CURVES, {}, ValueError, "places must hold at least one width of curves, got"),
         (CURVES, {"variable": {1: 0}}, ValueError, "costs of variable must be above 0, got 0"),
-        (CURVES, {"variable": 3}, TypeError, "places must map networks to costs by width, got 3"),
+        (CURVES, {"variable": 3}, TypeError, "places must map widths of variable to costs, got 3"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(curves, places, error, message):

@@ -128,34 +128,34 @@ class TestRefused:
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path):
     path = tiny(tmp_path, PAUSE, RECORDS, LOGS, parameters=PARAMETERS)
-    log, every = tmp_path / "log", [str(seed) for seed in range(14)]
-    runs = asked(path, tmp_path, range(14))
+    log, every = tmp_path / "log", [str(seed) for seed in range(9)]
+    runs = asked(path, tmp_path, range(9))
     with (tmp_path / "terminal").open("w") as terminal:
         process = subprocess.Popen(
-            command(path, tmp_path, "0..13"),
+            command(path, tmp_path, "0..8"),
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
         )
-        wait_until(lambda: len(lines(log)) >= 6 or process.poll() is not None)
+        wait_until(lambda: len(lines(log)) >= 4 or process.poll() is not None)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(3)  # kernels look every second whether they are orphans
     done = [run.parameters["SEED"] for run in runs if run.state == "done"]
-    assert 2 <= len(done) < 14, (tmp_path / "terminal").read_text()
-    again = subprocess.run(command(path, tmp_path, "0..13"), capture_output=True, text=True)
+    assert 2 <= len(done) < 9, (tmp_path / "terminal").read_text()
+    again = subprocess.run(command(path, tmp_path, "0..8"), capture_output=True, text=True)
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stderr.count("there already") == len(done)
-    assert "14 done" in again.stdout
+    assert "9 done" in again.stdout
     assert all(run.state == "done" for run in runs)
     table = load_runs().sort_values("SEED")
-    assert table["SEED"].tolist() == list(range(14))
-    assert table["twice"].tolist() == list(range(0, 28, 2))
+    assert table["SEED"].tolist() == list(range(9))
+    assert table["twice"].tolist() == list(range(0, 18, 2))
     logged = lines(log)
     assert sorted(set(logged), key=int) == every
     assert [logged.count(str(seed)) for seed in done] == [1] * len(done)
     # Two workers, each of which may have died between a run's last cell and its record.
-    assert len(logged) <= 16
+    assert len(logged) <= 11
 
 
 @pytest.mark.slow

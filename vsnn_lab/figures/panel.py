@@ -63,6 +63,8 @@ def panel_curves(
         ((3.0, 7.0), (9.5, 8.5))
     """
     points = _check_curves(curves)
+    if not isinstance(places, Mapping):
+        raise TypeError(f"places must map networks to costs by width, got {short_repr(places)}")
     at = {name: _check_places(name, places.get(name, {})) for name in points}
     drawn = {
         name: {width: values for width, values in found.items() if width in at[name]}
@@ -103,7 +105,7 @@ def _check_curves(curves: Any) -> dict[str, dict[int, list[float]]]:
 
 def _check_places(name: str, places: Any) -> dict[int, float]:
     if not isinstance(places, Mapping):
-        raise TypeError(f"places must map networks to costs by width, got {short_repr(places)}")
+        raise TypeError(f"places must map widths of {name} to costs, got {short_repr(places)}")
     found = {
         width: check_number("each cost of places", cost)
         for width, cost in sorted_by_width("places", places).items()

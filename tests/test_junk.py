@@ -479,7 +479,7 @@ CALLS: dict[str, Call] = {
         shared=0.4,
         spared=1,
     ),
-    **narrow_widths("EachOctave", rows=1.0, inner_rows=0.5, wide_rows=0.25, wide_weight=1.0),
+    **narrow_widths("EachOctave", rows=0.5, half=0.25, wide=0.25, inner_rows=0.5, wide_weight=1.0),
     **narrow_widths("NarrowestAndRandom", inner=2, wide_share=0.5),
     "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
     "Latency": call(

@@ -65,7 +65,8 @@ def test_a_head_with_weights_of_its_own_is_not_tied():
     net = model(width=WidthControl(3).axis(12))
     condition(net)
     with torch.no_grad():
-        net.lm_head.own_weight.normal_(std=0.1)
+        for parameter in net.lm_head.own_weights.parameters():
+            parameter.normal_(std=0.1)
     turn = joint_positions(net, 1)
     llama = to_transformers(net, turn)
     with at_width(net, turn), torch.no_grad():

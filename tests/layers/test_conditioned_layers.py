@@ -175,7 +175,10 @@ def test_widths_of_an_octave_share_what_they_have():
     net = nn.Sequential(VariableLinear(2, hidden), VariableLinear(hidden, 2))
     condition(net)
     # Octaves 7..5, 4..3, 2 and 1: so many units, and twice as many weights.
-    assert net[0].own_bias.shape, net[0].own_weight.shape == ((14,), (28,))
+    assert {name: [*each.shape] for name, each in net[0].own_weights.named_parameters()} == {
+        **{"weight_0": [7, 2], "weight_1": [4, 2], "weight_narrow": [(2 + 1) * 2]},
+        **{"bias_0": [7], "bias_1": [4], "bias_narrow": [2 + 1]},
+    }
     assert [net[0].widest_alike(position) for position in range(1, 9)] == [
         1,
         2,
@@ -187,7 +190,7 @@ def test_widths_of_an_octave_share_what_they_have():
         None,
     ]
     with torch.no_grad():
-        net[0].own_weight[14:22].view(4, 2)[2] = 1.0  # the third unit of the octave up to 4
+        net[0].own_weights.weight_1[2] = 1.0  # the third unit of the octave up to 4
     before = net[0].weight.detach()
     for position in range(1, 9):
         row = extract(net, position)[0].weight.detach() - before[:position]
@@ -241,9 +244,7 @@ def test_what_cannot_have_weights_of_its_own_is_refused():
     condition(net)
     with pytest.raises(ValueError, match="for narrow widths yet, got none"):
         condition(net)
-    with pytest.raises(
-        ValueError, match=r"ordered before .* own_weight, own_bias in the layer '0'"
-    ):
+    with pytest.raises(ValueError, match=r"ordered before .* own_weights in the layer '0'"):
         order_units(net)
     with pytest.raises(ValueError, match=r"own_share must lie in \[0, 1\], got 2"):
         condition(mlp(), own_share=2)
@@ -260,4 +261,8 @@ def test_octaves_up_to_the_share_have_weights_of_their_own():
     net = nn.Sequential(VariableLinear(4, Width(8)), nn.ReLU())
     condition(net, own_share=0.5)
     # Up to 1, 2 and 4 units of four inputs; the octave that ends at 7 shares those of full width.
-    assert net[0].own_weight.numel() == (1 + 2 + 4) * 4
+    found = {name: each.numel() for name, each in net[0].own_weights.named_parameters()}
+    assert found == {
+        **{"weight_1": 4 * 4, "weight_narrow": (2 + 1) * 4},
+        **{"bias_1": 4, "bias_narrow": 2 + 1},
+    }

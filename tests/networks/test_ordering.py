@@ -283,7 +283,7 @@ def test_recomputed_weights_are_refused_by_name(recompute):
 def test_layers_with_tensors_of_their_own_for_widths_are_refused():
     hidden = Width(4)
     net = nn.Sequential(own_linear(3, hidden), VariableLinear(hidden, 2))
-    with pytest.raises(ValueError, match=r"got own_weight, own_bias in the layer '0'"):
+    with pytest.raises(ValueError, match=r"got own_weights in the layer '0'"):
         order_units(net)
 
 

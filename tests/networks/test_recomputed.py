@@ -202,11 +202,14 @@ def test_weights_of_octaves_and_convolutions_are_pruned_and_cut():
         VariableConv2d(1, width, 1), VariableBatchNorm2d(width), nn.ReLU(), nn.AvgPool2d(2),
         nn.Flatten(), own_linear(width, 3),
     ).eval()  # fmt: skip
-    nn.init.normal_(net[-1].own_weight)
+    own = net[-1].own_weights
+    for parameter in own.parameters():
+        nn.init.normal_(parameter)
     prune.l1_unstructured(net[0], "weight", 0.5)
     prune.l1_unstructured(net[1], "weight", 0.5)
     prune.l1_unstructured(net[-1], "weight", 0.5)
-    prune.l1_unstructured(net[-1], "own_weight", 0.5)
+    prune.l1_unstructured(own, "weight_narrow", 0.5)
+    prune.l1_unstructured(own, "weight_0", 0.5)
     x = torch.randn(2, 1, 2, 2)
     for position in (1, 3, 12, 16):
         with at_width(net, position):

@@ -144,34 +144,42 @@ def test_full_width_trains_as_if_it_were_alone_to_the_bit(hooked):
     fit(net, (x, y), F.cross_entropy, **options)
     fit(plain, (x, y), F.cross_entropy, **options)
     assert torch.equal(net(x), plain(x))
-    assert net[0].own_weight.abs().sum() > 0
+    assert net[0].own_weights.weight_narrow.abs().sum() > 0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 16, 20, 256])
-def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_a_wider_one(steps):
-    generator, seen, wide = torch.Generator().manual_seed(0), set(), 0
-    recipe, octaves = EachOctave(rows=0.75, wide_rows=0.125), narrow_octaves(steps)
+@pytest.mark.parametrize(("half", "wide"), [(0.5, 0.25), (0.6, 0.4), (0.75, 0.5), (1.0, 1.0)])
+def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_wider_ones(steps, half, wide):
+    generator, seen, counts = torch.Generator().manual_seed(0), set(), [0, 0]
+    recipe, octaves = EachOctave(0.75, half, wide), narrow_octaves(steps)
+    narrow = sum(4 * top <= steps for top in octave_tops(steps))
     for _ in range(400):
-        draws = [each[:2] for each in recipe.draw(steps, generator)]
-        seen |= {width for width, _ in draws}
-        assert [octave_of(width) for width, _ in draws][:octaves] == [*range(octaves)]
-        assert all(share == 0.75 for _, share in draws[:octaves])
-        for width, share in draws[octaves:]:
-            wide += 1
-            assert octaves <= octave_of(width)
-            assert width < steps
-            assert share == (0.5 if octaves else 0.125)
-    assert seen >= set(octave_tops(steps)[:octaves])
+        draws = recipe.draw(steps, generator)
+        seen |= {each.position for each in draws}
+        found = [octave_of(each.position) for each in draws]
+        assert found == sorted({*found})  # one of each
+        assert all(each.position < steps for each in draws)
+        assert found[:narrow] == [*range(narrow)]
+        assert all(each.rows == 0.75 for each in draws)
+        several = [
+            any(narrow <= each < octaves for each in found),
+            max(found, default=-1) >= octaves,
+        ]
+        if half + wide <= 1:
+            assert sum(several) <= 1
+        counts = [count + drawn for count, drawn in zip(counts, several, strict=True)]
+    there = [octaves > narrow, octaves < len(octave_tops(steps))]
+    for count, share, is_there in zip(counts, (half, wide), there, strict=True):
+        assert abs(count - 400 * share * is_there) < 40
+    assert seen >= {top for top in octave_tops(steps) if 2 * top <= steps}
     if steps <= 20:
         assert seen == set(range(1, steps))
-    if 0 < octaves < len(octave_tops(steps)):
-        assert 60 < wide < 140  # a quarter of the steps
 
 
 @pytest.mark.parametrize("steps", [1, 3, 16, 256])
 def test_with_inner_rows_the_widest_of_each_narrow_octave_trains_in_every_step(steps):
     generator, inner = torch.Generator().manual_seed(0), set()
-    recipe, octaves = EachOctave(inner_rows=0.25), narrow_octaves(steps)
+    recipe, octaves = EachOctave(0.75, 1.0, inner_rows=0.25), narrow_octaves(steps)
     tops = octave_tops(steps)[:octaves]
     several = [index for index, (a, b) in enumerate(pairwise([0, *tops])) if b - a > 1]
     for _ in range(400):
@@ -316,7 +324,7 @@ def test_a_recipe_that_makes_no_sense_is_refused(options, error, message):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (EachOctave, {"wide_rows": 2}, r"wide_rows must lie in \[0, 1\], got 2"),
+        (EachOctave, {"wide": 2}, r"wide must lie in \[0, 1\], got 2"),
         (EachOctave, {"wide_weight": -1}, "wide_weight must be a finite number of at least 0"),
         (NarrowestAndRandom, {"inner": -1}, "inner must be at least 0, got -1"),
         (NarrowestAndRandom, {"wide_share": 2}, r"wide_share must lie in \[0, 1\], got 2"),

@@ -160,7 +160,7 @@ def test_full_and_narrow_counts_each_run_relative_to_the_full_loss(knobs):
 def test_distillation_turns_all_knobs_to_one_width_of_each_octave():
     net = network((8, 6)).double()
     step = step_of(net, "joint")
-    narrow = EachOctave(rows=0.75)
+    narrow = EachOctave(rows=0.75, half=1.0)
     recipe = Distilled(narrow, labels=0.5, weight=0.8)
     found = gradients(net, sum(recipe.losses(step)))
     # Of 8 positions the octaves 1, 2, 3..4 are narrow; the wider one comes in some steps.

@@ -53,14 +53,14 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
     positions = several.positions
     levels = sorted(layer.levels)[-len(positions) :]
     _check_positions(layer, control, levels, positions)
-    shapes = tuple(layer.own_shapes["weight"][level] for level in levels)
+    shapes = tuple(layer.own_weights.shapes["weight"][level] for level in levels)
     at = block_indices(shapes, layer.weight.shape, varies, x.device)
     with torch.no_grad():
         if varies[1]:
             shared = layer.weight.flatten().index_select(0, at.taken)
         else:
             shared = layer.weight.index_select(0, at.rows).flatten()
-    weight = torch.add(shared, _last(layer.own_weight, shared), alpha=layer.own_pace)
+    weight = layer.add_in_a_row("weight", shared, levels)
     if varies[1]:
         # Each level reads its own units alone: blocks along a diagonal, all else zero.
         weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
@@ -74,15 +74,10 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
     if layer.bias is not None:
         with torch.no_grad():
             shared = layer.bias.index_select(0, at.rows)
-        bias = torch.add(shared, _last(layer.own_bias, shared), alpha=layer.own_pace)
+        bias = layer.add_in_a_row("bias", shared, levels)
         bias = F.pad(bias, (0, at.whole[0] - len(bias)))
     y: Tensor = layer.compute(x, weight, bias)
     return y if varies[0] else y.unflatten(-1, (len(shapes), -1)).flip(-2)
-
-
-def _last(own: Tensor, like: Tensor) -> Tensor:
-    """Return the last of all own weights, which belong to the narrowest levels."""
-    return own.narrow(0, len(own) - len(like), len(like))
 
 
 def _check_positions(
@@ -101,12 +96,19 @@ def _kept_units(axis: Width, tops: tuple[int, ...], device: torch.device) -> Ten
     assert isinstance(position, SeveralPositions)
     key = _kept_units, axis.parts, tops
     if key not in memo:
-        pairs = zip(tops, reversed(position.positions), strict=True)
-        sizes = [(axis.at(top), axis.at(kept)) for top, kept in pairs]
-        flags = [unit < kept for units, kept in sizes for unit in range(units)]
-        mask = torch.tensor(flags, device=device)
-        memo[key] = F.pad(mask, (0, _padding(len(mask))))
+        units, level = _units_in_a_row(tuple(axis.at(top) for top in tops), device)
+        kept = [axis.at(each) for each in reversed(position.positions)]
+        memo[key] = units < torch.tensor(kept, device=device)[level]
     return memo[key]
+
+
+@lru_cache(maxsize=64)
+def _units_in_a_row(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the number of each unit within its level, and its level, where levels follow."""
+    units = torch.cat([torch.arange(size) for size in sizes])
+    level = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    more = 0, _padding(len(units))
+    return F.pad(units, more, value=max(sizes)).to(device), F.pad(level, more).to(device)
 
 
 class BlockIndices(NamedTuple):

@@ -29,6 +29,7 @@ def condition(
     own_share: float = 1.0,
     *,
     pace: float = 1.0,
+    wide_pace: float = 1.0,
     control: WidthControl | None = None,
 ) -> list[str]:
     """Give the layers of a variable network weights of their own for narrow widths, in place.
@@ -37,7 +38,7 @@ def condition(
     width, what is added there to weight and bias; a layer without a bias stays without one. All of
     it is zero at first, so that nothing is changed until training moves it. Narrow widths pass no
     gradient to what was there; full width computes what it did, to the bit. The entries of the
-    ``state_dict`` stay, and ``own_weight`` and ``own_bias`` of each layer come in addition: with
+    ``state_dict`` stay, and those of ``own_weights`` of each layer come in addition: with
     ``own_share=1`` about 1.3 times as many as there were. A cut has nothing more than before.
 
     Several knobs count as the widest of them in a layer that stands on several.
@@ -48,6 +49,7 @@ def condition(
         own_share: Up to which share of its knobs a layer has weights of its own; wider ones share
             those of full width.
         pace: What own weights count: above 1 they move so much faster than others do.
+        wide_pace: The same for those of widths above a quarter of full width.
         control: A knob for variable layers whose axes are fixed, those of a decoder say.
 
     Returns:
@@ -55,8 +57,8 @@ def condition(
 
     Raises:
         TypeError: If ``model`` is no module, or ``control`` no knob.
-        ValueError: If it has no layer to give some, ``own_share`` lies outside [0, 1], or ``pace``
-            is not above 0.
+        ValueError: If it has no layer to give some, ``own_share`` lies outside [0, 1], or a
+            pace is not above 0.
 
     Example:
         >>> from vsnn_lab import VariableLinear, Width, extract
@@ -69,8 +71,9 @@ def condition(
     """
     check_module("model", model)
     share = check_fraction("own_share", own_share)
-    if not check_number("pace", pace, 0):
-        raise ValueError(f"pace must be above 0, got {pace}")
+    for name, value in (("pace", pace), ("wide_pace", wide_pace)):
+        if not check_number(name, value, 0):
+            raise ValueError(f"{name} must be above 0, got {value}")
     if control is not None and not isinstance(control, WidthControl):
         raise TypeError(f"control must be a WidthControl, or None, got {short_repr(control)}")
     layers = {
@@ -88,7 +91,7 @@ def condition(
     for layer in layers.values():
         layer.__class__ = SWITCHABLE[type(layer)]
         assert isinstance(layer, SwitchableLayer)
-        layer.add_own_parameters(share, control, pace)
+        layer.add_own_parameters(share, control, pace, wide_pace)
     return [*layers]
 
 

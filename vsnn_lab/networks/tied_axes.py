@@ -71,7 +71,9 @@ def _layouts(model: nn.Module) -> Iterator[tuple[str, tuple[Tensor, tuple[Axis, 
         if not isinstance(layer, VariableLayer):
             continue
         own = [
-            each for each in layer.own_attributes if isinstance(getattr(layer, each, None), Tensor)
+            each
+            for each in layer.own_attributes
+            if isinstance(getattr(layer, each, None), Tensor | nn.Module)
         ]
         if own:
             raise ValueError(

@@ -82,14 +82,14 @@ def _positions(axis: Width) -> dict[WidthControl, Any]:
 
 
 def _is_untaught(layer: SwitchableLayer) -> bool:
-    own = [each for each in (layer.own_weight, layer.own_bias) if each is not None]
-    return not any(bool(each.any()) for each in own)
+    return not any(bool(each.any()) for each in layer.own_weights.parameters())
 
 
 def _fit_for(layer: Any) -> Callable[[Any, Tensor, Tensor], None] | None:
     """Return what fits a layer, where something does."""
     if isinstance(layer, _BatchNorm):
-        known = layer.running_mean is not None and layer.own_bias is not None
+        own: Any = layer.own_weights
+        known = layer.running_mean is not None and own.shapes.get("bias")
         return _fit_norm if known else None
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         alone = layer.groups > 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str)

@@ -42,7 +42,7 @@ class VariableActor:
     def narrow_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that belong to narrow widths alone."""
         layers: Any = self.variable_actor().linear_layers.values()
-        return [part for each in layers for part in (each.own_weight, each.own_bias)]
+        return [part for each in layers for part in each.own_weights.parameters()]
 
     def at(self, width: int) -> BasePolicy:
         """Return the policy at one width as an ordinary ``MlpPolicy``, critic included.
@@ -68,12 +68,12 @@ class VariableActor:
         copy.to(policy.device)
         missing, unexpected = copy.load_state_dict(policy.state_dict(), strict=False)
         assert not unexpected
-        assert all(name.rpartition(".")[2] in _OWN for name in missing), missing
+        assert all(_OWN in name for name in missing), missing
         copy.set_training_mode(False)
         return copy
 
 
-_OWN = ("own_weight", "own_bias")
+_OWN = ".own_weights."
 
 
 def make_layers_variable(
@@ -96,7 +96,7 @@ def make_switchable(layer: Any, fan_in: Any, fan_out: Any, control: WidthControl
     """Give a linear layer weights of its own for each octave, in place; nothing random is drawn."""
     layer.__class__ = SwitchableLinear
     layer.in_axis, layer.out_axis = fan_in, fan_out
-    layer.add_own_parameters(control=control, pace=OWN_PACE)
+    layer.add_own_parameters(control=control, pace=OWN_PACE, wide_pace=OWN_PACE)
 
 
 def constructor_parameters(policy: BasePolicy) -> dict[str, Any]:
@@ -131,11 +131,7 @@ def plain_policy(
 def cut_state(policy: Any, control: WidthControl, width: int) -> dict[str, Tensor]:
     """Return the ``state_dict`` of the plain policy of one width."""
     layers: Any = actor_of(policy).linear_layers
-    state = {
-        name: value
-        for name, value in policy.state_dict().items()
-        if name.rpartition(".")[2] not in _OWN
-    }
+    state = {name: value for name, value in policy.state_dict().items() if _OWN not in name}
     for name, layer in layers.items():
         for part, value in layer.cut({control: width}).items():
             # TD3 keeps a second actor, which trails the first.

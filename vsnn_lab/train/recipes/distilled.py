@@ -125,14 +125,14 @@ def _count_side_by_side(step: Step, draws: Sequence[Narrow]) -> int:
     fixed = [isinstance(axis, int) for axis in axes]
     if fixed != [True, *[False] * (len(axes) - 2), True] or len(step.controls) != 1:
         return 0
-    levels = modules[0].levels
+    levels, narrow = modules[0].levels, modules[0].own_weights.narrow
     if any(part.levels.keys() != levels.keys() for part in modules):
         return 0
     count = 0
     for level, each in zip(sorted(levels, reverse=True), draws, strict=False):
         (top,) = levels[level].values()
         position: Any = each.position
-        if each[1:] != draws[0][1:] or octave_of(position) != octave_of(top):
+        if level < narrow or each[1:] != draws[0][1:] or octave_of(position) != octave_of(top):
             break
         count += 1
     return count if count > 1 else 0

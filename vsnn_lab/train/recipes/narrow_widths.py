@@ -13,8 +13,6 @@ from vsnn_lab.widths import WidthControl
 
 # How often an octave trains its widest position, which more of the others build on.
 _WIDEST = 0.7
-# How often a step trains a wider width: more samples in fewer steps are as many in less time.
-_WIDE = 0.25
 
 
 class Narrow(NamedTuple):
@@ -41,25 +39,26 @@ class NarrowWidths(Protocol):
 
 @dataclass(frozen=True)
 class EachOctave:
-    """One width of every octave (1, 2, 3..4, 5..8, ...) up to half of the knob, and one wider.
+    """One width of every octave: 1, 2, 3..4, 5..8, ..., the two widest ones in some steps only.
 
     Args:
-        rows: Share of the samples that the narrow octaves are trained on.
-        inner_rows: Share of the samples that a second width of each narrow octave is trained on.
-            Above 0 the first one is the widest of its octave in every step, so that it learns as
-            much as a network of its own; that costs half as much again as the narrow octaves.
-        wide_rows: Share of the samples that the wider width is trained on, over all steps; a
-            quarter of them has one.
-        wide_weight: What it counts there; the narrow octaves count 1 together.
+        rows: Share of the samples that narrow widths are trained on.
+        half: Share of the steps that train the octave up to half of the knob.
+        wide: Share of the steps that train the octave below full width.
+        inner_rows: Share of the samples that a second width of each octave up to half of the knob
+            is trained on. Above 0 the first one is the widest of its octave in every step, so that
+            it learns as much as a network of its own; that costs half as much again as these.
+        wide_weight: What the loss below full width counts; octaves up to half count 1 together.
     """
 
-    rows: float = 0.75
+    rows: float = 0.5
+    half: float = 0.5
+    wide: float = 0.25
     inner_rows: float = 0.0
-    wide_rows: float = 0.25
     wide_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("rows", "inner_rows", "wide_rows"):
+        for name in ("rows", "half", "wide", "inner_rows"):
             check_fraction(name, getattr(self, name))
         check_number("wide_weight", self.wide_weight, 0)
 
@@ -69,31 +68,33 @@ class EachOctave:
         Example:
             >>> narrow = EachOctave().draw(16, torch.Generator().manual_seed(0))
             >>> [(each.position, each.rows) for each in narrow]
-            [(1, 0.75), (2, 0.75), (4, 0.75), (8, 0.75)]
+            [(1, 0.5), (2, 0.5), (4, 0.5)]
         """
         steps = check_int("steps", steps)
         tops = octave_tops(steps)
         octaves = sum(2 * top <= steps for top in tops)
-        *chances, where, whether = random_numbers(
-            octaves + 2, generator_or_fresh(generator)
-        ).tolist()
-        narrow, inner = [], []
+        *chances, where, when = random_numbers(octaves + 2, generator_or_fresh(generator)).tolist()
+        drawn, inner = [], []
         for chance, below, top in zip(chances, [0, *tops], tops, strict=False):
-            if self.inner_rows:
-                narrow.append(Narrow(top, self.rows, 1 / octaves))
-                if top - below > 1:
-                    width = below + 1 + int(chance * (top - below - 1))
-                    inner.append(Narrow(width, self.inner_rows, 1 / octaves))
+            # In other steps than the octave below full width, as far as may be.
+            if 4 * top > steps and when < 1 - self.half:
                 continue
-            width = below + 1 + int((chance - _WIDEST) / (1 - _WIDEST) * (top - below))
-            narrow.append(Narrow(top if chance < _WIDEST else width, self.rows, 1 / octaves))
-        narrow += inner
+            if self.inner_rows:
+                width = top
+                if top - below > 1:
+                    second = below + 1 + int(chance * (top - below - 1))
+                    inner.append(Narrow(second, self.inner_rows, 1 / octaves))
+            elif chance < _WIDEST:
+                width = top
+            else:
+                width = below + 1 + int((chance - _WIDEST) / (1 - _WIDEST) * (top - below))
+            drawn.append(Narrow(width, self.rows, 1 / octaves))
+        drawn += inner
         low = tops[octaves - 1] + 1 if octaves else 1
-        if low < steps and (whether < _WIDE or not octaves):
+        if low < steps and when < self.wide:
             width = min(steps - 1, int(low * (steps / low) ** where))
-            rows = min(1.0, self.wide_rows / (_WIDE if octaves else 1))
-            narrow.append(Narrow(width, rows, self.wide_weight))
-        return narrow
+            drawn.append(Narrow(width, self.rows, self.wide_weight))
+        return drawn
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Method(NamedTuple):
 
     position: int | None = None
     own: bool = False
-    recipe: Recipe = Distilled(EachOctave(rows=1.0, inner_rows=0.5))
+    recipe: Recipe = Distilled(EachOctave(rows=1.0, half=1.0, inner_rows=0.5))
     begins_with: str | None = None
     knobs: Literal["shared", "per_layer"] = "shared"
 

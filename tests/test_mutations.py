@@ -31,6 +31,7 @@ NOTICED_BY = {
     "layers/corners.py": ["layers/test_corners.py"],
     "layers/dropout.py": ["layers/test_triangular_dropout.py", "networks/test_mask_anywhere.py"],
     "layers/instance_norm.py": ["layers/test_instance_norm.py"],
+    "layers/level_weights.py": ["layers/test_own_weights.py"],
     "layers/levels.py": ["layers/test_conditioned_layers.py"],
     "layers/octaves.py": ["layers/test_own_weights.py", "layers/test_conditioned_norm.py"],
     "layers/own_weights.py": ["layers/test_own_weights.py", "layers/test_conditioned_layers.py"],

@@ -17,6 +17,7 @@ from vsnn_lab import (
     count_parameters,
     extract,
 )
+from vsnn_lab.layers.level_weights import LevelWeights
 from vsnn_lab.layers.octaves import octave_of, octave_tops
 from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.widths import width_controls
@@ -29,13 +30,22 @@ def dense(steps: int = 20) -> MLP:
     return stir(MLP(7, axes, 3, nn.Tanh, conditioned=True)).double()
 
 
+def large() -> MLP:
+    """Return a network whose widest octaves have products in place of large weights."""
+    hidden = WidthControl(20)
+    net = stir(MLP(700, (hidden.axis(200), hidden.axis(20)), 3, nn.Tanh, conditioned=True), 0.1)
+    products = [net[0].own_weights.is_product("weight", level) for level in range(6)]
+    assert products == [True, True, False, False, False, False]
+    return net.double()
+
+
 def convolutional() -> ConvNet:
     channels = Width(20)
     return stir(ConvNet((2, 9, 6), (channels, channels), 3, nn.Tanh, conditioned=True)).double()
 
 
 def inputs(net: nn.Module, rows: int) -> torch.Tensor:
-    shape = getattr(net, "shape", (7,))
+    shape = getattr(net, "shape", (getattr(net[0], "in_features", 7),))
     return torch.randn(rows, *shape, dtype=torch.float64)
 
 
@@ -48,7 +58,7 @@ def test_octaves_cover_every_width_below_the_full_one_once(steps):
     assert set(found) == set(range(len(tops)))
 
 
-@pytest.mark.parametrize("build", [dense, convolutional])
+@pytest.mark.parametrize("build", [dense, large, convolutional])
 @pytest.mark.parametrize("width", range(1, 21))
 def test_sliced_masked_and_extracted_agree_and_what_an_octave_adds_folds_away(build, width):
     net = build()
@@ -65,7 +75,7 @@ def test_sliced_masked_and_extracted_agree_and_what_an_octave_adds_folds_away(bu
     assert count_parameters(net, width) == sum(p.numel() for p in cut.parameters())
     plain = ConvNet((2, 9, 6), (width,) * 2, 3)
     if build is not convolutional:
-        plain = nn.Sequential(*MLP(7, (2 * width, width), 3))
+        plain = MLP(cut[0].in_features, (cut[0].out_features, width), 3)
     assert {n: p.shape for n, p in cut.named_parameters()} == {
         n: p.shape for n, p in plain.named_parameters()
     }
@@ -102,7 +112,7 @@ def test_side_by_side_trains_what_each_width_would_train_alone():
     assert {name.split(".")[1] for name in together} == {"own_weights"}
 
 
-@pytest.mark.parametrize("build", [dense, convolutional])
+@pytest.mark.parametrize("build", [dense, large, convolutional])
 def test_widths_of_their_own_train_the_weights_that_one_width_for_all_would(build):
     net, widths = build(), [1, 3, 5, 4, 7, 19, 20]
     x = inputs(net, len(widths))
@@ -114,7 +124,7 @@ def test_widths_of_their_own_train_the_weights_that_one_width_for_all_would(buil
         with at_width(net, width):
             net(row.unsqueeze(0)).square().sum().backward()
     # No width lies in the second octave below full width, which nothing is computed for.
-    assert {name for name, _ in net.named_parameters() if not name.endswith("_1")} == masked.keys()
+    assert {name for name, _ in net.named_parameters() if "_1" not in name} == masked.keys()
     for name, gradient in masked.items():
         close = torch.testing.assert_close
         close(gradient, net.get_parameter(name).grad, rtol=1e-9, atol=1e-12, msg=name)
@@ -142,6 +152,29 @@ def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():
     net(x).sum().backward()
     touched = {name.partition(".")[2] for name, p in net.named_parameters() if p.grad is not None}
     assert touched == {"weight", "bias"}
+
+
+def test_a_product_is_set_to_what_comes_closest_to_a_weight():
+    weights = LevelWeights(1, rank=3)
+    like = torch.zeros(600, 600, dtype=torch.float64)
+    weights.add("weight", {0: (300, 400), 1: (10, 400)}, like)
+    assert {name: [*each.shape] for name, each in weights.named_parameters()} == {
+        "weight_0_rows": [300, 3],
+        "weight_0_columns": [3, 400],
+        "weight_narrow": [4_000],
+    }
+    wanted = (torch.randn(300, 3) @ torch.randn(3, 400)).double()
+    weights.set("weight", 0, wanted)
+    torch.testing.assert_close(weights.of("weight", 0), wanted, rtol=1e-4, atol=1e-4)
+    weights.set("weight", 1, wanted[:10])
+    assert torch.equal(weights.of("weight", 1), wanted[:10])
+
+
+def test_making_products_leaves_the_random_state_alone(global_state_kept):
+    first, second = (LevelWeights(1, rank=2) for _ in range(2))
+    for each in (first, second):
+        each.add("weight", {0: (300, 400)}, torch.zeros(300, 400))
+    assert torch.equal(first.weight_0_columns, second.weight_0_columns)
 
 
 def test_untrained_it_is_the_variable_layer_at_every_width():
@@ -173,6 +206,10 @@ def test_what_cannot_be_conditioned_is_refused():
         own_linear(3, 4, Width(4))
     with pytest.raises(ValueError, match="pace must be above 0, got 0"):
         own_linear(3, Width(4), pace=0)
+    with pytest.raises(ValueError, match="wide_pace must be above 0, got 0"):
+        own_linear(3, Width(4), wide_pace=0)
+    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+        own_linear(3, Width(4), rank=0)
     with pytest.raises(ValueError, match=r"model must have a variable linear layer, .* got none"):
         own_linear(3, 4)
     with pytest.raises(ValueError, match=r"conditioned must be False unless all .* one knob, got"):

@@ -39,14 +39,20 @@ def level_tops(controls: Sequence[WidthControl]) -> list[dict[WidthControl, int]
 
 def level_of(positions: Mapping[WidthControl, int], controls: Sequence[WidthControl]) -> int:
     """Return the level of one position of each knob; `FULL` if all are at full width."""
-    found = []
-    for control in controls:
-        narrow = positions[control] < control.steps
-        octaves = len(octave_tops(control.steps))
-        found.append(octaves - 1 - octave_of(positions[control]) if narrow else FULL)
-    if all(level == FULL for level in found):
+    steps = [control.steps for control in controls]
+    at = [positions[control] for control in controls]
+    if at == steps:
         return FULL
-    return min(max(min(found), 0), len(level_tops(controls)) - 1)
+    return _level(tuple(at), tuple(steps))
+
+
+@lru_cache(maxsize=4096)
+def _level(positions: tuple[int, ...], steps: tuple[int, ...]) -> int:
+    found = [
+        octave_of(each - 1) - octave_of(position) if position < each else FULL
+        for position, each in zip(positions, steps, strict=True)
+    ]
+    return min(max(min(found), 0), len(_tops(steps)) - 1)
 
 
 def levels_of(

@@ -10,70 +10,21 @@ Batch norms of their own for each width are those of Yu et al. 2019, "Slimmable 
 arXiv 1812.08928, who call them switchable; weights for each octave are ours.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vsnn_lab._basics.checks import check_fraction, short_repr
 from vsnn_lab.layers.base import VariableLayer, WeightAndBias
 from vsnn_lab.layers.corners import Axis
+from vsnn_lab.layers.level_weights import LevelWeights
 from vsnn_lab.layers.levels import FULL, fit_units, level_of, level_tops, levels_of
 from vsnn_lab.widths import WidthControl, kept_size, knobs_of
 
 _NAMES = ("weight", "bias")
 OWN_ATTRIBUTES = ("own_weights", "levels", "control", "own_pace", "wide_pace")
-
-
-class OwnWeights(nn.Module):
-    """What narrow widths add to the weight and the bias of a layer: ``weight_0`` and so on.
-
-    A level wider than a quarter of the knob has a parameter of its own, which an optimizer leaves
-    alone in steps that do not train the level. All others are small and train together: they lie
-    in one vector, ``weight_narrow``, the widest first, as steps of many small parameters take long.
-
-    Args:
-        narrow: The widest level that lies in the vector.
-    """
-
-    def __init__(self, narrow: int) -> None:
-        super().__init__()
-        self.narrow = narrow
-        self.shapes: dict[str, dict[int, tuple[int, ...]]] = {}
-
-    def add(self, name: str, shapes: dict[int, tuple[int, ...]], like: Tensor) -> None:
-        """Add zeros of the shape of each level to what the weight or bias of a layer has."""
-        self.shapes[name] = shapes
-        zeros = like.detach().new_zeros
-        for level, shape in shapes.items():
-            if level < self.narrow:
-                self.register_parameter(f"{name}_{level}", nn.Parameter(zeros(shape)))
-        if size := self._size(name, [*shapes]):
-            self.register_parameter(f"{name}_narrow", nn.Parameter(zeros(size)))
-
-    def of(self, name: str, level: int) -> Tensor | None:
-        """Return what a level has beside the weight or bias of a layer, if there is something."""
-        shapes = self.shapes.get(name, {})
-        if level not in shapes:
-            return None
-        if level < self.narrow:
-            own: Tensor = getattr(self, f"{name}_{level}")
-            return own
-        start = self._size(name, [each for each in shapes if each < level])
-        vector: Tensor = getattr(self, f"{name}_narrow")
-        return vector.narrow(0, start, math.prod(shapes[level])).view(shapes[level])
-
-    def last(self, name: str, levels: Sequence[int]) -> Tensor:
-        """Return what the narrow ones of the last levels have, in a row, the widest first."""
-        vector: Tensor = getattr(self, f"{name}_narrow")
-        size = self._size(name, levels)
-        return vector if size == len(vector) else vector.narrow(0, len(vector) - size, size)
-
-    def _size(self, name: str, levels: Sequence[int]) -> int:
-        shapes = self.shapes[name]
-        return sum(math.prod(shapes[level]) for level in levels if level >= self.narrow)
 
 
 class SwitchableLayer(VariableLayer):
@@ -91,7 +42,7 @@ class SwitchableLayer(VariableLayer):
 
     takes_prefixes = False
 
-    own_weights: OwnWeights
+    own_weights: LevelWeights
     control: WidthControl | None
     levels: dict[int, dict[WidthControl, int]]
     own_pace: float
@@ -103,6 +54,7 @@ class SwitchableLayer(VariableLayer):
         control: WidthControl | None = None,
         pace: float = 1.0,
         wide_pace: float = 1.0,
+        rank: int | None = None,
     ) -> None:
         """Add weights for narrow widths, all zero at first, so that nothing is changed.
 
@@ -111,6 +63,7 @@ class SwitchableLayer(VariableLayer):
             control: The knob that counts for a layer whose axes are fixed.
             pace: What own weights count.
             wide_pace: What those of levels wider than a quarter of the knob count.
+            rank: That of products in place of large weights of such levels, if there are any.
         """
         check_fraction("own_share", own_share)
         if control is not None and not isinstance(control, WidthControl):
@@ -127,7 +80,7 @@ class SwitchableLayer(VariableLayer):
             for level, tops in self.levels.items()
             if any(4 * top > knob.steps for knob, top in tops.items())
         ]
-        self.own_weights = OwnWeights(1 + max(wide, default=-1))
+        self.own_weights = LevelWeights(1 + max(wide, default=-1), rank)
         for name in _NAMES:
             whole: Tensor | None = getattr(self, name, None)
             if whole is not None:
@@ -160,7 +113,7 @@ class SwitchableLayer(VariableLayer):
         for dim, axis in enumerate(self.parameter_axes[name]):
             own = fit_units(own, axis, self.levels[level], positions, dim)
         # What full width has is built on, not pulled at.
-        return torch.add(shared.detach(), own, alpha=self._pace(level))
+        return torch.add(shared.detach(), own, alpha=self._pace(name, level))
 
     def set_own(self, **values: Tensor) -> None:
         """Set what is added to ``weight`` or ``bias`` at the width that the knobs stand at.
@@ -174,13 +127,15 @@ class SwitchableLayer(VariableLayer):
         if (level := self._level(positions)) == FULL:
             return
         for name, value in values.items():
-            own = self.own_weights.of(name, level)
-            assert own is not None
-            places = torch.arange(own.numel(), device=own.device).view(own.shape)
-            for dim, axis in enumerate(self.parameter_axes[name]):
-                places = fit_units(places, axis, self.levels[level], positions, dim)
             with torch.no_grad():
-                own.view(-1)[places.flatten()] = value.flatten() / self._pace(level)
+                own = self.own_weights.of(name, level)
+                assert own is not None
+                places = torch.arange(own.numel(), device=own.device).view(own.shape)
+                for dim, axis in enumerate(self.parameter_axes[name]):
+                    places = fit_units(places, axis, self.levels[level], positions, dim)
+                whole = own.flatten()
+                whole[places.flatten()] = value.flatten() / self._pace(name, level)
+                self.own_weights.set(name, level, whole.view(own.shape))
 
     def add_in_a_row(self, name: str, shared: Tensor, levels: Sequence[int]) -> Tensor:
         """Add what the last levels have to what they share, as vectors, the widest first."""
@@ -188,13 +143,19 @@ class SwitchableLayer(VariableLayer):
         wide = [own.of(name, level) for level in levels if level < own.narrow]
         if not wide:
             return torch.add(shared, own.last(name, levels), alpha=self.own_pace)
-        pieces = [self.wide_pace * each.flatten() for each in wide if each is not None]
+        pieces = [
+            self._pace(name, level) * each.flatten()
+            for level, each in zip(levels, wide, strict=False)
+            if each is not None
+        ]
         if len(wide) < len(levels):
             pieces.append(self.own_pace * own.last(name, levels))
         return shared + torch.cat(pieces)
 
-    def _pace(self, level: int) -> float:
-        return self.own_pace if level >= self.own_weights.narrow else self.wide_pace
+    def _pace(self, name: str, level: int) -> float:
+        own = self.own_weights
+        narrow = level >= own.narrow or own.is_product(name, level)
+        return self.own_pace if narrow else self.wide_pace
 
     def own_at(
         self, parts: WeightAndBias, level: int, positions: Mapping[WidthControl, int]
@@ -208,11 +169,37 @@ class SwitchableLayer(VariableLayer):
 
     def at_one_width(self, parts: WeightAndBias) -> WeightAndBias:
         """Add what belongs to the width that all samples have."""
+        here = self._here()
+        return parts if here is None else self.own_at(parts, *here)
+
+    def product_here(self) -> tuple[Tensor, Tensor] | None:
+        """Return the product that the width of all samples adds to the weight, if it is one.
+
+        Returns:
+            Matrices of shape (units, rank) and (rank, inputs).
+        """
+        if self.own_weights.rank is None or (here := self._here()) is None:
+            return None
+        level, positions = here
+        if not self.own_weights.is_product("weight", level):
+            return None
+        rows, columns = self.own_weights.product("weight", level)
+        axes, tops = self.parameter_axes["weight"], self.levels[level]
+        rows = fit_units(rows, axes[0], tops, positions, 0)
+        return rows, fit_units(columns, axes[1], tops, positions, 1)
+
+    def bias_here(self, bias: Tensor | None) -> Tensor | None:
+        """Add what the width that all samples have adds to the bias."""
+        here = self._here()
+        return bias if here is None else self._add_own("bias", bias, *here)
+
+    def _here(self) -> tuple[int, dict[WidthControl, int]] | None:
+        """Return the level and where the knobs stand, if all samples have one width."""
         positions = {control: control.position for control in self._controls}
         known = {knob: each for knob, each in positions.items() if isinstance(each, int)}
         if not positions or len(known) < len(positions):
-            return parts
-        return self.own_at(parts, self._level(known), known)
+            return None
+        return self._level(known), known
 
     def sample_levels(self) -> Tensor | None:
         """Return the level of each sample, None where all have one width."""

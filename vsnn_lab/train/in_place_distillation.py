@@ -197,10 +197,9 @@ def _parameter_groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
     groups = []
     for layer in model.modules():
         if isinstance(layer, SwitchableLayer):
-            for name in ("weight", "bias"):
-                own: Tensor | None = getattr(layer, f"own_{name}")
-                if own is not None and own.numel() and own.requires_grad:
-                    shared: Tensor = getattr(layer, name)
+            for name, own in layer.own_weights.named_parameters():
+                if own.requires_grad:
+                    shared: Tensor = getattr(layer, name.partition("_")[0])
                     size = float(shared.detach().float().square().mean().sqrt()) or 1.0
                     groups.append({"params": [own], "lr": rate * size, "full_lr": rate * size})
     if not groups:

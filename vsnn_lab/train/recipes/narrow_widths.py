@@ -12,7 +12,7 @@ from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.widths import WidthControl
 
 # How often an octave trains its widest position, which more of the others build on.
-_WIDEST = 0.7
+_WIDEST = 0.8
 
 
 class Narrow(NamedTuple):
@@ -68,7 +68,7 @@ class EachOctave:
         Example:
             >>> narrow = EachOctave().draw(16, torch.Generator().manual_seed(0))
             >>> [(each.position, each.rows) for each in narrow]
-            [(1, 0.5), (2, 0.5), (4, 0.5)]
+            [(1, 0.5), (2, 0.5), (4, 0.5), (7, 0.5)]
         """
         steps = check_int("steps", steps)
         tops = octave_tops(steps)

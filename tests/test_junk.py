@@ -636,6 +636,7 @@ CALLS: dict[str, Call] = {
         widths=[1, 3],
         timed=x(),
         threads=1,
+        repeats=2,
         progress=False,
     ),
     "widths.geometric_widths": call(geometric_widths, steps=6),

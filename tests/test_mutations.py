@@ -78,7 +78,7 @@ MUTANTS = {
 # Loads what costs seconds once, and forks for each mutant; the package itself is the mutant's own.
 FORKING = """
 import json, os, sys
-import hypothesis, numpy, pytest, torch
+import hypothesis, numpy, pytest, torch, torch._dynamo
 
 for line in sys.stdin:
     folder, output, *arguments = json.loads(line)

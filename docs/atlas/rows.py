@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vsnn_lab.train.image_tasks.experiment import TIMED
+
 RESULTS = Path(__file__).parents[1] / "results"
-_TIMED = 128  # images in a forward that is timed, or as many as were measured on
 
 
 class Row(NamedTuple):
@@ -91,7 +92,7 @@ class Collection:
 
     def timed_samples(self, result: dict[str, Any]) -> int:
         """Return how many samples a timed forward had."""
-        return 1 if self.name == "top" else min(_TIMED, result.get("measured_on", _TIMED))
+        return 1 if self.name == "top" else min(TIMED, result.get("measured_on", TIMED))
 
 
 COLLECTIONS = (

@@ -65,6 +65,7 @@ def test_fashion_mnist_is_balanced_and_names_its_classes():
     assert torch.bincount(images.labels).tolist() == [1000] * 10
     assert images.class_names[0] == "T-shirt/top"
     assert images.class_names[9] == "Ankle boot"
+    assert images.class_names == tuple(_torchvision.datasets.FashionMNIST.classes)
 
 
 def test_digits_splits_are_disjoint_complete_and_balanced():

@@ -176,15 +176,21 @@ def test_a_sweep_over_dicts_measures_each_and_leaves_the_other_knobs_full(batche
         sweep.at(1)
 
 
-def test_each_width_is_timed_with_the_threads_asked_for(net, batches, monkeypatch):
-    def time(model, width, inputs, *, threads):
-        ms = 100.0 * threads + width
+def test_each_width_is_timed_with_the_threads_and_as_often_as_asked_for(net, batches, monkeypatch):
+    def time(model, width, inputs, *, repeats, threads):
+        ms = 1000.0 * repeats + 100.0 * threads + width
         return Latency(ms, ms, ms, threads, len(inputs), "cpu")
 
     monkeypatch.setattr(ablation, "measure_latency", time)
     timed = {"timed": batches[0][0], "progress": False}
     sweep = width_sweep(net, accuracy, batches, [1, 3], threads=2, **timed)
-    assert sweep.latency_ms.tolist() == [201, 203]
+    assert sweep.latency_ms.tolist() == [50_201, 50_203]
+    sweep = width_sweep(net, accuracy, batches, [1, 3], threads=1, repeats=7, **timed)
+    assert sweep.latency_ms.tolist() == [7_101, 7_103]
+    with pytest.raises(ValueError, match="repeats must be None where nothing is timed, got 7"):
+        width_sweep(net, accuracy, batches, [1], repeats=7)
+    with pytest.raises(ValueError, match=r"repeats must be at least 1, got 0"):
+        width_sweep(net, accuracy, batches, [1], repeats=0, **timed)
     with pytest.raises(ValueError, match="threads must be None where nothing is timed, got 2"):
         width_sweep(net, accuracy, batches, [1], threads=2)
     with pytest.raises(ValueError, match=r"threads must lie in 1\.\.1024, got 0; None leaves"):

@@ -14,6 +14,14 @@ from vsnn_lab.data.image_set import SPLITS, ImageSet
 from vsnn_lab.data.packaged import TEN_DIGITS, load_digits, load_faces
 
 NAMES = ("digits", "emoji", "faces", "fashion-mnist", "mnist")
+_CLASS_NAMES = {
+    "mnist": TEN_DIGITS,
+    # Torchvision's own, which it takes a second or two to import for.
+    "fashion-mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
 
 
 def load(name: str, split: str = "train", root: str | os.PathLike[str] | None = None) -> ImageSet:
@@ -74,12 +82,4 @@ def _load_idx(name: str, split: str, root: Path) -> ImageSet:
     pixels = read_idx(folder / f"{stem}-images-idx3-ubyte", 3)
     labels = read_idx(folder / f"{stem}-labels-idx1-ubyte", 1)
     images = pixels.to(torch.float32).div_(255).unsqueeze(1)
-    return ImageSet(images, labels.to(torch.int64), name, _class_names(name))
-
-
-def _class_names(name: str) -> tuple[str, ...]:
-    if name == "mnist":
-        return TEN_DIGITS
-    from vsnn_lab.data._torchvision import datasets  # seconds to import, for ten words
-
-    return tuple(datasets.FashionMNIST.classes)
+    return ImageSet(images, labels.to(torch.int64), name, _CLASS_NAMES[name])

@@ -20,6 +20,7 @@ from vsnn_lab._basics.checks import (
     short_repr,
 )
 from vsnn_lab.measure.costs import (
+    REPEATS,
     check_inputs,
     check_threads,
     count_macs_by_width,
@@ -152,6 +153,7 @@ def width_sweep(
     *,
     timed: Tensor | None = None,
     threads: int | None = None,
+    repeats: int | None = None,
     progress: bool = True,
 ) -> WidthSweep:
     """Measure a network at each width, with its weights as they are, and count what it costs.
@@ -170,6 +172,7 @@ def width_sweep(
         timed: Inputs, shape (batch, ...), whose forward is timed at each width by
             `measure_latency`; by default nothing is timed.
         threads: Threads of torch on the CPU that it is timed with; by default as many as now.
+        repeats: Forwards to time at each width; by default 50.
         progress: Show a bar if it takes more than two seconds.
 
     Raises:
@@ -195,10 +198,13 @@ def width_sweep(
         check_inputs(timed, "timed")
     if threads is not None:
         check_threads(threads)
-        if timed is None:
+    if repeats is not None:
+        check_int("repeats", repeats)
+    for name, given in (("threads", threads), ("repeats", repeats)):
+        if given is not None and timed is None:
             raise ValueError(
-                f"threads must be None where nothing is timed, got {threads}; timed=a batch of "
-                "inputs times it"
+                f"{name} must be None where nothing is timed, got {given}; timed=a batch of inputs "
+                "times it"
             )
     first: list[Tensor] = []
 
@@ -217,8 +223,10 @@ def width_sweep(
     }
     if timed is not None:
         bar = tqdm(turns, desc="latency", delay=2, disable=not progress)
+        times = repeats or REPEATS
         costs["latency_ms"] = [
-            measure_latency(model, turn, timed, threads=threads).median_ms for turn in bar
+            measure_latency(model, turn, timed, repeats=times, threads=threads).median_ms
+            for turn in bar
         ]
     arrays = {kind: np.array(cost) for kind, cost in costs.items()}
     swept = np.empty(len(wanted), dtype=int if isinstance(wanted[0], int) else object)

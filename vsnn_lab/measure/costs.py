@@ -23,6 +23,7 @@ Positions = int | Mapping[WidthControl, int] | None
 
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 5
+REPEATS = 50  # forwards that are timed unless told otherwise
 # A median of fewer tells nothing.
 _FEWEST = 3
 # Ordinary layers, that have as many products at every width.
@@ -190,7 +191,7 @@ def measure_latency(
     width: Positions,
     inputs: Tensor,
     *,
-    repeats: int = 50,
+    repeats: int = REPEATS,
     threads: int | None = None,
     seconds: float | None = None,
 ) -> Latency:

@@ -54,7 +54,7 @@ def _values_in_code(
     code: types.CodeType, scope: Mapping[str, Any], closure: dict[str, Any], libraries: bool
 ) -> dict[str, Any]:
     found, name, value = {}, "", _MISSING
-    for step in dis.get_instructions(code):
+    for step in _instructions(code):
         if step.opname == "EXTENDED_ARG":
             continue
         is_attribute = step.opname in ("LOAD_ATTR", "LOAD_METHOD")
@@ -82,9 +82,15 @@ def names_in_code(code: types.CodeType, *operations: str) -> set[str]:
     return {
         step.argval
         for each in codes(code)
-        for step in dis.get_instructions(each)
+        for step in _instructions(each)
         if step.opname in operations
     }
+
+
+# A training is described twice, and the next one uses the same functions.
+@functools.lru_cache(maxsize=4096)
+def _instructions(code: types.CodeType) -> tuple[dis.Instruction, ...]:
+    return tuple(dis.get_instructions(code))
 
 
 def _own_dict(value: Any) -> dict[str, Any]:

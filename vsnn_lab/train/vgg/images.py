@@ -26,10 +26,11 @@ def load_images(part: str, count: int | None = None) -> Pair:
     """
     check_choice("part", part, PARTS)
     found = load("fashion-mnist", "test" if part == "test" else "train")
-    pair = found.images, found.labels
-    if part != "test":
-        pair = split_validation(*pair, _VALIDATION)[PARTS.index(part)]
-    return pair[0][:count], pair[1][:count]
+    if part == "test":
+        return found.images[:count], found.labels[:count]
+    rows = torch.arange(len(found))  # so that only those asked for are copied
+    rows = split_validation(rows, rows, _VALIDATION)[PARTS.index(part)][0][:count]
+    return found.images[rows], found.labels[rows]
 
 
 def on_canvas(images: Tensor) -> Tensor:

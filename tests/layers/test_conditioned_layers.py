@@ -176,8 +176,8 @@ def test_widths_of_an_octave_share_what_they_have():
     condition(net)
     # Octaves 7..5, 4..3, 2 and 1: so many units, and twice as many weights.
     assert {name: [*each.shape] for name, each in net[0].own_weights.named_parameters()} == {
-        **{"weight_0": [7, 2], "weight_1": [4, 2], "weight_narrow": [(2 + 1) * 2]},
-        **{"bias_0": [7], "bias_1": [4], "bias_narrow": [2 + 1]},
+        **{"weight_0": [7, 2], "weight_narrow": [(4 + 2 + 1) * 2]},
+        **{"bias_0": [7], "bias_narrow": [4 + 2 + 1]},
     }
     assert [net[0].widest_alike(position) for position in range(1, 9)] == [
         1,
@@ -190,7 +190,7 @@ def test_widths_of_an_octave_share_what_they_have():
         None,
     ]
     with torch.no_grad():
-        net[0].own_weights.weight_1[2] = 1.0  # the third unit of the octave up to 4
+        net[0].own_weights.weight_narrow[4:6] = 1.0  # the third unit of the octave up to 4
     before = net[0].weight.detach()
     for position in range(1, 9):
         row = extract(net, position)[0].weight.detach() - before[:position]
@@ -262,7 +262,4 @@ def test_octaves_up_to_the_share_have_weights_of_their_own():
     condition(net, own_share=0.5)
     # Up to 1, 2 and 4 units of four inputs; the octave that ends at 7 shares those of full width.
     found = {name: each.numel() for name, each in net[0].own_weights.named_parameters()}
-    assert found == {
-        **{"weight_1": 4 * 4, "weight_narrow": (2 + 1) * 4},
-        **{"bias_1": 4, "bias_narrow": 2 + 1},
-    }
+    assert found == {"weight_narrow": (4 + 2 + 1) * 4, "bias_narrow": 4 + 2 + 1}

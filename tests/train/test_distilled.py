@@ -147,12 +147,12 @@ def test_full_width_trains_as_if_it_were_alone_to_the_bit(hooked):
     assert net[0].own_weights.weight_narrow.abs().sum() > 0
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 16, 20, 256])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 16, 20, 48, 256])
 @pytest.mark.parametrize(("half", "wide"), [(0.5, 0.25), (0.6, 0.4), (0.75, 0.5), (1.0, 1.0)])
 def test_a_draw_is_one_width_of_each_narrow_octave_and_sometimes_wider_ones(steps, half, wide):
     generator, seen, counts = torch.Generator().manual_seed(0), set(), [0, 0]
     recipe, octaves = EachOctave(0.75, half, wide), narrow_octaves(steps)
-    narrow = sum(4 * top <= steps for top in octave_tops(steps))
+    narrow = sum(4 * top <= steps or 2 * top <= steps <= 32 for top in octave_tops(steps))
     for _ in range(400):
         draws = recipe.draw(steps, generator)
         seen |= {each.position for each in draws}

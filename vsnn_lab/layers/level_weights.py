@@ -14,8 +14,8 @@ _MANY = 2**16
 class LevelWeights(nn.Module):
     """What the levels of a layer add to its weight and its bias: ``weight_0`` and so on.
 
-    A level wider than a quarter of the knob has a parameter of its own, which an optimizer leaves
-    alone in steps that do not train the level; or a product of two, ``weight_0_rows`` and
+    A level that is not narrow (`octaves.is_narrow`) has a parameter of its own, which an optimizer
+    leaves alone in steps that do not train the level; or a product of two, ``weight_0_rows`` and
     ``weight_0_columns``. All others are small and train together: they lie in one vector,
     ``weight_narrow``, the widest first, as steps of many small parameters take long.
 

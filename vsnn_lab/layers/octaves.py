@@ -7,6 +7,8 @@ from torch import Tensor
 
 from vsnn_lab._basics.checks import check_choice
 
+_FEW = 32
+
 Per = Literal["position", "octave"]
 
 
@@ -19,6 +21,14 @@ def octave_tops(steps: int) -> list[int]:
     """
     tops = [2**power for power in range((steps - 1).bit_length())]
     return tops if not tops or tops[-1] == steps - 1 else [*tops, steps - 1]
+
+
+def is_narrow(top: int, steps: int) -> bool:
+    """Whether the octave up to a position is narrow: up to a quarter of the knob.
+
+    Of a knob of few positions it is up to half.
+    """
+    return 4 * top <= steps or 2 * top <= steps <= _FEW
 
 
 def octave_of(position: int) -> int:

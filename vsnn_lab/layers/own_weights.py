@@ -21,6 +21,7 @@ from vsnn_lab.layers.base import VariableLayer, WeightAndBias
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.level_weights import LevelWeights
 from vsnn_lab.layers.levels import FULL, fit_units, level_of, level_tops, levels_of
+from vsnn_lab.layers.octaves import is_narrow
 from vsnn_lab.widths import WidthControl, kept_size, knobs_of
 
 _NAMES = ("weight", "bias")
@@ -37,7 +38,7 @@ class SwitchableLayer(VariableLayer):
         control: The knob of a layer whose own axes are fixed, else None.
         levels: The levels that have weights of their own, with the widest position of each knob.
         own_pace: What own weights count: above 1 they move so much faster than others do.
-        wide_pace: The same for those of levels wider than a quarter of the knob.
+        wide_pace: The same for those of levels that are not narrow.
     """
 
     takes_prefixes = False
@@ -62,7 +63,7 @@ class SwitchableLayer(VariableLayer):
             own_share: Up to which share of the knobs there are some; 1 means all narrow widths.
             control: The knob that counts for a layer whose axes are fixed.
             pace: What own weights count.
-            wide_pace: What those of levels wider than a quarter of the knob count.
+            wide_pace: What those of levels count that are not narrow.
             rank: That of products in place of large weights of such levels, if there are any.
         """
         check_fraction("own_share", own_share)
@@ -78,7 +79,7 @@ class SwitchableLayer(VariableLayer):
         wide = [
             level
             for level, tops in self.levels.items()
-            if any(4 * top > knob.steps for knob, top in tops.items())
+            if not all(is_narrow(top, knob.steps) for knob, top in tops.items())
         ]
         self.own_weights = LevelWeights(1 + max(wide, default=-1), rank)
         for name in _NAMES:

@@ -53,7 +53,8 @@ def condition(
         own_share: Up to which share of its knobs a layer has weights of its own; wider ones share
             those of full width.
         pace: What own weights count: above 1 they move so much faster than others do.
-        wide_pace: The same for those of widths above a quarter of full width.
+        wide_pace: The same for those of widths above a quarter of full width; above half where a
+            knob has at most 32 positions.
         rank: That of a product of two matrices which linear layers have there in place of large
             weights; None is none. A product counts as ``pace`` says.
         control: A knob for variable layers whose axes are fixed, those of a decoder say.

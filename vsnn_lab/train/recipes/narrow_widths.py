@@ -7,12 +7,12 @@ from typing import NamedTuple, Protocol
 import torch
 
 from vsnn_lab._basics.checks import check_fraction, check_int, check_number
-from vsnn_lab.layers.octaves import octave_tops
+from vsnn_lab.layers.octaves import is_narrow, octave_tops
 from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.widths import WidthControl
 
 # How often an octave trains its widest position, which more of the others build on.
-_WIDEST = 0.8
+_WIDEST = 0.75
 
 
 class Narrow(NamedTuple):
@@ -43,7 +43,8 @@ class EachOctave:
 
     Args:
         rows: Share of the samples that narrow widths are trained on.
-        half: Share of the steps that train the octave up to half of the knob.
+        half: Share of the steps that train the octave up to half of the knob, which those of at
+            most 32 positions do in every step.
         wide: Share of the steps that train the octave below full width.
         inner_rows: Share of the samples that a second width of each octave up to half of the knob
             is trained on. Above 0 the first one is the widest of its octave in every step, so that
@@ -77,7 +78,7 @@ class EachOctave:
         drawn, inner = [], []
         for chance, below, top in zip(chances, [0, *tops], tops, strict=False):
             # In other steps than the octave below full width, as far as may be.
-            if 4 * top > steps and when < 1 - self.half:
+            if not is_narrow(top, steps) and when < 1 - self.half:
                 continue
             if self.inner_rows:
                 width = top

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from benchmarks import memory, training
 from benchmarks.networks import plain_mlp, variable_mlp
+from benchmarks.timing import device, device_name
 from vsnn_lab import Sampled, Stratified
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.figures import TEMPLATE
@@ -54,9 +55,12 @@ _MEMORY = ("width", "batch")
 
 def draw() -> None:
     """Measure both, and write the pictures into the documentation's folder."""
-    _panels(_DOCS / "speed-time.png", _TIMES, _time, "time of a step", theory=True)
+    of_a_card = "-gpu" if device().type == "cuda" else ""
+    _panels(_DOCS / f"speed-time{of_a_card}.png", _TIMES, _time, "time of a step", theory=True)
     held = {name: _TIMES[name] for name in _MEMORY}
-    _panels(_DOCS / "speed-memory.png", held, _memory, "peak memory of a step", theory=False)
+    _panels(
+        _DOCS / f"speed-memory{of_a_card}.png", held, _memory, "peak memory of a step", theory=False
+    )
 
 
 def _cases(name: str, values: tuple[int, ...]) -> list[Case]:
@@ -117,7 +121,8 @@ def _panels(
             )
         figure.update_xaxes(type="log", tickvals=values, tickformat="d", title=title, **add)
     figure.update_yaxes(rangemode="tozero")
-    figure.update_yaxes(title=f"{what} ÷ plain step", row=1, col=1)
+    where = f", {device_name()}" if device().type == "cuda" else ""
+    figure.update_yaxes(title=f"{what} ÷ plain step{where}", row=1, col=1)
     figure.update_layout(
         template=TEMPLATE,
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.14},

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.networks import plain_mlp, variable_mlp
-from benchmarks.timing import Measurement, Work
+from benchmarks.timing import Measurement, Work, device
 from benchmarks.training import step
 from vsnn_lab import Distilled, Sampled, Stratified, Triangular
 from vsnn_lab.train.recipes import Recipe
@@ -44,6 +44,13 @@ def ratios_to_plain(width: int, batch: int, recipe: Recipe) -> np.ndarray:
 def bytes_at_peak(work: Work) -> int:
     """Return how many bytes more than before the work holds at its peak."""
     work()  # moments and other things that stay
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         work()
     changes = [

@@ -11,12 +11,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.timing import Measurement
+from benchmarks.timing import Measurement, device, device_name
 from vsnn_lab._basics.files import atomic_write
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
+_RESULTS_OF_A_CARD = Path(__file__).with_name("RESULTS-gpu.md")
 _LOG = 160  # columns of a line in a file
-_COLUMNS = ("what", "measured", "half of the rounds", "target", "", "threads")
+_COLUMNS = ("what", "measured", "half of the rounds", "target", "", "threads", "on")
 
 
 def print_table(measurements: list[Measurement]) -> None:
@@ -33,14 +34,17 @@ def write_results(measurements: list[Measurement]) -> None:
     rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_table_row, measurements)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     page = _PAGE.format(machine=machine(), day=date.today(), table=table)
-    with atomic_write(_RESULTS) as part:
+    kept = _RESULTS_OF_A_CARD if device().type == "cuda" else _RESULTS
+    with atomic_write(kept) as part:
         part.write_text(page, encoding="utf-8")
 
 
 def machine() -> str:
     """Return what the measurements were made on."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy"))
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+    card = f"{device_name()} (CUDA {torch.version.cuda}), " if device().type == "cuda" else ""
+    python = f"Python {platform.python_version()}"
+    return f"{card}{_processor()}, {os.cpu_count()} cores, {python}, {packages}"
 
 
 def _processor() -> str:
@@ -64,6 +68,7 @@ def _table_row(measurement: Measurement) -> list[str]:
         target,
         "met" if measurement.met else "missed",
         str(measurement.threads or ""),
+        measurement.device,
     ]
 
 

@@ -3,17 +3,39 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 Work = Callable[[], object]
 
+_devices = [torch.device("cpu")]
+
 # The first calls allocate memory and choose kernels.
 _WARM_UP = 3
 # A clock tells a single short call badly: short ones are repeated for this many seconds.
 _SLICE = 0.02
+
+
+def device() -> torch.device:
+    """Return where steps are measured."""
+    return _devices[-1]
+
+
+def device_name() -> str:
+    """Return the name of the card that steps are measured on; the table names the processor."""
+    return torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
+
+
+@contextmanager
+def on_device(name: str) -> Iterator[None]:
+    """Measure steps on a device."""
+    _devices.append(torch.device(name))
+    try:
+        yield
+    finally:
+        _devices.pop()
 
 
 @dataclass(frozen=True)
@@ -28,6 +50,7 @@ class Measurement:
         unit: Of the values; "×" is a ratio to the plain network in the same run.
         threads: Of torch; 0 where none of its work is measured.
         percentile: Which of the values is to meet the target.
+        device: The name of the card, or CPU.
     """
 
     what: str
@@ -37,6 +60,7 @@ class Measurement:
     unit: str = "×"
     threads: int = 1
     percentile: int = 50
+    device: str = field(default_factory=device_name)
 
     @property
     def value(self) -> float:
@@ -95,7 +119,15 @@ def _calls_per_slice(work: Work) -> int:
 
 
 def _seconds_per_call(work: Work, calls: int) -> float:
+    _wait()
     start = time.perf_counter()
     for _ in range(calls):
         work()
+    _wait()
     return (time.perf_counter() - start) / calls
+
+
+def _wait() -> None:
+    """Wait for a card, which works on while Python goes on."""
+    if device().type == "cuda":
+        torch.cuda.synchronize()

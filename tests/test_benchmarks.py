@@ -19,9 +19,17 @@ from benchmarks.networks import (
     variable_mlp,
     variable_vgg,
 )
-from benchmarks.timing import Measurement, interleaved_times, ratios, threads
-from benchmarks.training import step
-from vsnn_lab import Autoencoder, Sampled, Stratified, Width, count_macs, count_parameters
+from benchmarks.timing import Measurement, interleaved_times, on_device, ratios, threads
+from benchmarks.training import language_models, step
+from vsnn_lab import (
+    Autoencoder,
+    Sampled,
+    Stratified,
+    Width,
+    count_macs,
+    count_parameters,
+    token_cross_entropy,
+)
 
 
 def test_every_work_is_timed_once_a_round_and_ratios_are_of_one_round():
@@ -119,5 +127,37 @@ def test_the_kept_table_says_what_it_was_measured_on(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "_RESULTS", tmp_path / "RESULTS.md")
     report.write_results([Measurement("a step", np.array([0.5, 0.6, 0.7]), 1.0, 0.2, threads=2)])
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert "| a step | 0.60 × | 0.55 to 0.65 | 0.20 to 1.00 | met | 2 |" in page
+    assert "| a step | 0.60 × | 0.55 to 0.65 | 0.20 to 1.00 | met | 2 | CPU |" in page
     assert f"torch {torch.__version__}" in page
+
+
+def test_a_table_of_a_card_names_it_and_leaves_that_of_the_processor_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(report, "_RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(report, "_RESULTS_OF_A_CARD", tmp_path / "RESULTS-gpu.md")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some Card 3000")
+    with on_device("cuda"):
+        report.write_results([Measurement("a step", np.array([0.5]), 1.0)])
+    page = (tmp_path / "RESULTS-gpu.md").read_text(encoding="utf-8")
+    assert "| met | 1 | Some Card 3000 |" in page
+    assert "\nSome Card 3000 (CUDA" in page
+    assert not (tmp_path / "RESULTS.md").exists()
+    assert Measurement("a step", np.array([0.5]), 1.0).device == "CPU"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+def test_a_card_that_is_not_there_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--device", "cuda"])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert "cuda needs a card that torch can use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_step_in_bfloat16_trains_too(half):
+    plain, model, x, y, recipe = language_models()
+    for work in (
+        step(plain, x[:2], y[:2], token_cross_entropy, half=half),
+        step(model, x[:2], y[:2], token_cross_entropy, recipe, half),
+    ):
+        work()
+    assert all(each.grad is not None for each in model.parameters())

@@ -72,9 +72,11 @@ class BatchNorm(Norm, nn.modules.batchnorm._BatchNorm):
         """Normalise the channels kept at the width the knob stands at."""
         self._check_input_dim(check_tensor("input", input))
         from_batch = self.training or self.running_mean is None
-        if from_batch and self._tracks() and isinstance(self.axis, Width):
-            # One value for each channel has no statistics.
-            from_batch = input.numel() > input.shape[1]
+        variable = isinstance(self.axis, Width) and self._tracks()
+        # One value for each channel has no statistics. By an `if`: of sizes that vary in a compiled
+        # graph a comparison is no bool, and torch asks for one.
+        if from_batch and variable and input.numel() <= input.shape[1]:
+            from_batch = False
         share = self._momentum_of_batch() if from_batch else 0.0
         if from_batch and is_masked(self.axis):
             # Where another knob is at an int, units beyond it are not there.

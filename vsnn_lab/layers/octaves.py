@@ -33,6 +33,12 @@ def is_narrow(top: int, steps: int) -> bool:
 
 def octave_of(position: int) -> int:
     """Return the index of the octave that a position below full width lies in."""
+    if torch.compiler.is_compiling():
+        # One graph for all positions of an octave, not for each.
+        octave = 0
+        while position > 2**octave:
+            octave += 1
+        return octave
     return (position - 1).bit_length()
 
 

@@ -51,7 +51,9 @@ def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
         return nn.Sequential(), nn.Sequential(model)
     own = (index for index, module in enumerate(modules) if _widest_alike(module, 1))
     shared = min(_count_shared(modules), next(own, len(modules)))
-    return nn.Sequential(*modules[:shared]), nn.Sequential(*modules[shared:])
+    # What compiles the model's calls for a while compiles those of its parts.
+    chain = getattr(model._compiled_call_impl, "part_of", lambda part: nn.Sequential(*part))
+    return chain(modules[:shared]), chain(modules[shared:])
 
 
 def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iterator[Tensor]:

@@ -23,6 +23,7 @@ class History:
             ``full`` and ``narrow``; without validation the last.
         resumed_at: Finished epochs that were taken from the checkpoint.
         folder: Where the checkpoints are; None if none were written.
+        graphs: How many were compiled; None if compiling was not asked for.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
@@ -30,6 +31,7 @@ class History:
     best_epoch: int = 0
     resumed_at: int = 0
     folder: Path | None = None
+    graphs: int | None = None
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a pandas frame with one row an epoch."""

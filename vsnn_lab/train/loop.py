@@ -15,6 +15,7 @@ from vsnn_lab._basics.checks import check_pair, short_repr
 from vsnn_lab.data.batches import seed_from
 from vsnn_lab.measure.ablation import mean_metric
 from vsnn_lab.train.broadcasting import BroadcastWarning
+from vsnn_lab.train.compiled import StepCompiler
 from vsnn_lab.train.recipes import Draws, Recipe
 from vsnn_lab.train.recipes.distillation import soft_target_function
 from vsnn_lab.train.recipes.step import Loss, Step
@@ -43,11 +44,13 @@ class StepOptions:
         accumulate: Batches whose gradients one step is made of.
         clip: Largest norm of all gradients together, or None.
         precision: What forwards are computed in.
+        compile: Whether the model's calls are compiled.
     """
 
     accumulate: int = 1
     clip: float | None = None
     precision: Precision = "full"
+    compile: bool = False
 
 
 _NO_MORE = object()  # a recipe may yield anything
@@ -88,6 +91,10 @@ class Loop:
         step_loss = _StepLoss(model, recipe, how.precision)
         self.step_loss, self.optimizer = self.accelerator.prepare(step_loss, optimizer)
         self.state = (model, optimizer, rates)
+        self.compiler: StepCompiler | None = None
+        if how.compile:
+            where = self.accelerator.device, self.accelerator.num_processes
+            self.compiler = StepCompiler(model, controls, *where)
         # Gradients of an interrupted step, or of the caller, are not part of the first step.
         self.optimizer.zero_grad()
 
@@ -112,7 +119,8 @@ class Loop:
             batches.set_epoch(epoch)
         self.step_loss.train()
         total, samples = torch.zeros((), device=self.accelerator.device), 0
-        with seeded_rng(seed_from(seed, epoch), self.accelerator.device):
+        quiet = nullcontext() if self.compiler is None else self.compiler.quiet()
+        with seeded_rng(seed_from(seed, epoch), self.accelerator.device), quiet:
             generator = torch.Generator().manual_seed(seed_from(seed, epoch, 1))
             for step, batch in enumerate(batches):
                 x, y = check_pair("data", batch)
@@ -144,7 +152,8 @@ class Loop:
         x, y = (part[samples.start :: processes].to(device) for part in (x, y))
         step = Step(self.state[0], x, y, self.loss, generator, progress, samples, self.knobs)
         # Several processes exchange gradients once a step, which takes one backward.
-        value: Tensor = self.step_loss(step, self._backward if processes == 1 else None)
+        with nullcontext() if self.compiler is None else self.compiler.step():
+            value: Tensor = self.step_loss(step, self._backward if processes == 1 else None)
         if processes > 1:
             self._backward(value)
         return value.detach()

@@ -49,6 +49,7 @@ def fit(
     accumulate: int = 1,
     clip: float | None = None,
     precision: Precision = "full",
+    compile: bool = False,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -95,6 +96,12 @@ def fit(
         clip: Largest norm of all gradients together; longer ones are shortened to it.
         precision: "full", or "bf16" for forwards in bfloat16 where torch's autocast deems it safe,
             which pays on a GPU; weights and their updates stay as they are.
+        compile: Whether the model's calls in a step and their backward run as graphs of
+            ``torch.compile``, made by a C++ compiler or, on a GPU, Triton. A graph serves many
+            widths; 16 are made at most, and the history counts them. What has none runs as ever,
+            with a warning that says why. Keys and, to rounding, numbers stay the same. On a CPU it
+            does not pay: the recommended step of an MLP 784-256²-10 takes 0.95 to 1.03 times as
+            long as without, after 20 s or more of compiling.
         seed: Determines validation split, shuffling, widths, and the model's own random layers.
         checkpoint: Folder for checkpoints in safetensors; None writes none.
         progress: Show a progress bar.
@@ -119,6 +126,9 @@ def fit(
     if clip is not None and not check_number("clip", clip, 0):
         raise ValueError(f"clip must be above 0, or None, got {clip}")
     check_choice("precision", precision, PRECISIONS)
+    compile = check_flag("compile", compile)
+    if compile and hasattr(model, "_orig_mod"):
+        raise ValueError("compile must be False for what torch.compile has given, got True")
     controls = width_controls(model)
     if controls:
         check_draws(recipe, controls, knobs)
@@ -159,7 +169,7 @@ def fit(
     fused = all(kind in ("cpu", "cuda") and dtype.is_floating_point for kind, dtype in kinds)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
     rates = SCHEDULES[schedule](optimizer, epochs * math.ceil(len(batches) / accumulate))
-    how = StepOptions(accumulate, clip, precision)
+    how = StepOptions(accumulate, clip, precision, compile)
     loop = Loop(model, controls, knobs, recipe, loss, optimizer, rates, epochs, len(batches), how)
     best = initial = loop.weights()
     if run_checkpoint and (found := run_checkpoint.restore(*loop.state)):
@@ -176,6 +186,8 @@ def fit(
                 row |= loop.validation_losses
                 row["seconds"] = time.perf_counter() - started
                 bar.set_postfix(loop.validation_losses)
+                if loop.compiler:
+                    history.graphs = loop.compiler.graphs
                 if history.add(row):
                     best = loop.weights()
                 if run_checkpoint and loop.accelerator.is_main_process:

@@ -100,8 +100,8 @@ def fit(
             ``torch.compile``, made by a C++ compiler or, on a GPU, Triton. A graph serves many
             widths; 16 are made at most, and the history counts them. What has none runs as ever,
             with a warning that says why. Keys and, to rounding, numbers stay the same. On a CPU it
-            does not pay: the recommended step of an MLP 784-256²-10 takes 0.95 to 1.03 times as
-            long as without, after 20 s or more of compiling.
+            does not pay: the recommended step of an MLP 784-256²-10 takes 0.95 to 1.03 times the
+            processor time that it takes without, after 20 s or more of compiling.
         seed: Determines validation split, shuffling, widths, and the model's own random layers.
         checkpoint: Folder for checkpoints in safetensors; None writes none.
         progress: Show a progress bar.

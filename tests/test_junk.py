@@ -482,6 +482,11 @@ CALLS: dict[str, Call] = {
     ),
     **narrow_widths("EachOctave", rows=0.5, half=0.25, wide=0.25, inner_rows=0.5, wide_weight=1.0),
     **narrow_widths("NarrowestAndRandom", inner=2, wide_share=0.5),
+    "NarrowestAndRandom.draw_apart": call(
+        vsnn_lab.NarrowestAndRandom().draw_apart,
+        controls=[WidthControl(3), WidthControl(4)],
+        generator=torch.Generator(),
+    ),
     "Phases.phase_at": call(vsnn_lab.Phases(((1.0, vsnn_lab.Sampled()),)).phase_at, progress=0.5),
     "Latency": call(
         Latency, median_ms=1.0, low_ms=1.0, high_ms=1.0, threads=1, batch=1, device="cpu"
@@ -530,7 +535,15 @@ CALLS: dict[str, Call] = {
     ),
     "to_transformers": call(vsnn_lab.to_transformers, ImportError, model=words(), width=2),
     "Taylor": call(vsnn_lab.Taylor, batches=[x()], loss=F.mse_loss),
-    "condition": call(vsnn_lab.condition, model=net(), own_share=0.5),
+    "condition": call(
+        vsnn_lab.condition,
+        model=net(),
+        own_share=0.5,
+        pace=2.0,
+        wide_pace=1.5,
+        rank=2,
+        control=WidthControl(3),
+    ),
     "condition_norms": call(vsnn_lab.condition_norms, model=normed(), per="position"),
     "continuation": call(
         vsnn_lab.continuation,

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from vsnn_lab._basics.checks import check_fraction, check_int, check_number
+from vsnn_lab._basics.checks import check_fraction, check_int, check_number, short_repr
 from vsnn_lab.layers.octaves import is_narrow, octave_tops
 from vsnn_lab.samplers.draws import generator_or_fresh, random_numbers
 from vsnn_lab.widths import WidthControl
@@ -144,7 +144,14 @@ class NarrowestAndRandom:
     def draw_apart(
         self, controls: list[WidthControl], generator: torch.Generator | None = None
     ) -> list[Narrow]:
-        """Return the narrow widths of a step, inner ones drawn for each of several knobs alone."""
+        """Return the narrow widths of a step, inner ones drawn for each of several knobs alone.
+
+        Raises:
+            TypeError: If ``controls`` are not knobs in a list or a tuple.
+        """
+        known = isinstance(controls, list | tuple)
+        if not known or not all(isinstance(each, WidthControl) for each in controls):
+            raise TypeError(f"controls must be a list of WidthControl, got {short_repr(controls)}")
         generator = generator_or_fresh(generator)
         return [
             Narrow(1),

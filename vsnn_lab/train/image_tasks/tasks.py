@@ -111,7 +111,7 @@ _DENSE = Task(
     width=256,
     dedicated=(4, 8, 16, 32, 64, 128),
     epochs=20,
-    rates={"plain": 4e-3, "dedicated": 8e-3, "variable": 3e-3},
+    rates={"plain": 4e-3, "dedicated": 8e-3, "variable": 4e-3},
     recipe=Distilled(),
     flat=True,
 )

@@ -52,7 +52,7 @@ class EachOctave:
         wide_weight: What the loss below full width counts; octaves up to half count 1 together.
     """
 
-    rows: float = 0.5
+    rows: float = 0.75
     half: float = 0.5
     wide: float = 0.25
     inner_rows: float = 0.0
@@ -69,7 +69,7 @@ class EachOctave:
         Example:
             >>> narrow = EachOctave().draw(16, torch.Generator().manual_seed(0))
             >>> [(each.position, each.rows) for each in narrow]
-            [(1, 0.5), (2, 0.5), (4, 0.5), (7, 0.5)]
+            [(1, 0.75), (2, 0.75), (4, 0.75), (7, 0.75)]
         """
         steps = check_int("steps", steps)
         tops = octave_tops(steps)

@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from vsnn_lab._basics.files import atomic_write
 from vsnn_lab.figures import cost_curves
-from vsnn_lab.train import top, vgg
+from vsnn_lab.train import image_tasks, top, vgg
 
 RESULTS = Path(__file__).parent / "results"
 _SCRIPT = "_static/plotly.min.js"  # one file for all pages that ask for it
@@ -56,7 +56,27 @@ def vgg_plot() -> go.Figure:
     return cost_curves(accuracy["variable"], costs, dedicated=accuracy["dedicated"], label=_LABEL)
 
 
-PLOTS: dict[str, Callable[[], go.Figure]] = {"top": top_plot, "vgg": vgg_plot}
+def classifiers_plot() -> go.Figure:
+    """Draw the same of a dense classifier of Fashion-MNIST."""
+    tracked = image_tasks.COLLECTIONS["classifiers"].tracked()
+    results = [each for each in tracked if each["task"] == "fashion-mnist"]
+    accuracy = {
+        method: _percent(image_tasks.values_by_width(results, method, "accuracy"))
+        for method in ("variable", "dedicated")
+    }
+    counts = {
+        title: image_tasks.values_by_width(results, "variable", column)
+        for title, column in {"parameters": "parameters", "multiply-accumulates": "macs"}.items()
+    }
+    costs = {title: {at: each[0] for at, each in found.items()} for title, found in counts.items()}
+    return cost_curves(accuracy["variable"], costs, dedicated=accuracy["dedicated"], label=_LABEL)
+
+
+PLOTS: dict[str, Callable[[], go.Figure]] = {
+    "classifiers": classifiers_plot,
+    "top": top_plot,
+    "vgg": vgg_plot,
+}
 
 
 class Plot(SphinxDirective):

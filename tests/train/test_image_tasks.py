@@ -69,6 +69,17 @@ def test_a_network_of_one_size_has_the_size_of_the_variable_one_at_that_width(ki
         assert [each.shape for each in alone.state_dict().values()] == shapes
 
 
+@pytest.mark.parametrize("name", KINDS["classifiers"])
+def test_a_plain_classifier_begins_as_the_variable_one_at_full_width(name):
+    shape = shape_of(KINDS["classifiers"][name])
+    plain, variable = (
+        Run("classifiers", name, method, 3).untrained(shape) for method in ("plain", "variable")
+    )
+    whole = extract(variable, KINDS["classifiers"][name].width)
+    for one, other in zip(plain.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize(("kind", "name"), TASKS)
 def test_a_task_is_what_the_notebook_trains(kind, name):
     task = KINDS[kind][name]

@@ -18,7 +18,7 @@ from vsnn_lab import (
     extract,
 )
 from vsnn_lab.layers.level_weights import LevelWeights
-from vsnn_lab.layers.octaves import octave_of, octave_tops
+from vsnn_lab.layers.octaves import is_narrow, octave_of, octave_tops
 from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.widths import width_controls
 
@@ -56,6 +56,19 @@ def test_octaves_cover_every_width_below_the_full_one_once(steps):
     by_hand = [next(i for i, top in enumerate(tops) if p <= top) for p in range(1, steps)]
     assert found == by_hand
     assert set(found) == set(range(len(tops)))
+
+
+def test_octaves_are_narrow_up_to_a_quarter_or_of_few_positions_to_half():
+    narrow = {(1, 2), (1, 3), (16, 32), (8, 33), (64, 256), (1, 4)}
+    wide = {(2, 3), (17, 32), (31, 32), (9, 33), (16, 33), (65, 256), (128, 256)}
+    assert all(is_narrow(*each) for each in narrow)
+    assert not any(is_narrow(*each) for each in wide)
+
+
+def test_compiled_code_counts_octaves_by_comparisons(monkeypatch):
+    octaves = [octave_of(position) for position in range(1, 300)]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert [octave_of(position) for position in range(1, 300)] == octaves
 
 
 @pytest.mark.parametrize("build", [dense, large, convolutional])
@@ -157,17 +170,21 @@ def test_full_width_is_an_ordinary_layer_that_corrections_leave_alone():
 def test_a_product_is_set_to_what_comes_closest_to_a_weight():
     weights = LevelWeights(1, rank=3)
     like = torch.zeros(600, 600, dtype=torch.float64)
-    weights.add("weight", {0: (300, 400), 1: (10, 400)}, like)
+    weights.add("weight", {0: (300, 400), 1: (200, 400)}, like)
     assert {name: [*each.shape] for name, each in weights.named_parameters()} == {
         "weight_0_rows": [300, 3],
         "weight_0_columns": [3, 400],
-        "weight_narrow": [4_000],
+        "weight_narrow": [80_000],
     }
     wanted = (torch.randn(300, 3) @ torch.randn(3, 400)).double()
     weights.set("weight", 0, wanted)
     torch.testing.assert_close(weights.of("weight", 0), wanted, rtol=1e-4, atol=1e-4)
-    weights.set("weight", 1, wanted[:10])
-    assert torch.equal(weights.of("weight", 1), wanted[:10])
+    assert weights.is_product("weight", 0)
+    square = LevelWeights(1, rank=3)
+    square.add("weight", {0: (256, 256)}, like)  # as many weights as may be
+    assert not square.is_product("weight", 0)
+    weights.set("weight", 1, wanted[:200])
+    assert torch.equal(weights.of("weight", 1), wanted[:200])
 
 
 def test_making_products_leaves_the_random_state_alone(global_state_kept):

@@ -48,10 +48,9 @@ def level_of(positions: Mapping[WidthControl, int], controls: Sequence[WidthCont
 
 @lru_cache(maxsize=4096)
 def _level(positions: tuple[int, ...], steps: tuple[int, ...]) -> int:
-    found = [
-        octave_of(each - 1) - octave_of(position) if position < each else FULL
-        for position, each in zip(positions, steps, strict=True)
-    ]
+    # Full width is in the same octave as the widest position below it, or in the next one.
+    pairs = zip(positions, steps, strict=True)
+    found = [octave_of(each - 1) - octave_of(position) for position, each in pairs]
     return min(max(min(found), 0), len(_tops(steps)) - 1)
 
 

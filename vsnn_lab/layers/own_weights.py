@@ -149,9 +149,7 @@ class SwitchableLayer(VariableLayer):
             for level, each in zip(levels, wide, strict=False)
             if each is not None
         ]
-        if len(wide) < len(levels):
-            pieces.append(self.own_pace * own.last(name, levels))
-        return shared + torch.cat(pieces)
+        return shared + torch.cat([*pieces, self.own_pace * own.last(name, levels)])
 
     def _pace(self, name: str, level: int) -> float:
         own = self.own_weights

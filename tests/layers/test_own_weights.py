@@ -17,6 +17,7 @@ from vsnn_lab import (
     count_parameters,
     extract,
 )
+from vsnn_lab.layers import side_by_side
 from vsnn_lab.layers.level_weights import LevelWeights
 from vsnn_lab.layers.octaves import is_narrow, octave_of, octave_tops
 from vsnn_lab.layers.side_by_side import at_several_positions
@@ -94,7 +95,26 @@ def test_sliced_masked_and_extracted_agree_and_what_an_octave_adds_folds_away(bu
     }
 
 
-def test_several_widths_side_by_side_are_what_each_is_alone():
+@pytest.fixture(params=["one matrix", "some", "each alone"])
+def matrices(request, monkeypatch):
+    """Let levels stand in one matrix, in several, or in one each, of layers of a few units."""
+    least = {"one matrix": 2**40, "some": 6 * 800, "each alone": 0}[request.param]
+    monkeypatch.setattr(side_by_side, "_WORTH_A_CALL", least)
+
+
+def test_the_widest_levels_have_a_matrix_of_their_own_where_there_are_many_rows():
+    shapes = ((64, 64), (32, 32), (16, 16), (8, 8))
+    assert side_by_side._groups(shapes, 200) == [shapes]
+    assert side_by_side._groups(shapes, 400) == [shapes[:1], shapes[1:]]
+    assert side_by_side._groups(shapes, 4_000) == [shapes[:1], shapes[1:2], shapes[2:]]
+    zeros = 64 * 8 * 2
+    assert 2**21 % zeros == 0
+    rows = 2**21 // zeros
+    for count, groups in ((rows, 2), (rows - 1, 1)):
+        assert len(side_by_side._groups(((64, 64), (8, 8)), count)) == groups
+
+
+def test_several_widths_side_by_side_are_what_each_is_alone(matrices):
     net = dense(40)
     x = inputs(net, 6)
     (knob,) = width_controls(net)
@@ -108,7 +128,7 @@ def test_several_widths_side_by_side_are_what_each_is_alone():
     assert knob.position == 40
 
 
-def test_side_by_side_trains_what_each_width_would_train_alone():
+def test_side_by_side_trains_what_each_width_would_train_alone(matrices):
     net = dense(40)
     x, positions = inputs(net, 6), [1, 2, 3, 7]
     with at_several_positions(*width_controls(net), positions):
@@ -246,7 +266,7 @@ def test_what_cannot_be_conditioned_is_refused():
 
 
 @pytest.mark.parametrize("steps", [2, 20, 64])
-def test_with_own_weights_for_all_octaves_full_width_shares_with_none(steps):
+def test_with_own_weights_for_all_octaves_full_width_shares_with_none(steps, matrices):
     units = Width(steps)
     layers = [own_linear(*axes) for axes in ((7, units), (units, units), (units, 3))]
     net = stir(nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])).double()

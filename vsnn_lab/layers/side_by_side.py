@@ -15,6 +15,10 @@ from vsnn_lab.widths import SeveralPositions, Width, WidthControl, knobs_of, wit
 
 # Floats in the widest registers of today's processors.
 _REGISTER = 16
+# From so many products with zeros on it is quicker to multiply by one more matrix.
+_WORTH_A_CALL = 2**21
+
+Shapes = tuple[tuple[int, int], ...]
 
 
 def at_several_positions(
@@ -43,7 +47,8 @@ def is_several(layer: VariableLayer) -> bool:
 def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
     """Return what a `SwitchableLinear` gives at several widths, each of its own level.
 
-    The weights of all levels stand in one matrix, the widest first, as the layer holds them.
+    The weights of all levels stand in one matrix, the widest first, as the layer holds them; in
+    several where too many of its entries would be zeros.
     """
     in_axis, out_axis = layer.in_axis, layer.out_axis
     varies = isinstance(out_axis, Width), isinstance(in_axis, Width)
@@ -54,30 +59,63 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
     levels = sorted(layer.levels)[-len(positions) :]
     _check_positions(layer, control, levels, positions)
     shapes = tuple(layer.own_weights.shapes["weight"][level] for level in levels)
-    at = block_indices(shapes, layer.weight.shape, varies, x.device)
+    groups = _groups(shapes, x.numel() // x.shape[-1]) if varies[1] else [shapes]
+    sizes = (sum(each) for each in zip(*shapes, strict=True))
+    padding = tuple(_padding(size) if vary else 0 for size, vary in zip(sizes, varies, strict=True))
+    places = [
+        block_indices(group, layer.weight.shape, varies[1], more, x.device)
+        for group, more in zip(groups, [*[(0, 0)] * (len(groups) - 1), padding], strict=True)
+    ]
     with torch.no_grad():
         if varies[1]:
-            shared = layer.weight.flatten().index_select(0, at.taken)
+            whole = layer.weight.flatten()
+            shared = _cat([whole.index_select(0, at.taken) for at in places])
         else:
-            shared = layer.weight.index_select(0, at.rows).flatten()
-    weight = layer.add_in_a_row("weight", shared, levels)
-    if varies[1]:
-        # Each level reads its own units alone: blocks along a diagonal, all else zero.
-        weight = weight.new_zeros(at.whole.numel()).index_copy(0, at.placed, weight)
-        # Of them, those that it keeps; there are fewer weights to mask than activations.
-        tops = tuple(layer.levels[level][control] for level in levels)
-        kept = _kept_units(in_axis, tops, x.device)
-        weight = torch.where(kept, weight.view(at.whole), 0.0)
-    else:
-        weight = F.pad(weight, (0, at.whole.numel() - len(weight))).view(at.whole)
-    bias = None
+            shared = layer.weight.index_select(0, places[0].rows).flatten()
+    weights = layer.add_in_a_row("weight", shared, levels)
+    weights = weights.split([len(at.taken) for at in places])
+    biases: Any = [None] * len(places)
     if layer.bias is not None:
         with torch.no_grad():
-            shared = layer.bias.index_select(0, at.rows)
+            shared = _cat([layer.bias.index_select(0, at.rows) for at in places])
         bias = layer.add_in_a_row("bias", shared, levels)
-        bias = F.pad(bias, (0, at.whole[0] - len(bias)))
-    y: Tensor = layer.compute(x, weight, bias)
+        biases = bias.split([len(at.rows) for at in places])
+    # Of the units of each level those that it keeps; there are fewer weights than activations.
+    tops = tuple(layer.levels[level][control] for level in levels)
+    kept = _kept_units(in_axis, tops, x.device) if varies[1] else None
+    outputs, start = [], 0
+    for at, weight, bias in zip(places, weights, biases, strict=True):
+        units, inputs = at.whole
+        if kept is None:
+            weight = F.pad(weight, (0, units * inputs - len(weight))).view(at.whole)
+        else:
+            # Each level reads its own units alone: blocks along a diagonal, all else zero.
+            blocks = weight.new_zeros(units * inputs).index_copy(0, at.placed, weight)
+            weight = torch.where(kept[start : start + inputs], blocks.view(at.whole), 0.0)
+        if bias is not None:
+            bias = F.pad(bias, (0, units - len(bias)))
+        x_here = x if len(places) == 1 else x[..., start : start + inputs]
+        outputs.append(layer.compute(x_here, weight, bias))
+        start += inputs
+    y = _cat(outputs, -1)
     return y if varies[0] else y.unflatten(-1, (len(shapes), -1)).flip(-2)
+
+
+def _cat(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat([*parts], dim)
+
+
+def _groups(shapes: Shapes, rows: int) -> list[Shapes]:
+    """Return levels in groups that have a matrix each: the widest ones alone, where that pays."""
+    groups, left = [], shapes
+    while len(left) > 1:
+        (units, inputs), others = left[0], left[1:]
+        zeros = units * sum(each for _, each in others) + inputs * sum(each for each, _ in others)
+        if zeros * rows < _WORTH_A_CALL:
+            break
+        groups.append(left[:1])
+        left = others
+    return [*groups, left]
 
 
 def _check_positions(
@@ -126,9 +164,10 @@ class BlockIndices(NamedTuple):
 
 @lru_cache(maxsize=64)
 def block_indices(
-    shapes: tuple[tuple[int, int], ...],
+    shapes: Shapes,
     full: torch.Size,
-    varies: tuple[bool, bool],
+    apart: bool,
+    padding: tuple[int, int],
     device: torch.device,
 ) -> BlockIndices:
     """Return the places of weights of these shapes, one for each level, in a layer's weight.
@@ -136,17 +175,15 @@ def block_indices(
     Args:
         shapes: Units and inputs of each level.
         full: Those of the layer.
-        varies: Whether the two vary.
+        apart: Whether each level reads units of its own, in place of the same inputs.
+        padding: Units and inputs of nothing that follow.
         device: Where the layer is.
     """
     rows = torch.cat([torch.arange(out) for out, _ in shapes])
     taken = [torch.arange(full.numel()).view(full)[:out, :fan].flatten() for out, fan in shapes]
     blocks = [torch.ones(shape) for shape in shapes]
-    whole = torch.block_diag(*blocks) if varies[1] else torch.cat(blocks)
-    out, fan_in = (
-        _padding(size) if vary else 0 for size, vary in zip(whole.shape, varies, strict=True)
-    )
-    whole = F.pad(whole, (0, fan_in, 0, out))
+    whole = torch.block_diag(*blocks) if apart else torch.cat(blocks)
+    whole = F.pad(whole, (0, padding[1], 0, padding[0]))
     placed = whole.flatten().nonzero().flatten()
     return BlockIndices(
         rows.to(device), torch.cat(taken).to(device), placed.to(device), whole.shape

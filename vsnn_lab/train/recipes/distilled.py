@@ -19,7 +19,7 @@ from vsnn_lab.layers.switchable import SwitchableLinear
 from vsnn_lab.networks.channels_last import channels_last
 from vsnn_lab.networks.gate import (
     is_elementwise,
-    private_copy,
+    may_write_in_place,
     proven_chain,
     sums_are_safe,
 )
@@ -82,9 +82,11 @@ class Distilled(Recipe):
         check_draws(self, check_step(step).controls, step.knobs)
         draws = self._draw(step)
         x = channels_last(step.model, step.x)
+        # Asked once, since to look through a model takes longer than a small layer does.
+        copied = may_write_in_place(step.model)
         # Turned to full width, since at rest a mask draws widths of its own.
         with step.turn(step.steps):
-            output = check_tensor("output", step.model(private_copy(step.model, x)))
+            output = check_tensor("output", step.model(x.clone() if copied else x))
         yield check_tensor("what loss returns", step.loss(output, step.y))
         soften = soft_target_function(step.loss) if self.teach is None else self.teach
         loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
@@ -94,15 +96,15 @@ class Distilled(Recipe):
         several = _count_side_by_side(step, draws) if sums_are_safe(x) else 0
         if several and (rows := step.first_rows(draws[0].rows)).stop:
             positions: list[Any] = [each.position for each in draws[:several]]
-            with at_several_positions(step.control, positions):
-                outputs = step.model(private_copy(step.model, x[rows]))
+            with at_several_positions(step.controls[0], positions):
+                outputs = step.model(x[rows].clone() if copied else x[rows])
             yield several * weight * draws[0].weight * loss.of_several(outputs, rows)
             del outputs
             draws = draws[several:]
         for each in draws:
             if (rows := step.first_rows(each.rows)).stop:
                 with step.turn(each.position):
-                    value = loss(step.model(private_copy(step.model, x[rows])), rows)
+                    value = loss(step.model(x[rows].clone() if copied else x[rows]), rows)
                 yield weight * each.weight * value
 
     def _draw(self, step: Step) -> list[Narrow]:

@@ -1,6 +1,7 @@
 """Plots of tracked results, drawn from `docs/results` when the documentation is built."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -49,27 +50,28 @@ def vgg_plot() -> go.Figure:
         title: {int(at): count for at, count in variable[name].items()}
         for title, name in {"parameters": "parameters", "multiply-accumulates": "macs"}.items()
     }
-    accuracy = {
-        method: _percent(vgg.accuracy_by_width(results, method))
-        for method in ("variable", "dedicated")
-    }
-    return cost_curves(accuracy["variable"], costs, dedicated=accuracy["dedicated"], label=_LABEL)
+    return _beside_dedicated(partial(vgg.accuracy_by_width, results), costs)
 
 
 def classifiers_plot() -> go.Figure:
     """Draw the same of a dense classifier of Fashion-MNIST."""
     tracked = image_tasks.COLLECTIONS["classifiers"].tracked()
     results = [each for each in tracked if each["task"] == "fashion-mnist"]
-    accuracy = {
-        method: _percent(image_tasks.values_by_width(results, method, "accuracy"))
-        for method in ("variable", "dedicated")
-    }
+    accuracy = partial(image_tasks.values_by_width, results, column="accuracy")
     counts = {
         title: image_tasks.values_by_width(results, "variable", column)
         for title, column in {"parameters": "parameters", "multiply-accumulates": "macs"}.items()
     }
     costs = {title: {at: each[0] for at, each in found.items()} for title, found in counts.items()}
-    return cost_curves(accuracy["variable"], costs, dedicated=accuracy["dedicated"], label=_LABEL)
+    return _beside_dedicated(accuracy, costs)
+
+
+def _beside_dedicated(
+    accuracy: Callable[[str], dict[int, list[float]]], costs: dict[str, dict[int, float]]
+) -> go.Figure:
+    """Draw what ``accuracy`` says of the variable network and of those of one size."""
+    variable, dedicated = (_percent(accuracy(each)) for each in ("variable", "dedicated"))
+    return cost_curves(variable, costs, dedicated=dedicated, label=_LABEL)
 
 
 PLOTS: dict[str, Callable[[], go.Figure]] = {

@@ -141,14 +141,13 @@ class SwitchableLayer(VariableLayer):
     def add_in_a_row(self, name: str, shared: Tensor, levels: Sequence[int]) -> Tensor:
         """Add what the last levels have to what they share, as vectors, the widest first."""
         own = self.own_weights
-        wide = [own.of(name, level) for level in levels if level < own.narrow]
-        if not wide:
-            return torch.add(shared, own.last(name, levels), alpha=self.own_pace)
         pieces = [
             self._pace(name, level) * each.flatten()
-            for level, each in zip(levels, wide, strict=False)
-            if each is not None
+            for level in levels
+            if level < own.narrow and (each := own.of(name, level)) is not None
         ]
+        if not pieces:
+            return torch.add(shared, own.last(name, levels), alpha=self.own_pace)
         return shared + torch.cat([*pieces, self.own_pace * own.last(name, levels)])
 
     def _pace(self, name: str, level: int) -> float:

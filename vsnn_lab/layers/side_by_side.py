@@ -72,14 +72,14 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
             shared = _cat([whole.index_select(0, at.taken) for at in places])
         else:
             shared = layer.weight.index_select(0, places[0].rows).flatten()
-    weights = layer.add_in_a_row("weight", shared, levels)
-    weights = weights.split([len(at.taken) for at in places])
+    weight = layer.add_in_a_row("weight", shared, levels)
+    weights = _split(weight, [len(at.taken) for at in places])
     biases: Any = [None] * len(places)
     if layer.bias is not None:
         with torch.no_grad():
             shared = _cat([layer.bias.index_select(0, at.rows) for at in places])
         bias = layer.add_in_a_row("bias", shared, levels)
-        biases = bias.split([len(at.rows) for at in places])
+        biases = _split(bias, [len(at.rows) for at in places])
     # Of the units of each level those that it keeps; there are fewer weights than activations.
     tops = tuple(layer.levels[level][control] for level in levels)
     kept = _kept_units(in_axis, tops, x.device) if varies[1] else None
@@ -103,6 +103,11 @@ def outputs_side_by_side(layer: Any, x: Tensor) -> Tensor:
 
 def _cat(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat([*parts], dim)
+
+
+def _split(row: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    # The gradient of a piece that is all of it would be copied.
+    return [row] if len(sizes) == 1 else row.split(sizes)
 
 
 def _groups(shapes: Shapes, rows: int) -> list[Shapes]:

@@ -81,7 +81,7 @@ def proven_chain(model: nn.Module) -> list[nn.Module] | None:
         if reason is not None:
             _log.debug("%s takes the plain path: %r %s", type(model).__name__, part, reason)
             return None
-    if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
+    if has_global_hooks():
         _log.debug("%s takes the plain path: torch has global hooks", type(model).__name__)
         return None
     return modules
@@ -96,10 +96,21 @@ def _obstacle(module: nn.Module) -> str | None:
     own = vars(module)
     if "forward" in own or type(module).__call__ is not nn.Module.__call__:
         return "overrides its call or its forward"
-    hooks = [hook for name in _HOOKS for hook in own.get(name, {}).values()]
-    if any(hook is not ask_for_forward for hook in hooks):
+    if has_hooks(module):
         return "has hooks"
     return "has parametrizations" if "parametrizations" in own["_modules"] else None
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module has hooks, which may do anything."""
+    own = vars(module)
+    hooks = [hook for name in _HOOKS for hook in own.get(name, {}).values()]
+    return any(hook is not ask_for_forward for hook in hooks)
+
+
+def has_global_hooks() -> bool:
+    """Whether torch has hooks for all modules."""
+    return any(getattr(torch_module, name) for name in _GLOBAL_HOOKS)
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:

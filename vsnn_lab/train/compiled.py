@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 
-from vsnn_lab.layers.base import ask_for_forward
+from vsnn_lab.networks.gate import has_global_hooks, has_hooks
 from vsnn_lab.widths import SeveralPositions, WidthControl
 
 _log = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ _TORCHS_OWN = (
     r"The \.grad attribute of a Tensor that is not a leaf Tensor is being accessed",
     r"Dynamo detected a call to a `functools\.lru_cache`-wrapped function",
 )
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class StepCompiler:
@@ -148,13 +146,11 @@ class StepCompiler:
         return made
 
     def _has_hooks(self) -> bool:
-        if any(getattr(torch_module, f"_global{name}") for name in _HOOKS):
+        if has_global_hooks():
             self.warn(f"compile=True takes no hooks, got global ones of torch; {_ALONE}")
             return True
         for path, module in self.model.named_modules():
-            own = vars(module)
-            hooks = [hook for name in _HOOKS for hook in own.get(name, {}).values()]
-            if any(hook is not ask_for_forward for hook in hooks):
+            if has_hooks(module):
                 place = f"{type(module).__name__} at {path!r}"
                 self.warn(f"compile=True takes no hooks, got one of {place}; {_ALONE}")
                 return True

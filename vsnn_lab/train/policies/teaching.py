@@ -15,6 +15,7 @@ from vsnn_lab.layers.octaves import octave_tops
 from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.train.policies.actors import check_policy
 from vsnn_lab.train.policies.variable import VARIABLE, VariableActor
+from vsnn_lab.train.recipes.narrow_widths import position_in_octave
 
 # Of the widths of an octave the widest is drawn this often: those near it are hardest to reach.
 _WIDEST = 0.3
@@ -93,9 +94,7 @@ class WidthTeacher:
         tops = octave_tops(self.policy.control.steps)
         chances = torch.rand(len(tops), generator=self._generator).tolist()
         return [
-            top
-            if chance < _WIDEST
-            else below + 1 + int((chance - _WIDEST) / (1 - _WIDEST) * (top - below))
+            position_in_octave(chance, below, top, _WIDEST)
             for chance, below, top in zip(chances, [0, *tops], tops, strict=False)
         ]
 

@@ -84,9 +84,13 @@ class Distilled(Recipe):
         x = channels_last(step.model, step.x)
         # Asked once, since to look through a model takes longer than a small layer does.
         copied = may_write_in_place(step.model)
+
+        def run(part: Tensor) -> Any:
+            return step.model(part.clone() if copied else part)
+
         # Turned to full width, since at rest a mask draws widths of its own.
         with step.turn(step.steps):
-            output = check_tensor("output", step.model(x.clone() if copied else x))
+            output = check_tensor("output", run(x))
         yield check_tensor("what loss returns", step.loss(output, step.y))
         soften = soft_target_function(step.loss) if self.teach is None else self.teach
         loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
@@ -97,14 +101,14 @@ class Distilled(Recipe):
         if several and (rows := step.first_rows(draws[0].rows)).stop:
             positions: list[Any] = [each.position for each in draws[:several]]
             with at_several_positions(step.controls[0], positions):
-                outputs = step.model(x[rows].clone() if copied else x[rows])
+                outputs = run(x[rows])
             yield several * weight * draws[0].weight * loss.of_several(outputs, rows)
             del outputs
             draws = draws[several:]
         for each in draws:
             if (rows := step.first_rows(each.rows)).stop:
                 with step.turn(each.position):
-                    value = loss(step.model(x[rows].clone() if copied else x[rows]), rows)
+                    value = loss(run(x[rows]), rows)
                 yield weight * each.weight * value
 
     def _draw(self, step: Step) -> list[Narrow]:

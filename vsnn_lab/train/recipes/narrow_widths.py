@@ -85,10 +85,8 @@ class EachOctave:
                 if top - below > 1:
                     second = below + 1 + int(chance * (top - below - 1))
                     inner.append(Narrow(second, self.inner_rows, 1 / octaves))
-            elif chance < _WIDEST:
-                width = top
             else:
-                width = below + 1 + int((chance - _WIDEST) / (1 - _WIDEST) * (top - below))
+                width = position_in_octave(chance, below, top, _WIDEST)
             drawn.append(Narrow(width, self.rows, 1 / octaves))
         drawn += inner
         low = tops[octaves - 1] + 1 if octaves else 1
@@ -160,6 +158,20 @@ class NarrowestAndRandom:
                 for _ in range(self.inner if self.wide_share is None else 1)
             ),
         ]
+
+
+def position_in_octave(chance: float, below: int, top: int, widest: float) -> int:
+    """Return a position in below + 1..top: the widest one, or any of them alike.
+
+    Args:
+        chance: A random number in [0, 1).
+        below: The widest position of the octave below.
+        top: The widest one of this octave.
+        widest: How often that is taken at once.
+    """
+    if chance < widest:
+        return top
+    return below + 1 + int((chance - widest) / (1 - widest) * (top - below))
 
 
 def _draw(low: int, high: int, generator: torch.Generator) -> int:

@@ -42,20 +42,12 @@ from vsnn_lab.networks import (
     ConvAutoencoder,
     ConvNet,
     LanguageModel,
-    Taylor,
     condition,
     condition_norms,
     continuation,
-    explain,
     extract,
     extract_view,
     forward_at_widths,
-    load_pretrained,
-    make_variable,
-    order_units,
-    pretrained_header,
-    pretrained_tokenizer,
-    speculative_continuation,
 )
 from vsnn_lab.samplers import (
     Fixed,
@@ -96,6 +88,16 @@ if TYPE_CHECKING:
         recalibrate_widths,
         token_cross_entropy,
         width_sweep,
+    )
+    from vsnn_lab.networks import (
+        Taylor,
+        explain,
+        load_pretrained,
+        make_variable,
+        order_units,
+        pretrained_header,
+        pretrained_tokenizer,
+        speculative_continuation,
     )
     from vsnn_lab.train import (
         Distilled,
@@ -205,7 +207,7 @@ __all__ = [
 ]
 
 # Loaded when first used, so that importing the package costs little more than importing torch.
-_LATE_ROOMS = ("measure", "export", "train", "data", "figures", "explore", "headless")
+_LATE_ROOMS = ("networks", "measure", "export", "train", "data", "figures", "explore", "headless")
 
 
 def __getattr__(name: str) -> object:

@@ -5,27 +5,32 @@ A network without a `Width` is plain PyTorch throughout. Imports `layers` and th
 May import ``_basics``, ``widths``, ``samplers``, ``layers``.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
 from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
 from vsnn_lab.networks.conditioning import condition, condition_norms
-from vsnn_lab.networks.conversion import make_variable
 from vsnn_lab.networks.convnet import ConvNet
-from vsnn_lab.networks.explanation import explain
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
 from vsnn_lab.networks.generation import continuation
 from vsnn_lab.networks.language_model import LanguageModel
 from vsnn_lab.networks.mlp import MLP
-from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
-from vsnn_lab.networks.pretrained import (
-    load_pretrained,
-    pretrained_header,
-    pretrained_tokenizer,
-)
-from vsnn_lab.networks.speculative_decoding import (
-    SpeculativeContinuation,
-    speculative_continuation,
-)
 from vsnn_lab.networks.weight_views import extract_view
+
+if TYPE_CHECKING:
+    from vsnn_lab.networks.conversion import make_variable
+    from vsnn_lab.networks.explanation import explain
+    from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
+    from vsnn_lab.networks.pretrained import (
+        load_pretrained,
+        pretrained_header,
+        pretrained_tokenizer,
+    )
+    from vsnn_lab.networks.speculative_decoding import (
+        SpeculativeContinuation,
+        speculative_continuation,
+    )
 
 __all__ = [
     "MLP",
@@ -50,3 +55,23 @@ __all__ = [
     "pretrained_tokenizer",
     "speculative_continuation",
 ]
+
+# Loaded when first used: what reads somebody else's network takes longer to import than all layers.
+_LATE = {
+    "SpeculativeContinuation": "speculative_decoding",
+    "Taylor": "ordering",
+    "TiedAxis": "ordering",
+    "explain": "explanation",
+    "load_pretrained": "pretrained",
+    "make_variable": "conversion",
+    "order_units": "ordering",
+    "pretrained_header": "pretrained",
+    "pretrained_tokenizer": "pretrained",
+    "speculative_continuation": "speculative_decoding",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)

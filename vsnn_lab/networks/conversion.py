@@ -32,7 +32,7 @@ from vsnn_lab.networks.graph.understanding import Understanding, understand
 from vsnn_lab.networks.graph.units import Dim
 from vsnn_lab.networks.graph.walk import Walk
 from vsnn_lab.networks.knob_choice import Knobs, check_knobs, choose_knobs, varying_axes
-from vsnn_lab.networks.notes import note_conversion
+from vsnn_lab.networks.note_conversion import note_conversion
 from vsnn_lab.networks.ordering import Order, check_order, order_units
 from vsnn_lab.networks.proof import prove
 from vsnn_lab.networks.restoring import restored

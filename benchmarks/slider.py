@@ -30,13 +30,13 @@ while time.monotonic() < end:
 _CLASSIFIER = """
 import torch
 import torch.nn.functional as F
-from vsnn_lab import MLP, FullAndNarrow, Width, data, explore, fit
+from vsnn_lab import MLP, Distilled, LogUniform, Width, data, explore, fit
 shown, train = (data.load("fashion-mnist", part) for part in ("test", "train"))
 hidden = Width(256)
 torch.manual_seed(0)
 model = MLP(784, (hidden, hidden), 10)
 pairs = train.images[:6000].flatten(1), train.labels[:6000]
-_ = fit(model, pairs, F.cross_entropy, recipe=FullAndNarrow(), epochs=1)
+_ = fit(model, pairs, F.cross_entropy, recipe=Distilled(LogUniform()), epochs=1)
 rows = {"inputs": shown.images.flatten(1), "class_names": shown.class_names}
 explore.ClassifierExplorer(model, shown.images, shown.labels, **rows)
 """

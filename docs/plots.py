@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from vsnn_lab._basics.files import atomic_write
-from vsnn_lab.figures import cost_curves
+from vsnn_lab.figures import comparison_curves, cost_curves
 from vsnn_lab.train import image_tasks, top, vgg
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,6 +66,16 @@ def classifiers_plot() -> go.Figure:
     return _beside_dedicated(accuracy, costs)
 
 
+def autoencoders_plot() -> go.Figure:
+    """Draw errors of autoencoders of Fashion-MNIST, principal components and their ratio too."""
+    tracked = image_tasks.COLLECTIONS["autoencoders"].tracked()
+    results = [each for each in tracked if each["task"] == "fashion-mnist"]
+    methods = ("variable", "dedicated", "pca")
+    return comparison_curves(
+        {each: image_tasks.values_by_width(results, each, "mse") for each in methods}
+    )
+
+
 def _beside_dedicated(
     accuracy: Callable[[str], dict[int, list[float]]], costs: dict[str, dict[int, float]]
 ) -> go.Figure:
@@ -75,6 +85,7 @@ def _beside_dedicated(
 
 
 PLOTS: dict[str, Callable[[], go.Figure]] = {
+    "autoencoders": autoencoders_plot,
     "classifiers": classifiers_plot,
     "top": top_plot,
     "vgg": vgg_plot,

@@ -13,7 +13,6 @@ from torch.nn.utils import parametrizations, prune
 
 from tests.own import own_linear
 from vsnn_lab import (
-    ConditionedLinear,
     TriangularDropout,
     VariableBatchNorm1d,
     VariableLayerNorm,
@@ -120,7 +119,6 @@ LINKS = {
     "Flatten": lambda axis: nn.Flatten(),
     "linear": linear(),
     "octaves": linear(own_linear),
-    "conditioned": linear(ConditionedLinear),
     "a subclass": linear(LinearOfOnesOwn),
     "residual": lambda axis: Residual(nn.Sequential(VariableLinear(axis, axis), nn.Tanh())),
     "residual in place": lambda axis: Residual(nn.Sequential(nn.Tanh(), AddInPlace())),
@@ -133,7 +131,7 @@ AXES = {
     "rounded": lambda knob, size: knob.axis(STEPS * size + 1),
     "joined": lambda knob, size: knob.axis(STEPS * size) + size + knob.axis(STEPS) * 2,
 }
-NOT_JOINED = {"mask", "octaves", "conditioned"}
+NOT_JOINED = {"mask", "octaves"}
 BEFORE = {
     "nothing": lambda: [],
     "ReLU in place": lambda: [nn.ReLU(inplace=True)],

@@ -19,7 +19,7 @@ RECIPES = {
     "sampled": lab.Sampled(lab.Stratified(3)),
     "sandwich": lab.Distilled(lab.NarrowestAndRandom()),
     "distilled": lab.Distilled(),
-    "full and narrow": lab.FullAndNarrow(),
+    "of samples": lab.Distilled(lab.LogUniform()),
 }
 
 

@@ -337,15 +337,16 @@ def plots():
     return import_module("docs.plots")
 
 
-@pytest.mark.parametrize("name", ["classifiers", "top", "vgg"])
+@pytest.mark.parametrize("name", ["autoencoders", "classifiers", "top", "vgg"])
 def test_a_plot_draws_the_means_of_the_tracked_runs(plots, name):
     runs = json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))["runs"]
+    column, scale = ("mse", 1000) if name == "autoencoders" else ("accuracy", 100)
     curves = [
-        run["accuracy"]
+        run[column]
         for run in runs
         if run["method"] == "variable" and run.get("task", "fashion-mnist") == "fashion-mnist"
     ]
-    means = [100 * fmean(curve[at] for curve in curves) for at in curves[0]]
+    means = [scale * fmean(curve[at] for curve in curves) for at in curves[0]]
     drawn = [trace.y for trace in plots.PLOTS[name]().data if len(trace.y) == len(means)]
     assert any(np.allclose(each, means) for each in drawn)
 

@@ -14,12 +14,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.func import functional_call
 
 from tests.grammar import CONTAINERS, STEPS, networks
 from vsnn_lab import (
     Distilled,
-    FullAndNarrow,
     Sampled,
     at_width,
     extract,
@@ -30,7 +28,6 @@ from vsnn_lab import (
 )
 from vsnn_lab.networks.gate import output_axis
 from vsnn_lab.networks.trunk import outputs_by_width
-from vsnn_lab.train.recipes.base import scale_shared_gradients
 from vsnn_lab.train.recipes.step import Step
 from vsnn_lab.widths import kept_ranges, single_control
 
@@ -50,10 +47,10 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=error, atol=error * size, equal_nan=True)
 
 
-def plain(model, x, width, parameters=None):
+def plain(model, x, width):
     """Run the plain path, on inputs that nobody else sees."""
     with at_width(single_control(model), width):
-        return functional_call(model, parameters or {}, (x.clone(),))
+        return model(x.clone())
 
 
 def mean_loss(output, target):
@@ -154,14 +151,13 @@ def distilled_loss(model, recipe, x, y, generator):
     return total
 
 
-def full_and_narrow_loss(model, recipe, x, y, widths):
-    full = mean_loss(plain(model, x, STEPS), y)
-    parameters, narrow = scale_shared_gradients(model, recipe.shared), 0.0
+def loss_of_samples(model, x, y, widths):
+    full, narrow = mean_loss(plain(model, x, STEPS), y), 0.0
     for width in widths.unique().tolist():
         rows = widths == width
-        value = mean_loss(plain(model, x[rows], width, parameters), y[rows])
+        value = mean_loss(plain(model, x[rows], width), y[rows])
         narrow = narrow + rows.sum() * value * (full / value).detach().abs()
-    return (full + recipe.weight * narrow / len(x)) / (1 + recipe.weight)
+    return full + narrow / len(x)
 
 
 def check_recipes(model, x, widths, seed):
@@ -185,8 +181,9 @@ def check_recipes(model, x, widths, seed):
     generator = torch.Generator().manual_seed(seed)
     recipe = Distilled()
     check_loss(model, loss_of(recipe), distilled_loss(model, recipe, x, y, generator))
-    recipe = FullAndNarrow(sampler)
-    check_loss(model, loss_of(recipe), full_and_narrow_loss(model, recipe, x, y, widths))
+    narrow = widths.clamp(max=STEPS - 1)
+    recipe = Distilled(lambda *_: narrow, labels=1.0, relative=True)
+    check_loss(model, loss_of(recipe), loss_of_samples(model, x, y, narrow))
 
 
 def check_extracted(model, x, expected, width):

@@ -25,7 +25,6 @@ NOTICED_BY = {
     "samplers": ["samplers/test_edges.py"],
     "layers": ["layers/test_layers.py"],
     "layers/batch_norm.py": ["layers/test_single_values.py"],
-    "layers/conditioned.py": ["layers/test_conditioned.py"],
     "layers/conditioned_norm.py": ["layers/test_conditioned_norm.py"],
     "layers/position_statistics.py": ["measure/test_recalibrate_widths.py"],
     "layers/corners.py": ["layers/test_corners.py"],

@@ -9,7 +9,6 @@ from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING
 
 from vsnn_lab.layers import (
-    ConditionedLinear,
     ConditionedRMSNorm,
     TriangularDropout,
     VariableBatchNorm1d,
@@ -57,6 +56,7 @@ from vsnn_lab.samplers import (
     Interpolated,
     Listed,
     LogUniform,
+    Octaves,
     Sandwich,
     Shifted,
     Stratified,
@@ -102,7 +102,6 @@ if TYPE_CHECKING:
     from vsnn_lab.train import (
         Distilled,
         EachOctave,
-        FullAndNarrow,
         NarrowestAndRandom,
         Phases,
         Sampled,
@@ -117,7 +116,6 @@ __all__ = [
     "MLP",
     "Autoencoder",
     "BitsPerByte",
-    "ConditionedLinear",
     "ConditionedRMSNorm",
     "ConvAutoencoder",
     "ConvNet",
@@ -126,7 +124,6 @@ __all__ = [
     "Fixed",
     "FixedFraction",
     "Full",
-    "FullAndNarrow",
     "Geometric",
     "Interpolated",
     "LanguageModel",
@@ -134,6 +131,7 @@ __all__ = [
     "Listed",
     "LogUniform",
     "NarrowestAndRandom",
+    "Octaves",
     "Phases",
     "Sampled",
     "Sandwich",

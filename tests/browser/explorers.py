@@ -6,13 +6,14 @@ SETUP = f"""
 import time
 import torch
 import torch.nn.functional as F
-from vsnn_lab import MLP, Autoencoder, FullAndNarrow, Width, data, explore, fit, samplers
+from vsnn_lab import MLP, Autoencoder, Distilled, Width, data, explore, fit, samplers
 shown = data.load("fashion-mnist", "test")
 train, images, labels = shown.images[:2000], shown.images[:50], shown.labels[:50]
 named = {{"labels": labels, "class_names": shown.class_names}}
 torch.manual_seed(0)
 model = Autoencoder(tuple(images.shape[1:]), Width({WIDTHS}), hidden=(64,))
-_ = fit(model, (train, train), F.mse_loss, recipe=FullAndNarrow(), epochs=3, lr=6e-3)
+narrow = Distilled(samplers.LogUniform())
+_ = fit(model, (train, train), F.mse_loss, recipe=narrow, epochs=3, lr=6e-3)
 classifier = MLP(784, (Width({WIDTHS}),), 10)
 """
 # What makes an instrument of each kind; the first is called explorer.

@@ -18,13 +18,13 @@ CELLS = [
     f"""
     import torch
     import torch.nn.functional as F
-    from vsnn_lab import Autoencoder, FullAndNarrow, Width, data, explore, fit
+    from vsnn_lab import Autoencoder, Distilled, LogUniform, Width, data, explore, fit
     shown = data.load("fashion-mnist", "test")
     train = shown.images[:2000]
     images, labels = shown.images[:{IMAGES}], shown.labels[:{IMAGES}]
     torch.manual_seed(0)
     model = Autoencoder(tuple(images.shape[1:]), Width({STEPS}), hidden=(64,))
-    fit(model, (train, train), F.mse_loss, recipe=FullAndNarrow(), epochs=3, lr=6e-3)
+    fit(model, (train, train), F.mse_loss, recipe=Distilled(LogUniform()), epochs=3, lr=6e-3)
     named = {{"labels": labels, "class_names": shown.class_names}}
     print(*(shown.class_names[label] for label in labels), sep=";")
     """,

@@ -148,7 +148,7 @@ def test_the_dashboard_shows_instruments_that_move_and_no_code(dashboard, chromi
         one.button("New images").click()
         one.until(lambda now: now.pictures != before.pictures)
         # A name in the first cell's code.
-        assert "FullAndNarrow" not in page.content()
+        assert "LogUniform" not in page.content()
         # While the kernel of the page runs, it listens, too.
         assert dashboard.listening() == {"127.0.0.1"}
 

@@ -176,9 +176,8 @@ def convolutional(width):
 
 
 def conditioned(width):
-    return layers.ConditionedLinear(4, width, width.control), layers.ConditionedLinear(
-        width, 3, width.control
-    )
+    first, last = own_linear(4, 5, width.control), layers.VariableLinear(width, 3)
+    return first, layers.VariableLinear(5, width), last
 
 
 @pytest.mark.parametrize("build", [dense, convolutional, conditioned])

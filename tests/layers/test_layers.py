@@ -186,7 +186,6 @@ OWN_TESTS = {  # layers with a test module of their own
     layers.VariableMultiheadAttention,
     layers.VariableRNN,
     layers.TriangularDropout,
-    layers.ConditionedLinear,
     layers.ConditionedRMSNorm,
 }
 INPUTS = {

@@ -10,6 +10,7 @@ from torch import nn
 from tests.own import own_linear, stir
 from vsnn_lab import (
     MLP,
+    Autoencoder,
     ConvNet,
     Width,
     WidthControl,
@@ -37,6 +38,15 @@ def large() -> MLP:
     net = stir(MLP(700, (hidden.axis(200), hidden.axis(20)), 3, nn.Tanh, conditioned=True), 0.1)
     products = [net[0].own_weights.is_product("weight", level) for level in range(6)]
     assert products == [True, True, False, False, False, False]
+    return net.double()
+
+
+def reconstructing() -> Autoencoder:
+    """Return a network whose layers of fixed size have products at every width."""
+    net = stir(Autoencoder((300,), Width(20), (260,), nn.Tanh, conditioned=True), 0.1)
+    for layer, products in ((net.encoder[1], True), (net.encoder[3], False)):
+        levels = layer.own_weights.shapes["weight"]
+        assert [layer.own_weights.is_product("weight", level) for level in levels] == [products] * 6
     return net.double()
 
 
@@ -161,6 +171,29 @@ def test_widths_of_their_own_train_the_weights_that_one_width_for_all_would(buil
     for name, gradient in masked.items():
         close = torch.testing.assert_close
         close(gradient, net.get_parameter(name).grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize(
+    "widths", [[1, 3, 4, 8, 8, 19], [19, 1, 8, 3, 8, 4], [20, 3, 20, 1, 19, 5]]
+)
+def test_samples_of_many_levels_share_a_call_where_a_layer_is_as_large_for_all(widths):
+    net = reconstructing()
+    x = torch.rand(len(widths), 300).double()
+    with at_width(net, torch.tensor(widths)):
+        found = net(x)
+    found.square().sum().backward()
+    masked = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    net.zero_grad()
+    for row, output, width in zip(x.split(1), found, widths, strict=True):
+        torch.testing.assert_close(extract(net, width)(row)[0], output, rtol=1e-10, atol=1e-12)
+        with at_width(net, width):
+            net(row).square().sum().backward()
+    alone = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert alone.keys() == masked.keys()
+    assert ("encoder.1.weight" in masked) == (20 in widths)
+    for name, gradient in masked.items():
+        close = torch.testing.assert_close
+        close(gradient, alone[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_a_level_adds_its_own_weights_at_their_pace():

@@ -33,7 +33,6 @@ BY_KEYWORD = [
     (layers.VariableGroupNorm(1, A), torch.randn(2, 4)),
     (layers.VariableEmbedding(5, A), torch.tensor([0, 4])),
     (layers.TriangularDropout(), torch.randn(3, 4)),
-    (layers.ConditionedLinear(4, B, B.control), torch.randn(2, 4)),
     (own_linear(4, B), torch.randn(2, 4)),
     (own_conv(4, B, 1), torch.randn(2, 4, 3, 3)),
 ]

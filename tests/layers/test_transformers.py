@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.own import own_linear
 from vsnn_lab import Width, at_width, extract, verify_extraction
-from vsnn_lab.layers import ConditionedLinear, VariableLinear
+from vsnn_lab.layers import VariableLinear
 
 X = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
 PADDING = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] * 4 + [True]])
@@ -44,7 +44,7 @@ def within_a_chain(kind):
 
 
 BUILDS = [before_stacking, after_stacking, within_a_chain]
-KINDS = [VariableLinear, own_linear, ConditionedLinear]
+KINDS = [VariableLinear, own_linear]
 CLONES = [lambda net: net, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))]
 
 

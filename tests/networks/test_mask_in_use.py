@@ -17,7 +17,7 @@ from tests.masks import (
 )
 from vsnn_lab import (
     Distilled,
-    FullAndNarrow,
+    LogUniform,
     TriangularDropout,
     Uniform,
     WidthControl,
@@ -61,7 +61,7 @@ def trained(recipe):
 
 
 RECIPES = [{}, {"sampler": Uniform()}, *({"recipe": name} for name in ("triangular", "sandwich"))]
-RECIPES.append({"recipe": FullAndNarrow()})
+RECIPES.append({"recipe": Distilled(LogUniform(), relative=True)})
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
@@ -76,7 +76,7 @@ def test_fit_draws_widths_through_the_knob(recipe, monkeypatch):
     assert values[1] < values[0] < nothing
 
 
-@pytest.mark.parametrize("recipe", [Distilled(), FullAndNarrow()])
+@pytest.mark.parametrize("recipe", [Distilled(), Distilled(LogUniform())])
 def test_a_recipe_alone_has_the_full_width_as_its_teacher(recipe):
     net, x, y = network(dense).float().train(), torch.randn(16, 6), torch.randn(16, 2)
     expected, seen = F.mse_loss(by_hand(net, x, STEPS), y), []

@@ -91,7 +91,7 @@ def test_a_convolutional_autoencoder_is_the_hand_written_one_at_every_width(
         (lambda: ConvAutoencoder((1, 4, 4), 3, ()), "channels must name at least one"),
         (
             lambda: ConvAutoencoder((1, 4, 4), 3, conditioned=True),
-            "conditioned must be False where the code is fixed, got code=3",
+            "conditioned must be False unless all variable axes are on one knob, got",
         ),
     ],
 )

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.own import own_linear
 from vsnn_lab import (
     MLP,
-    ConditionedLinear,
     Stratified,
     VariableBatchNorm1d,
     VariableConv1d,
@@ -51,12 +51,15 @@ def convolutional():
 
 
 def conditioned():
-    """A layer whose corrections follow a third knob."""
+    """A layer whose own weights follow a third knob."""
     one, other, third = Width(4), Width(6), WidthControl(5)
     net = nn.Sequential(
         VariableLinear(3, one),
         nn.Sigmoid(),
-        ConditionedLinear(one, other, third, rank=2),
+        VariableLinear(one, 4),
+        own_linear(4, 5, third),
+        nn.Tanh(),
+        VariableLinear(5, other),
         nn.Tanh(),
         VariableLinear(other, 2),
     )

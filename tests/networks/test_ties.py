@@ -8,7 +8,6 @@ from torch import nn
 
 from tests.own import own_linear
 from vsnn_lab import (
-    ConditionedLinear,
     VariableEmbedding,
     VariableLinear,
     Width,
@@ -48,8 +47,8 @@ def numbers(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("head", [VariableLinear, own_linear, ConditionedLinear])
-@pytest.mark.parametrize("hidden", [VariableLinear, own_linear, ConditionedLinear])
+@pytest.mark.parametrize("head", [VariableLinear, own_linear])
+@pytest.mark.parametrize("hidden", [VariableLinear, own_linear])
 @pytest.mark.parametrize("clone", [lambda net: net, copy.deepcopy])
 def test_a_tied_head_is_cut_as_it_computes_and_the_table_as_it_does(head, hidden, clone):
     net = clone(LanguageModel(head, hidden)).eval()
@@ -63,7 +62,7 @@ def test_a_tied_head_is_cut_as_it_computes_and_the_table_as_it_does(head, hidden
         assert count_parameters(net, position) == numbers(cut)
 
 
-@pytest.mark.parametrize("head", [VariableLinear, own_linear, ConditionedLinear])
+@pytest.mark.parametrize("head", [VariableLinear, own_linear])
 def test_the_file_of_a_width_of_a_tied_network_loads_into_its_cut(head, tmp_path):
     net = LanguageModel(head, VariableLinear)
     save_weights(net, tmp_path / "cut.safetensors", width=3)

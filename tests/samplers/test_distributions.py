@@ -19,6 +19,7 @@ from vsnn_lab.samplers import (
     Interpolated,
     Listed,
     LogUniform,
+    Octaves,
     Sandwich,
     Shifted,
     Stratified,
@@ -73,6 +74,8 @@ def assert_drawn_in_proportion(counts, weights, shrink):
         (Weighted(lambda fraction: fraction**2, runs=2), lambda width: width**2),
         (LogUniform(), lambda width: math.log2((width + 1) / width)),
         (LogUniform(runs=4), lambda width: math.log2((width + 1) / width)),
+        (Octaves(), lambda width: 2.0 ** -max(0, (width - 1).bit_length() - 1)),
+        (Octaves(runs=4), lambda width: 2.0 ** -max(0, (width - 1).bit_length() - 1)),
         (TailExponential(0.2), tail_exponential(0.2)),
         (TailExponential(0.7, runs=3), tail_exponential(0.7)),
         (Geometric(0.2), lambda width: 0.2 * 0.8 ** (width - 1)),
@@ -167,6 +170,11 @@ def test_geometric_that_always_ends_keeps_one_unit():
 def test_log_uniform_of_nine_steps_is_the_law_of_first_digits():
     percent = [30.1, 17.6, 12.5, 9.7, 7.9, 6.7, 5.8, 5.1, 4.6]  # Benford 1938, table 1, theory
     assert (100 * LogUniform().probabilities(9)).tolist() == pytest.approx(percent, abs=0.05)
+
+
+def test_octaves_share_what_the_last_of_them_has_among_fewer_widths():
+    expected = [1 / 5, 1 / 5, 1 / 10, 1 / 10, *[1 / 20] * 4, *[1 / 15] * 3]
+    assert Octaves().probabilities(11).tolist() == pytest.approx(expected)
 
 
 def test_a_list_that_changes_later_does_not_change_the_sampler():

@@ -12,7 +12,7 @@ from tests.gpu import NETWORKS, ROWS, inputs, stir
 RECIPES = {
     "sampled": lab.Sampled(lab.Stratified(3)),
     "distilled": lab.Distilled(),
-    "full and narrow": lab.FullAndNarrow(),
+    "of samples": lab.Distilled(lab.LogUniform()),
 }
 
 

@@ -309,7 +309,7 @@ def test_phases_that_make_no_sense_are_refused(phases, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"narrow": 3}, TypeError, "narrow must draw narrow widths, got 3"),
+        ({"narrow": 3}, TypeError, "narrow must be a sampler, or draw narrow widths, got 3"),
         ({"labels": 1.5}, ValueError, r"labels must lie in \[0, 1\], got 1.5"),
         ({"weight": -1}, ValueError, "weight must be a finite number of at least 0, got -1"),
         ({"final_weight": -1}, ValueError, "final_weight must be a finite number of at least 0"),

@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.own import stir
 from tests.train.test_resume import Interrupting
 from vsnn_lab import (
     MLP,
     Autoencoder,
     Distilled,
     Fixed,
-    Full,
-    FullAndNarrow,
     Sampled,
     Stratified,
     Triangular,
+    Uniform,
     Width,
     at_width,
     fit,
@@ -57,58 +57,48 @@ def gradients(net: nn.Module, value: torch.Tensor) -> dict[str, torch.Tensor]:
         lambda: MLP(6, (Width(8), 5), 6).double(),
     ],
 )
-def test_narrow_losses_count_relative_to_their_size(build):
-    net = build()
+@pytest.mark.parametrize("relative", [True, False])
+def test_each_sample_counts_at_a_narrow_width_that_a_sampler_draws(build, relative):
+    net = stir(build())
     x = torch.rand(6, 6).double()
-    widths = torch.tensor([[1, 1, 1, 3, 3, 5], [2, 2, 2, 2, 8, 8]])
-    rows = iter(widths)
-    recipe = FullAndNarrow(lambda *_: next(rows), draws=2, weight=0.7, shared=1.0)
+    widths = torch.tensor([1, 1, 1, 3, 3, 5])
+    recipe = Distilled(lambda *_: widths, labels=0.75, weight=0.7, relative=relative)
     found = loss_of(recipe, net, x, x, F.mse_loss)
-    full = F.mse_loss(net(x), x)
+    output = net(x)
+    full, taught = F.mse_loss(output, x), output.detach()
     expected = full
-    for draw in widths:
-        for width in set(draw.tolist()):
-            rows = draw == width
-            with at_width(net, width):
-                value = F.mse_loss(net(x[rows]), x[rows])
-            share = 0.7 * int(rows.sum()) / 12
-            expected = expected + share * full.detach() * value.log()
-    by_hand = gradients(net, expected / 1.7)
+    for width in set(widths.tolist()):
+        rows = widths == width
+        with at_width(net, width):
+            narrow = net(x[rows])
+        value = 0.75 * F.mse_loss(narrow, x[rows]) + 0.25 * F.mse_loss(narrow, taught[rows])
+        scale = full.detach() / value.detach() if relative else 1.0
+        expected = expected + 0.7 * int(rows.sum()) / 6 * scale * value
+    torch.testing.assert_close(found, expected)
+    by_hand = gradients(net, expected)
     for name, gradient in gradients(net, found).items():
         torch.testing.assert_close(gradient, by_hand[name], rtol=1e-9, atol=1e-12, msg=name)
-    # Relative to the full loss each narrow one is as large as it.
-    torch.testing.assert_close(found, full)
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
-def test_towards_the_end_full_width_has_the_shared_weights_to_itself(progress):
-    net = autoencoder(conditioned=True)
-    x, sampler = torch.rand(6, 6).double(), given(1, 1, 3, 3, 5, 5)
+def test_a_sampler_draws_for_the_widths_below_full_width():
+    asked, x = [], torch.rand(6, 6).double()
 
-    def trained(share, at, weights):
-        recipe = FullAndNarrow(sampler, 1, *weights, shared=share)
-        return gradients(net, loss_of(recipe, net, x, x, F.mse_loss, None, at))
+    def sampler(batch_size, steps, generator):
+        asked.append((batch_size, steps))
+        return Uniform()(batch_size, steps, generator)
 
-    weight = 0.8 + (0.2 - 0.8) * progress
-    found = trained(0.6, progress, (0.8, 0.2))
-    whole, full = trained(1.0, 0.0, (weight, None)), trained(1.0, 0.0, (0.0, None))
-    for name, gradient in found.items():
-        alone = full[name] / (1 + weight)
-        shared = name in (
-            "decoder.0.weight",
-            "decoder.0.bias",
-            "decoder.2.weight",
-            "decoder.2.bias",
-        )
-        share = 0.6 * (1 - progress) if shared else 1.0
-        by_hand = alone + share * (whole[name] - alone)
-        torch.testing.assert_close(gradient, by_hand, rtol=1e-9, atol=1e-12, msg=name)
+    loss_of(Distilled(sampler), autoencoder(), x, x, F.mse_loss)
+    assert asked == [(6, 7)]
+    alone = Autoencoder((6,), Width(1), (7,)).double()
+    (full,) = Distilled(sampler).losses(Step(alone, x, x, F.mse_loss))
+    torch.testing.assert_close(full, F.mse_loss(alone(x), x))
+    assert asked == [(6, 7)]
 
 
 def test_fit_tells_a_recipe_how_far_the_training_is():
     told, x = [], torch.rand(8, 6)
 
-    class Telling(FullAndNarrow):
+    class Telling(Distilled):
         def losses(self, step):
             told.append(step.progress)
             return super().losses(step)
@@ -119,40 +109,25 @@ def test_fit_tells_a_recipe_how_far_the_training_is():
     assert told == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_full_width_does_not_train_the_spared_units():
-    net = autoencoder()
-    x = torch.rand(6, 6).double()
-    recipe = FullAndNarrow(Fixed(3), weight=0.0, spared=2)
-    grads = gradients(net, loss_of(recipe, net, x, x, F.mse_loss))
-    spared = gradients(net, F.mse_loss(net(x), x))
-    last = "encoder.3.weight"
-    assert (grads[last][:2] == 0).all()
-    torch.testing.assert_close(grads[last][2:], spared[last][2:])
-    assert (spared[last][:2] != 0).all()
-    torch.testing.assert_close(grads["decoder.0.weight"], spared["decoder.0.weight"])
-
-
 @pytest.mark.parametrize("shift", [0.0, -1.0])
-def test_a_loss_of_zero_or_below_keeps_its_gradient_finite_and_its_direction(shift):
+def test_a_relative_loss_of_zero_or_below_keeps_its_gradient_finite_and_its_direction(shift):
     net = autoencoder()
     x = torch.rand(6, 6).double()
-    y = net(x).detach() if shift == 0 else x
-    recipe = FullAndNarrow(Full(), shared=1.0)  # at full width the narrow loss is the full one
+    with at_width(net, 3), torch.no_grad():
+        y = net(x) if shift == 0 else x
 
     def loss(output, target):
         return F.mse_loss(output, target) + shift
 
-    grads = gradients(net, loss_of(recipe, net, x, y, loss))
-    plain = gradients(net, loss(net(x), y))
-    for name, grad in plain.items():
-        torch.testing.assert_close(grads[name], grad)
-
-
-def test_the_encoder_runs_once_for_all_widths_of_the_code(calls):
-    net = autoencoder()
-    x = torch.rand(6, 6).double()
-    loss_of(FullAndNarrow(given(1, 2, 3, 4, 5, 6)), net, x, x, F.mse_loss)
-    assert sum(module is net.encoder[1] for module, *_ in calls) == 1
+    recipe = Distilled(Fixed(3), labels=1.0, relative=True)
+    found = gradients(net, loss_of(recipe, net, x, y, loss))
+    full = loss(net(x), y)
+    with at_width(net, 3):
+        narrow = loss(net(x), y)
+    scale = 0.0 if shift == 0 else abs(full.item() / narrow.item())
+    by_hand = gradients(net, full + scale * narrow)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, by_hand[name])
 
 
 def test_fit_takes_a_recipe_and_a_sampler_is_short_for_one():
@@ -174,31 +149,16 @@ def test_an_interrupted_run_of_a_recipe_ends_as_if_it_had_not_been(tmp_path):
     x = torch.rand(32, 6)
     whole = Autoencoder((6,), Width(8), (7,), conditioned=True)
     broken = copy.deepcopy(whole)
-    options = {"epochs": 3, "batch_size": 8, "progress": False, "recipe": FullAndNarrow()}
+    recipe = Distilled(Uniform(), labels=1.0)
+    options = {"epochs": 3, "batch_size": 8, "progress": False, "recipe": recipe}
     fit(whole, (x, x), F.mse_loss, **options)
-    loss = Interrupting(at=30)  # a step has five losses, an epoch four steps
+    loss = Interrupting(at=14)  # a step has two losses, an epoch four steps
     with pytest.raises(KeyboardInterrupt):
         fit(broken, (x, x), loss, checkpoint=tmp_path, **options)
     history = fit(broken, (x, x), loss, checkpoint=tmp_path, **options)
     assert history.resumed_at == 1
     for one, other in zip(whole.parameters(), broken.parameters(), strict=True):
         assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"sampler": 3}, TypeError, "sampler must be a sampler, got 3"),
-        ({"draws": 0}, ValueError, "draws must be at least 1, got 0"),
-        ({"shared": 1.5}, ValueError, r"shared must lie in \[0, 1\], got 1.5"),
-        ({"final_weight": -1}, ValueError, "final_weight must be a finite number of at least 0"),
-        ({"spared": -1}, ValueError, "spared must be at least 0, got -1"),
-        ({"weight": -0.5}, ValueError, "weight must be a finite number of at least 0, got -0.5"),
-    ],
-)
-def test_a_recipe_that_makes_no_sense_is_refused(options, error, message):
-    with pytest.raises(error, match=message):
-        FullAndNarrow(**options)
 
 
 def test_processes_that_share_a_batch_take_every_other_sample_of_what_one_draws():
@@ -228,7 +188,7 @@ def test_processes_that_share_a_batch_take_every_other_sample_of_what_one_draws(
         ({"model": nn.Linear(6, 6)}, ValueError, "model must have a variable axis, got none"),
     ],
 )
-@pytest.mark.parametrize("recipe", [Sampled(), FullAndNarrow(), Distilled()])
+@pytest.mark.parametrize("recipe", [Sampled(), Distilled(Uniform()), Distilled()])
 def test_a_step_that_makes_no_sense_is_refused(recipe, parts, error, message):
     x = torch.rand(6, 6).double()
     step = {"model": autoencoder(), "x": x, "y": x, "loss": F.mse_loss} | parts

@@ -13,7 +13,6 @@ from vsnn_lab import (
     MLP,
     Distilled,
     EachOctave,
-    FullAndNarrow,
     LogUniform,
     Phases,
     Sampled,
@@ -142,18 +141,17 @@ def test_a_sampled_step_is_each_row_at_its_own_widths(knobs):
 
 
 @pytest.mark.parametrize("knobs", ["joint", "independent"])
-def test_full_and_narrow_counts_each_run_relative_to_the_full_loss(knobs):
+def test_samples_at_narrow_widths_count_each_run_relative_to_the_full_loss(knobs):
     net = network().double()
     step, same = (step_of(net, knobs) for _ in range(2))
-    recipe = FullAndNarrow(Stratified(3), draws=2, weight=0.7)
+    recipe = Distilled(Stratified(3), labels=1.0, weight=0.7, relative=True)
     found = gradients(net, sum(recipe.losses(step)))
     expected = full = F.mse_loss(net(step.x), step.y)
-    for _ in range(2):
-        for turn, part in runs_by_hand(same.draw(Stratified(3))):
-            with at_width(net, turn):
-                value = F.mse_loss(net(step.x[part]), step.y[part])
-            expected = expected + 0.7 * len(part) / 24 * full.detach() * value.log()
-    for one, other in zip(found, gradients(net, expected / 1.7), strict=True):
+    for turn, part in runs_by_hand(same.draw(Stratified(3), below_full=True)):
+        with at_width(net, turn):
+            value = F.mse_loss(net(step.x[part]), step.y[part])
+        expected = expected + 0.7 * len(part) / 12 * full.detach() * value.log()
+    for one, other in zip(found, gradients(net, expected), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
@@ -236,7 +234,7 @@ def test_the_narrow_width_watched_is_an_eighth_of_the_finest_knob():
 
 RECIPES = {
     "sampled": {},
-    "full and narrow": {"sampler": None, "recipe": FullAndNarrow(Stratified(3))},
+    "of samples": {"sampler": None, "recipe": Distilled(Stratified(3), labels=1.0)},
 }
 
 
@@ -247,7 +245,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been_interrupted(tmp_path, rec
     whole, broken = network(dropout=0.2), network(dropout=0.2)
     expected = run(whole, **settings)
     # In the third epoch, whichever number of losses a step has.
-    losses_a_step = 1 if recipe == "sampled" else 4
+    losses_a_step = 1 if recipe == "sampled" else 2
     loss = Interrupting(2 * STEPS * losses_a_step + 2)
     with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
         run(broken, tmp_path, loss=loss, **settings)

@@ -467,7 +467,7 @@ TWO_KNOBS = MLP(4, (Width(2), Width(2)), 2)
         (
             {"model": TWO_KNOBS, "knobs": "independent"},
             ValueError,
-            r"knobs must be 'joint' for Distilled\(.*, got 'independent'; Sampled, FullAndNarrow",
+            r"knobs must be 'joint' for Distilled\(.*, got 'independent'; Sampled, and Distilled",
         ),
     ],
 )

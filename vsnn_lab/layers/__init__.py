@@ -14,7 +14,6 @@ from vsnn_lab.layers.batch_norm import (
     VariableBatchNorm3d,
 )
 from vsnn_lab.layers.bilinear import VariableBilinear
-from vsnn_lab.layers.conditioned import ConditionedLinear
 from vsnn_lab.layers.conditioned_norm import ConditionedRMSNorm
 from vsnn_lab.layers.conv import (
     VariableConv1d,
@@ -37,7 +36,6 @@ from vsnn_lab.layers.prelu import VariablePReLU
 from vsnn_lab.layers.recurrent import VariableGRU, VariableLSTM, VariableRNN
 
 __all__ = [
-    "ConditionedLinear",
     "ConditionedRMSNorm",
     "TriangularDropout",
     "VariableBatchNorm1d",

@@ -16,8 +16,9 @@ class LevelWeights(nn.Module):
 
     A level that is not narrow (`octaves.is_narrow`) has a parameter of its own, which an optimizer
     leaves alone in steps that do not train the level; or a product of two, ``weight_0_rows`` and
-    ``weight_0_columns``. All others are small and train together: they lie in one vector,
-    ``weight_narrow``, the widest first, as steps of many small parameters take long.
+    ``weight_0_columns``, as every level has where a layer's own axes are fixed and it is as large
+    for all. All others are small and train together: they lie in one vector, ``weight_narrow``, the
+    widest first, as steps of many small parameters take long.
 
     Args:
         narrow: The widest level that lies in the vector.
@@ -28,10 +29,11 @@ class LevelWeights(nn.Module):
         super().__init__()
         self.narrow, self.rank = narrow, rank
         self.shapes: dict[str, dict[int, tuple[int, ...]]] = {}
+        self.whole: dict[str, tuple[int, ...]] = {}
 
     def add(self, name: str, shapes: dict[int, tuple[int, ...]], like: Tensor) -> None:
         """Add zeros of the shape of each level to what the weight or bias of a layer has."""
-        self.shapes[name] = shapes
+        self.shapes[name], self.whole[name] = shapes, tuple(like.shape)
         zeros = like.detach().new_zeros
         for level, shape in shapes.items():
             if self.is_product(name, level):
@@ -51,8 +53,9 @@ class LevelWeights(nn.Module):
     def is_product(self, name: str, level: int) -> bool:
         """Whether a level has a product of two matrices."""
         shape = self.shapes.get(name, {}).get(level, ())
-        wide = self.rank is not None and level < self.narrow
-        return wide and len(shape) == 2 and math.prod(shape) > _MANY
+        if self.rank is None or len(shape) != 2 or math.prod(shape) <= _MANY:
+            return False
+        return level < self.narrow or shape == self.whole[name]
 
     def product(self, name: str, level: int) -> tuple[Tensor, Tensor]:
         """Return the two matrices of a level: (units, rank) and (rank, inputs)."""
@@ -72,6 +75,25 @@ class LevelWeights(nn.Module):
         start = self._size(name, [each for each in shapes if each < level])
         vector: Tensor = getattr(self, f"{name}_narrow")
         return vector.narrow(0, start, math.prod(shapes[level])).view(shapes[level])
+
+    def factors(self, name: str) -> dict[int, tuple[Tensor, ...]]:
+        """Return what each level has: one tensor, or the two of a product."""
+        shapes, in_vector = self.shapes.get(name, {}), []
+        found: dict[int, tuple[Tensor, ...]] = {}
+        for level in shapes:
+            if self.is_product(name, level):
+                found[level] = self.product(name, level)
+            elif level < self.narrow:
+                found[level] = (getattr(self, f"{name}_{level}"),)
+            else:
+                in_vector.append(level)
+        if in_vector:
+            vector: Tensor = getattr(self, f"{name}_narrow")
+            # All at once: one by one, each would have a gradient as long as the vector.
+            pieces = vector.split([math.prod(shapes[level]) for level in in_vector])
+            for level, piece in zip(in_vector, pieces, strict=True):
+                found[level] = (piece.view(shapes[level]),)
+        return found
 
     @torch.no_grad()
     def set(self, name: str, level: int, value: Tensor) -> None:
@@ -96,4 +118,8 @@ class LevelWeights(nn.Module):
 
     def _size(self, name: str, levels: Sequence[int]) -> int:
         shapes = self.shapes[name]
-        return sum(math.prod(shapes[level]) for level in levels if level >= self.narrow)
+        return sum(
+            math.prod(shapes[level])
+            for level in levels
+            if level >= self.narrow and not self.is_product(name, level)
+        )

@@ -7,6 +7,7 @@ that stands at full width counts as level 0 as long as another does not.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,6 +70,32 @@ def levels_of(
     levels = torch.stack(torch.broadcast_tensors(*found))
     deepest = len(level_tops(controls)) - 1
     return torch.where((levels == FULL).all(0), FULL, levels.amin(0).clamp(0, deepest))
+
+
+class LevelRuns(NamedTuple):
+    """Samples of one level, one run after the other."""
+
+    levels: list[int]
+    "That of each run, no two alike."
+    counts: list[int]
+    "Samples of each run."
+    order: Tensor | None
+    "What brings the samples in that order, if they do not lie so."
+
+
+def runs_of_levels(levels: Tensor) -> LevelRuns:
+    """Return the runs of samples, given the level of each.
+
+    Example:
+        >>> runs_of_levels(torch.tensor([4, 4, 3, 0]))
+        LevelRuns(levels=[4, 3, 0], counts=[2, 1, 1], order=None)
+    """
+    order = None
+    alike, counts = levels.unique_consecutive(return_counts=True)
+    if len({*alike.tolist()}) < len(alike):
+        order = levels.argsort(stable=True)
+        alike, counts = levels[order].unique_consecutive(return_counts=True)
+    return LevelRuns(alike.tolist(), counts.tolist(), order)
 
 
 def fit_units(

@@ -20,7 +20,15 @@ from vsnn_lab._basics.checks import check_fraction, short_repr
 from vsnn_lab.layers.base import VariableLayer, WeightAndBias
 from vsnn_lab.layers.corners import Axis
 from vsnn_lab.layers.level_weights import LevelWeights
-from vsnn_lab.layers.levels import FULL, fit_units, level_of, level_tops, levels_of
+from vsnn_lab.layers.levels import (
+    FULL,
+    LevelRuns,
+    fit_units,
+    level_of,
+    level_tops,
+    levels_of,
+    runs_of_levels,
+)
 from vsnn_lab.layers.octaves import is_narrow
 from vsnn_lab.widths import WidthControl, kept_size, knobs_of
 
@@ -205,6 +213,18 @@ class SwitchableLayer(VariableLayer):
         if all(isinstance(each, int) for each in positions.values()):
             return None
         return levels_of(positions, self._controls)
+
+    def sample_runs(self) -> LevelRuns | None:
+        """Return the runs of samples of one level, None where all have one width."""
+        controls = self._controls
+        alone = len(controls) == 1 and not torch.compiler.is_compiling()
+        # Layers on one knob ask for the same as often as there are layers.
+        memo = controls[0].setting.memo if alone else {}
+        if LevelRuns not in memo:
+            levels = self.sample_levels()
+            memo[LevelRuns] = None if levels is None else runs_of_levels(levels)
+        runs: LevelRuns | None = memo[LevelRuns]
+        return runs
 
     @property
     def widest(self) -> dict[WidthControl, int]:

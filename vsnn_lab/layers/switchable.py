@@ -1,5 +1,6 @@
 """Every variable layer with weights of its own for narrow widths; `condition` makes them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from vsnn_lab.layers import batch_norm, conv, norm
 from vsnn_lab.layers.base import VariableLayer, WeightAndBias, WeightedLayer, is_masked
-from vsnn_lab.layers.levels import FULL, level_tops
+from vsnn_lab.layers.levels import FULL, LevelRuns, fit_units, level_tops
 from vsnn_lab.layers.linear import VariableLinear
 from vsnn_lab.layers.own_weights import OWN_ATTRIBUTES, SwitchableLayer
 from vsnn_lab.layers.side_by_side import is_several, outputs_side_by_side
@@ -24,23 +25,29 @@ class _SwitchableWeights(SwitchableLayer, WeightedLayer):
 
     def forward(self, input: Tensor, *args: Any) -> Tensor:
         """Apply the layer at the width its knobs stand at."""
-        levels = self.sample_levels()
-        if levels is None:
+        runs = self.sample_runs()
+        if runs is None:
             y: Tensor = super().forward(input, *args)
             return y
         x = keep_prefix(input, self.in_axis, self.unit_dim)
-        if len(x) != len(levels):
+        if len(x) != sum(runs.counts):
             raise ValueError(
-                f"input must have one row for each of the {len(levels)} widths, got shape "
+                f"input must have one row for each of the {sum(runs.counts)} widths, got shape "
                 f"{tuple(x.shape)}"
             )
-        levels, parameters = levels.to(x.device), self.kept_parameters()
-        rows, outputs = [], []
-        for level in levels.unique().tolist():
-            rows.append((levels == level).nonzero().flatten())
+        if runs.order is None:
+            return self._outputs_of_levels(x, runs, *args)
+        order = runs.order.to(x.device)
+        return self._outputs_of_levels(x[order], runs, *args)[order.argsort()]
+
+    def _outputs_of_levels(self, x: Tensor, runs: LevelRuns, *args: Any) -> Tensor:
+        """Return the outputs for samples that stand in runs of one level each."""
+        parameters = self.kept_parameters()
+        outputs = []
+        for level, rows in zip(runs.levels, x.split(runs.counts), strict=True):
             own = self.own_at(parameters, level if level in self.levels else FULL, self.widest)
-            outputs.append(self.compute(x[rows[-1]], *own, *args))
-        return torch.cat(outputs)[torch.cat(rows).argsort()]
+            outputs.append(self.compute(rows, *own, *args))
+        return torch.cat(outputs)
 
 
 class _SwitchableNorm(SwitchableLayer, norm.Norm):
@@ -88,6 +95,33 @@ class SwitchableLinear(_SwitchableWeights, VariableLinear):
         weight, bias = VariableLinear.kept_parameters(self)
         y = F.linear(x, weight.detach(), self.bias_here(bias))
         return torch.add(y, F.linear(F.linear(x, columns), rows), alpha=self.own_pace)
+
+    def _outputs_of_levels(self, x: Tensor, runs: LevelRuns, *args: Any) -> Tensor:
+        """Return the outputs for samples that stand in runs of one level each."""
+        if FULL in runs.levels:
+            return super()._outputs_of_levels(x, runs, *args)
+        # All multiply by what they share in one call, and by what is their own, which is less.
+        weight, bias = VariableLinear.kept_parameters(self)
+        y = F.linear(x, weight.detach(), None if bias is None else bias.detach())
+        weights, biases = (self.own_weights.factors(name) for name in ("weight", "bias"))
+        added = []
+        for level, rows in zip(runs.levels, x.split(runs.counts), strict=True):
+            added.append(self._own_outputs(rows, level, weights[level], *biases.get(level, ())))
+        return y + torch.cat(added)
+
+    def _own_outputs(
+        self, x: Tensor, level: int, factors: Sequence[Tensor], shift: Tensor | None = None
+    ) -> Tensor:
+        """Return what a level adds to the outputs for some samples."""
+        tops, pace = self.levels[level], self._pace("weight", level)
+        last = fit_units(factors[-1], self.in_axis, tops, self.widest, 1)
+        if shift is not None and (ratio := self._pace("bias", level) / pace) != 1:
+            shift = ratio * shift
+        if len(factors) > 1:
+            x, last = F.linear(x, last), factors[0]
+        x = F.linear(x, last, shift)
+        x = x if pace == 1 else pace * x
+        return fit_units(x, self.out_axis, tops, self.widest, x.dim() - 1)
 
 
 class SwitchableConv1d(_SwitchableWeights, conv.VariableConv1d):

@@ -13,11 +13,7 @@ from vsnn_lab._basics.checks import (
     check_module,
     short_repr,
 )
-from vsnn_lab.layers import (
-    ConditionedLinear,
-    VariableConv2d,
-    VariableLinear,
-)
+from vsnn_lab.layers import VariableConv2d, VariableConvTranspose2d, VariableLinear
 from vsnn_lab.widths import Width, WidthControl, check_axis, knobs_of
 
 Axis = int | Width
@@ -43,31 +39,21 @@ def make_activation(activation: Activation) -> nn.Module:
     return check_module("what activation makes", activation())
 
 
-def linear_layer(fan_in: Axis, fan_out: Axis, control: WidthControl | None = None) -> nn.Linear:
-    """Return a linear layer: plain, variable, or conditioned by a knob."""
-    if control is not None:
-        return ConditionedLinear(fan_in, fan_out, control)
-    if isinstance(fan_in, Width) or isinstance(fan_out, Width):
+def linear_layer(fan_in: Axis, fan_out: Axis, variable: bool = False) -> nn.Linear:
+    """Return a linear layer, a variable one if asked for or if an axis is."""
+    if variable or isinstance(fan_in, Width) or isinstance(fan_out, Width):
         return VariableLinear(fan_in, fan_out)
     return nn.Linear(fan_in, fan_out)
 
 
 def dense_layers(
-    axes: Sequence[Axis],
-    activation: Activation,
-    control: WidthControl | None = None,
-    layer: Callable[..., nn.Module] = linear_layer,
+    axes: Sequence[Axis], activation: Activation, variable: bool = False
 ) -> list[nn.Module]:
     """Return linear layers from axis to axis with an activation between any two."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(axes):
-        layers += [layer(fan_in, fan_out, control), make_activation(activation)]
+        layers += [linear_layer(fan_in, fan_out, variable), make_activation(activation)]
     return layers[:-1]
-
-
-def layer_to_condition(fan_in: Axis, fan_out: Axis, control: WidthControl | None) -> nn.Linear:
-    """Return a linear layer, a variable one if a knob will give it weights of its own."""
-    return linear_layer(fan_in, fan_out) if control is None else VariableLinear(fan_in, fan_out)
 
 
 def halving_convolution(fan_in: Axis, fan_out: Axis, variable: bool = False) -> nn.Conv2d:
@@ -75,6 +61,22 @@ def halving_convolution(fan_in: Axis, fan_out: Axis, variable: bool = False) -> 
     if variable or isinstance(fan_in, Width) or isinstance(fan_out, Width):
         return VariableConv2d(fan_in, fan_out, 3, stride=2, padding=1)
     return nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)
+
+
+def doubling_convolution(
+    fan_in: Axis, fan_out: Axis, rest: tuple[int, int], variable: bool = False
+) -> nn.ConvTranspose2d:
+    """Return the mirror image of `halving_convolution`.
+
+    Args:
+        fan_in: Axis of its inputs.
+        fan_out: Axis of its outputs.
+        rest: What height and width have more than twice the smaller size less one: 0 or 1.
+        variable: Whether it is a variable layer though its axes are not.
+    """
+    if variable or isinstance(fan_in, Width) or isinstance(fan_out, Width):
+        return VariableConvTranspose2d(fan_in, fan_out, 3, 2, 1, rest)
+    return nn.ConvTranspose2d(fan_in, fan_out, 3, 2, 1, rest)
 
 
 def halved_size(size: int) -> int:

@@ -56,8 +56,9 @@ def condition(
         wide_pace: The same for those of widths above a quarter of full width; above half where a
             knob has at most 32 positions.
         rank: That of a product of two matrices which linear layers have there in place of large
-            weights; None is none. A product counts as ``pace`` says.
-        control: A knob for variable layers whose axes are fixed, those of a decoder say.
+            weights, and at every width where their axes are fixed; None is none. A product counts
+            as ``pace`` says.
+        control: A knob for variable layers whose axes are fixed, those of an autoencoder say.
 
     Returns:
         The names of the layers that have weights of their own now.
@@ -104,10 +105,15 @@ def condition(
     return [*layers]
 
 
-def condition_on(model: nn.Module, control: WidthControl | None) -> None:
+def condition_on(
+    model: nn.Module,
+    control: WidthControl | None,
+    pace: float = OWN_PACE,
+    rank: int = OWN_RANK,
+) -> None:
     """Give the variable layers of one of this package's models weights of their own, if asked."""
     if control is not None and control.steps > 1:
-        condition(model, pace=OWN_PACE, rank=OWN_RANK, control=control)
+        condition(model, pace=pace, rank=rank, control=control)
 
 
 def _knobs(layer: Any, control: WidthControl | None) -> list[WidthControl]:

@@ -14,7 +14,7 @@ from vsnn_lab.networks.blocks import (
     check_image_shape,
     halved_size,
     halving_convolution,
-    layer_to_condition,
+    linear_layer,
     make_activation,
     shared_knob,
 )
@@ -58,16 +58,17 @@ class ConvNet(Chain):
         shape = check_image_shape(shape)
         axes = check_convolutions("channels", channels)
         knob = shared_knob(conditioned, axes)
+        own = knob is not None
         layers: list[nn.Module] = []
         fan_in: Axis
         fan_in, *sides = shape
         for fan_out in axes:
             layers += [
-                halving_convolution(fan_in, fan_out, knob is not None),
+                halving_convolution(fan_in, fan_out, own),
                 make_activation(activation),
             ]
             fan_in, sides = fan_out, [halved_size(side) for side in sides]
-        head = layer_to_condition(fan_in * math.prod(sides), check_int("classes", classes), knob)
+        head = linear_layer(fan_in * math.prod(sides), check_int("classes", classes), own)
         super().__init__(*layers, nn.Flatten(), head)
         condition_on(self, knob)
         self.shape = shape

@@ -10,7 +10,6 @@ from vsnn_lab.networks.blocks import (
     Chain,
     check_axes,
     dense_layers,
-    layer_to_condition,
     shared_knob,
 )
 from vsnn_lab.networks.conditioning import condition_on
@@ -52,5 +51,5 @@ class MLP(Chain):
             check_axis("out_features", out_features),
         ]
         knob = shared_knob(conditioned, axes)
-        super().__init__(*dense_layers(axes, activation, knob, layer_to_condition))
+        super().__init__(*dense_layers(axes, activation, knob is not None))
         condition_on(self, knob)

@@ -28,34 +28,6 @@ from vsnn_lab.widths import (
 )
 
 
-def split_trunk(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
-    """Split a chain of modules where its width first matters.
-
-    The first part, run at full width, gives the units of every width at once, as prefixes: nothing
-    in it takes what varies, and what follows its variable layer is elementwise. The second part
-    takes such a prefix. The modules of both are those of the model; a model that is no chain is
-    all in the second part.
-
-    Args:
-        model: An ``nn.Sequential``, or one of this package's models.
-
-    Example:
-        >>> from vsnn_lab import MLP
-        >>> width = Width(8)
-        >>> trunk, rest = split_trunk(MLP(4, (width, width), 2))
-        >>> len(trunk), len(rest)
-        (2, 3)
-    """
-    modules = proven_chain(model)
-    if modules is None:
-        return nn.Sequential(), nn.Sequential(model)
-    own = (index for index, module in enumerate(modules) if _widest_alike(module, 1))
-    shared = min(_count_shared(modules), next(own, len(modules)))
-    # What compiles the model's calls for a while compiles those of its parts.
-    chain = getattr(model._compiled_call_impl, "part_of", lambda part: nn.Sequential(*part))
-    return chain(modules[:shared]), chain(modules[shared:])
-
-
 def outputs_by_width(model: nn.Module, x: Tensor, widths: Sequence[int]) -> Iterator[Tensor]:
     """Run a network without gradient at one width after the other, each built on the last.
 

@@ -17,6 +17,7 @@ from vsnn_lab.samplers.mixtures import Interpolated, Sandwich, Shifted
 from vsnn_lab.samplers.random import (
     Geometric,
     LogUniform,
+    Octaves,
     Stratified,
     TailExponential,
     Uniform,
@@ -31,6 +32,7 @@ __all__ = [
     "Interpolated",
     "Listed",
     "LogUniform",
+    "Octaves",
     "Sampler",
     "Sandwich",
     "Shifted",

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from vsnn_lab.samplers.draws import (
     generator_or_fresh,
     normalise_weights,
 )
+from vsnn_lab.widths import geometric_widths
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,31 @@ class LogUniform(Distribution):
         """Return the probability of each width 1..steps, shape (steps,), float64."""
         widths = torch.arange(1, check_int("steps", steps) + 1, dtype=torch.float64)
         return normalise_weights(torch.log1p(1 / widths))
+
+
+@dataclass(frozen=True)
+class Octaves(Distribution):
+    """Every octave 1, 2, 3..4, 5..8, ... equally likely, and the widths within it.
+
+    Layers that have weights of their own for each octave (`vsnn_lab.condition`) so train all of
+    them alike. The last octave ends at full width.
+
+    Args:
+        runs: Different draws in a batch, each shared by neighbouring samples and taken from its
+            own equally likely slice; by default one for each sample.
+
+    Example:
+        >>> (12 * Octaves().probabilities(6)).tolist()  # 1, 2, 3..4 and 5..6
+        [3.0, 3.0, 1.5, 1.5, 1.5, 1.5]
+    """
+
+    runs: int | None = None
+
+    def probabilities(self, steps: int) -> Tensor:
+        """Return the probability of each width 1..steps, shape (steps,), float64."""
+        tops = geometric_widths(steps)
+        sizes = torch.tensor([top - below for below, top in pairwise([0, *tops])])
+        return normalise_weights((1 / sizes.double()).repeat_interleave(sizes))
 
 
 @dataclass(frozen=True)

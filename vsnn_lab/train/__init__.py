@@ -8,7 +8,6 @@ from vsnn_lab.train.in_place_distillation import divergence, teach
 from vsnn_lab.train.recipes import (
     Distilled,
     EachOctave,
-    FullAndNarrow,
     NarrowestAndRandom,
     Phases,
     Recipe,
@@ -20,7 +19,6 @@ from vsnn_lab.train.training import fit
 __all__ = [
     "Distilled",
     "EachOctave",
-    "FullAndNarrow",
     "History",
     "NarrowestAndRandom",
     "Phases",

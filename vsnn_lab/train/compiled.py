@@ -30,7 +30,7 @@ _TORCHS_OWN = (
 
 
 class StepCompiler:
-    """Compiles the calls of a model, and of the parts that `split_trunk` makes of it, in steps.
+    """Compiles the calls of a model in steps.
 
     Between steps the model is as it was. What cannot be compiled runs as ever, and a warning says
     so: for want of a compiler, for hooks, which may do anything, or for Python in a forward that
@@ -61,7 +61,6 @@ class StepCompiler:
         self.graphs = 0
         self._make = compile_by_inductor if backend is None else backend
         self._backend = self._count_graph  # One object, by which dynamo knows a graph again.
-        self._parts: dict[tuple[int, ...], nn.Sequential] = {}
         self._calls = _Calls(self, model)
         self._warned: set[str] = set()
         self.eager = False
@@ -119,16 +118,6 @@ class StepCompiler:
         full = all(each.position == each.steps for each in self.controls)
         return "at full width" if full else "at narrow widths"
 
-    def part_of(self, modules: Sequence[nn.Module]) -> nn.Sequential:
-        """Return a chain of modules of the model whose calls are compiled: the same every time."""
-        key = tuple(map(id, modules))
-        if key not in self._parts:
-            part = self._parts[key] = nn.Sequential(*modules)
-            # The model's own calls are compiled by themselves.
-            if modules and not any(module is self.model for module in modules):
-                vars(part)["_compiled_call_impl"] = _Calls(self, part)
-        return self._parts[key]
-
     def warn(self, message: str) -> None:
         """Warn, once for each message."""
         if message not in self._warned:
@@ -163,7 +152,6 @@ class _Calls:
     def __init__(self, compiler: StepCompiler, module: nn.Module) -> None:
         self._compiler, self._module = compiler, module
         self._compiled: dict[str, Callable[..., Any] | None] = {}
-        self.part_of = compiler.part_of
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         compiler, kind = self._compiler, self._compiler.kind()

@@ -17,10 +17,11 @@ from vsnn_lab._basics import checkpoints
 from vsnn_lab.measure.ablation import width_sweep
 from vsnn_lab.networks.autoencoders import Autoencoder
 from vsnn_lab.networks.pretrained import NAMES, pretrained_path
+from vsnn_lab.samplers import LogUniform
 from vsnn_lab.train import language
 from vsnn_lab.train.baselines.sweeps import pca_errors
 from vsnn_lab.train.loop import seeded_rng
-from vsnn_lab.train.recipes import FullAndNarrow
+from vsnn_lab.train.recipes import Distilled
 from vsnn_lab.train.training import fit
 from vsnn_lab.widths import Width, joint_steps
 
@@ -28,7 +29,7 @@ SEED = 0
 # Two bytes a weight: 1.84 MB, within the 2 MB that a page without a kernel carries.
 ARGUMENTS: dict[str, Any] = {"shape": [1, 28, 28], "code": 32, "hidden": [448, 224]}
 # Chosen on validation images among the recipes for autoencoders.
-RECIPE = FullAndNarrow(weight=2.0, final_weight=1.0)
+RECIPE = Distilled(LogUniform(runs=8), labels=1.0, weight=2.0, final_weight=1.0, relative=True)
 SETTINGS: dict[str, Any] = {"epochs": 40, "lr": 6e-3, "batch_size": 128}
 _SHOWN = (1, 2, 4, 8, 16, 32)
 # Its cuts load into a Llama, and it takes 3.3 MB.

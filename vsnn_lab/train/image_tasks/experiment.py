@@ -118,9 +118,8 @@ class Run(NamedTuple):
     def untrained(self, shape: tuple[int, ...]) -> nn.Module:
         """Return the network as its training begins, for inputs of a shape."""
         width = self.alone
-        # A classifier's plain network begins as the variable one does: at full width they are one.
-        alike = width == self.how.width and not self.how.reconstructs
-        seed = self.seed if width is None or alike else seed_from(self.seed, width)
+        # A plain network begins as the variable one does: at full width they are one.
+        seed = self.seed if width in (None, self.how.width) else seed_from(self.seed, width)
         with seeded_rng(seed, torch.device("cpu")):
             return self.how.variable(shape) if width is None else self.how.network(shape, width)
 

@@ -22,8 +22,9 @@ from vsnn_lab.measure.ablation import Metric
 from vsnn_lab.measure.metrics import accuracy
 from vsnn_lab.networks import MLP, Autoencoder, ConvAutoencoder, ConvNet
 from vsnn_lab.networks.blocks import Axis
+from vsnn_lab.samplers import Octaves
 from vsnn_lab.train.by_position import measured_positions
-from vsnn_lab.train.recipes import Distilled, FullAndNarrow, Recipe
+from vsnn_lab.train.recipes import Distilled, Recipe
 from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.widths import Width
 
@@ -122,7 +123,7 @@ _CODE = Task(
     dedicated=(1, 2, 4, 8, 16),
     epochs=10,
     rates={"plain": 6e-3, "dedicated": 6e-3, "variable": 6e-3},
-    recipe=FullAndNarrow(weight=1.0, final_weight=0.5, spared=2),
+    recipe=Distilled(Octaves()),
     metric=("mse", F.mse_loss),
     loss=F.mse_loss,
     validation=0.1,

@@ -4,7 +4,6 @@ from vsnn_lab.samplers import Sandwich, Stratified, Triangular
 from vsnn_lab.train.recipes.base import Recipe
 from vsnn_lab.train.recipes.distillation import soft_targets
 from vsnn_lab.train.recipes.distilled import Distilled
-from vsnn_lab.train.recipes.full_and_narrow import FullAndNarrow
 from vsnn_lab.train.recipes.narrow_widths import EachOctave, NarrowestAndRandom
 from vsnn_lab.train.recipes.phases import Phases
 from vsnn_lab.train.recipes.sampled import Sampled
@@ -25,7 +24,6 @@ __all__ = [
     "Distilled",
     "Draws",
     "EachOctave",
-    "FullAndNarrow",
     "NarrowestAndRandom",
     "Phases",
     "Recipe",

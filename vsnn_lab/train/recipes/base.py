@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from vsnn_lab.layers import ConditionedLinear
 from vsnn_lab.train.recipes.step import Step
 from vsnn_lab.widths import WidthControl
 
@@ -32,22 +31,6 @@ def check_draws(recipe: Recipe, controls: Sequence[WidthControl], knobs: str) ->
     """Refuse draws for each of several knobs by itself where a recipe knows only joint ones."""
     if len(controls) > 1 and knobs == "independent" and not recipe.draws_independently:
         raise ValueError(
-            f"knobs must be 'joint' for {recipe!r}, got {knobs!r}; Sampled, FullAndNarrow, and "
-            "Distilled with NarrowestAndRandom draw for each knob by itself"
+            f"knobs must be 'joint' for {recipe!r}, got {knobs!r}; Sampled, and Distilled with a "
+            "sampler or NarrowestAndRandom draw for each knob by itself"
         )
-
-
-def scale_shared_gradients(model: nn.Module, factor: float) -> dict[str, Tensor]:
-    """Return what all widths share of conditioned layers, with gradients scaled by a factor.
-
-    They are parameters for `torch.func.functional_call`, by name.
-    """
-    if factor == 1:
-        return {}
-    return {
-        f"{prefix}.{name}" if prefix else name: weight.detach().lerp(weight, factor)
-        for prefix, module in model.named_modules()
-        if isinstance(module, ConditionedLinear)
-        for name in ("weight", "bias")
-        for weight in [getattr(module, name)]
-    }

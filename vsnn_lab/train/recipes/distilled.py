@@ -4,29 +4,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vsnn_lab._basics.checks import (
     check_callable,
+    check_flag,
     check_fraction,
     check_number,
     check_tensor,
-    short_repr,
 )
 from vsnn_lab.layers.octaves import octave_of
 from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.layers.switchable import SwitchableLinear
 from vsnn_lab.networks.channels_last import channels_last
+from vsnn_lab.networks.forward import forward_at_widths, runs_of
 from vsnn_lab.networks.gate import (
     is_elementwise,
     may_write_in_place,
     proven_chain,
     sums_are_safe,
 )
+from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.recipes.base import Recipe, check_draws
 from vsnn_lab.train.recipes.distillation import DistillationLoss, soft_target_function
 from vsnn_lab.train.recipes.narrow_widths import EachOctave, Narrow, NarrowWidths
-from vsnn_lab.train.recipes.step import Step, check_step
+from vsnn_lab.train.recipes.step import Step, Widths, check_step
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,15 @@ class Distilled(Recipe):
     too, where all widths pull at the same weights. Several knobs it turns together.
 
     Args:
-        narrow: Draws the narrow widths of a step: `EachOctave` or `NarrowestAndRandom`.
+        narrow: Draws the narrow widths of a step: `EachOctave` or `NarrowestAndRandom`; or a
+            sampler, which gives each sample one of them, for networks such as autoencoders, most of
+            whose layers are as large at every width.
         labels: Share of the labels in what they learn; the rest is the full output's.
         weight: What their loss counts beside the full one at first.
         final_weight: What it counts in the end; by default as at first.
+        relative: Whether each narrow loss counts relative to its size: it is scaled to that of the
+            full one, its gradient's direction kept, so that a width whose loss is five times larger
+            gets no louder a voice. That matters where all widths pull at the same weights.
         teach: Makes a target for the loss of an output. By default that follows from the loss: for
             torch's cross entropies a softmax or a sigmoid, for its distances the output itself.
             Any other loss learns narrow widths from the labels alone, unless ``teach`` is given.
@@ -56,26 +64,28 @@ class Distilled(Recipe):
         step and in-place distillation; weights of their own for octaves of widths are ours.
     """
 
-    narrow: NarrowWidths = field(default_factory=EachOctave)
+    narrow: NarrowWidths | Sampler = field(default_factory=EachOctave)
     labels: float = 0.5
     weight: float = 1.0
     final_weight: float | None = None
+    relative: bool = False
     teach: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        if not callable(getattr(self.narrow, "draw", None)):
-            raise TypeError(f"narrow must draw narrow widths, got {short_repr(self.narrow)}")
+        if callable(self.narrow) or not callable(getattr(self.narrow, "draw", None)):
+            check_callable("narrow", self.narrow, "a sampler, or draw narrow widths")
         check_fraction("labels", self.labels)
         check_number("weight", self.weight, 0)
         if self.final_weight is not None:
             check_number("final_weight", self.final_weight, 0)
+        check_flag("relative", self.relative)
         if self.teach is not None:
             check_callable("teach", self.teach, "callable on an output, or None")
 
     @property
     def draws_independently(self) -> bool:  # type: ignore[override]
         """Whether it can draw for each of several knobs by itself."""
-        return hasattr(self.narrow, "draw_apart")
+        return callable(self.narrow) or hasattr(self.narrow, "draw_apart")
 
     def losses(self, step: Step) -> Iterator[Tensor]:
         """Yield the loss at full width, then the weighted narrow ones."""
@@ -91,13 +101,19 @@ class Distilled(Recipe):
         # Turned to full width, since at rest a mask draws widths of its own.
         with step.turn(step.steps):
             output = check_tensor("output", run(x))
-        yield check_tensor("what loss returns", step.loss(output, step.y))
+        full = check_tensor("what loss returns", step.loss(output, step.y))
+        yield full
         soften = soft_target_function(step.loss) if self.teach is None else self.teach
         loss = DistillationLoss(step.loss, output.detach(), step.y, self.labels, soften)
-        del output  # It would keep alive what it was computed from.
+        size = full.detach() if self.relative else None
+        # They would keep alive what they were computed from.
+        del output, full
         final = self.weight if self.final_weight is None else self.final_weight
         weight = self.weight + (final - self.weight) * step.progress
-        several = _count_side_by_side(step, draws) if sums_are_safe(x) else 0
+        if not isinstance(draws, list):
+            yield weight * _loss_of_samples(step, x, draws, loss, size)
+            return
+        several = _count_side_by_side(step, draws) if size is None and sums_are_safe(x) else 0
         if several and (rows := step.first_rows(draws[0].rows)).stop:
             positions: list[Any] = [each.position for each in draws[:several]]
             with at_several_positions(step.controls[0], positions):
@@ -109,13 +125,42 @@ class Distilled(Recipe):
             if (rows := step.first_rows(each.rows)).stop:
                 with step.turn(each.position):
                     value = loss(run(x[rows]), rows)
-                yield weight * each.weight * value
+                yield weight * each.weight * _scale_to(size, value)
 
-    def _draw(self, step: Step) -> list[Narrow]:
+    def _draw(self, step: Step) -> list[Narrow] | Widths:
+        """Return the narrow widths of a step, or a narrow width of each of its samples."""
+        if callable(self.narrow):
+            return step.draw(self.narrow, below_full=True) if step.steps > 1 else []
         if len(step.controls) > 1 and step.knobs == "independent":
             apart: Any = self.narrow
             return apart.draw_apart(step.controls, step.generator)
         return self.narrow.draw(step.steps, step.generator)
+
+
+def _loss_of_samples(
+    step: Step, x: Tensor, widths: Widths, loss: DistillationLoss, size: Tensor | None
+) -> Tensor:
+    """Return the mean loss of samples that have a narrow width each, of relative ones by runs."""
+    output = forward_at_widths(step.model, x, widths)
+    if size is None:
+        return loss(output)
+    by_knob = {step.control: widths} if isinstance(widths, Tensor) else widths
+    value, start = torch.zeros_like(size), 0
+    for _, length in runs_of(by_knob):
+        rows = slice(start, start + length)
+        value = value + length * _scale_to(size, loss(output[rows], rows))
+        start += length
+    return value / len(x)
+
+
+def _scale_to(size: Tensor | None, value: Tensor) -> Tensor:
+    """Return a loss scaled to a size, its gradient's direction kept; to none as it is."""
+    if size is None:
+        return value
+    own, unit = value.detach().abs(), size.abs()
+    # A loss of 0 has no size of its own.
+    smallest = torch.finfo(own.dtype)
+    return unit / own.clamp_min(smallest.tiny).maximum(smallest.eps * unit) * value
 
 
 def _count_side_by_side(step: Step, draws: Sequence[Narrow]) -> int:

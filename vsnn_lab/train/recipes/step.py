@@ -79,17 +79,22 @@ class Step:
     def _samples(self) -> range:
         return range(len(self.x)) if self.samples is None else self.samples
 
-    def draw(self, sampler: Sampler) -> Widths:
+    def draw(self, sampler: Sampler, below_full: bool = False) -> Widths:
         """Return a width for each row: a share of those drawn for the whole batch.
 
         So they do not depend on how many processes share it. With several knobs it is a width for
         each row by knob, for `forward_at_widths`: joint positions, or a draw for each knob whose
         runs meet those of the first one in random order.
+
+        Args:
+            sampler: Draws them.
+            below_full: Whether it draws for a knob of a position less, so that none is full width.
         """
         samples = self._samples
         rows = slice(samples.start, None, samples.step)
         if len(self.controls) == 1 or self.knobs == "joint":
-            drawn = draw_widths(sampler, samples.stop, self.steps, self.generator)[rows]
+            steps = self.steps - 1 if below_full else self.steps
+            drawn = draw_widths(sampler, samples.stop, steps, self.generator)[rows]
             return drawn if len(self.controls) == 1 else turn_together(self.controls, drawn)
         widths: dict[WidthControl, Tensor] = {}
         for control in self.controls:

@@ -8,14 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.networks import PlainVGG, plain_mlp, variable_mlp, variable_vgg
+from benchmarks.networks import PlainVGG, plain_autoencoder, plain_mlp, variable_mlp, variable_vgg
 from benchmarks.timing import Measurement, Work, device, ratios, threads
 from vsnn_lab import (
+    Autoencoder,
     Distilled,
     LanguageModel,
+    Octaves,
     Sampled,
     Stratified,
     Triangular,
+    Width,
     WidthControl,
     token_cross_entropy,
 )
@@ -118,6 +121,12 @@ def recipe() -> Iterator[Measurement]:
     yield Measurement(f"{what}, MLP 784-256²-10, batch 256", values, 1.6, threads=THREADS)
     values = _dense(256, 5120, Distilled(), conditioned=True, rounds=25)
     yield Measurement(f"{what}, MLP 32-256³-32, batch 5120", values, 1.6, threads=THREADS)
+    images, code = torch.rand(256, 1, 28, 28), Width(32)
+    plain, model = plain_autoencoder(32), Autoencoder((1, 28, 28), code, conditioned=True)
+    values = ratios_to_plain(plain, model, images, images, Distilled(Octaves()), rounds=25)
+    yield Measurement(
+        f"{what}, autoencoder of a code of 32, batch 256", values, 2.4, threads=THREADS
+    )
 
 
 def compiled() -> Iterator[Measurement]:

@@ -15,6 +15,7 @@ from vsnn_lab import (
     Width,
     WidthControl,
     at_width,
+    condition,
     count_parameters,
     extract,
 )
@@ -194,6 +195,18 @@ def test_samples_of_many_levels_share_a_call_where_a_layer_is_as_large_for_all(w
     for name, gradient in masked.items():
         close = torch.testing.assert_close
         close(gradient, alone[name], rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_samples_at_widths_that_share_all_weights_do_so_beside_others():
+    code = Width(20)
+    net = stir(Autoencoder((300,), code, (260,), nn.Tanh), 0.1).double()
+    condition(net, own_share=0.5)
+    x = torch.rand(4, 300).double()
+    with at_width(net, torch.tensor([1, 5, 12, 20])):
+        found = net(x)
+    rows = zip([1, 5, 12, 20], x.split(1), strict=True)
+    expected = [extract(net, width)(row)[0] for width, row in rows]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-10, atol=1e-12)
 
 
 def test_a_level_adds_its_own_weights_at_their_pace():

@@ -16,7 +16,8 @@ from vsnn_lab import (
     Width,
     forward_at_widths,
 )
-from vsnn_lab.networks.gate import is_maskable, may_write_in_place, proven_chain, sums_are_safe
+from vsnn_lab._basics.sums import sums_are_safe
+from vsnn_lab.networks.gate import is_maskable, may_write_in_place, proven_chain
 
 width = Width(4)
 

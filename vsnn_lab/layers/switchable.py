@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsnn_lab._basics.sums import sums_are_safe
 from vsnn_lab.layers import batch_norm, conv, norm
 from vsnn_lab.layers.base import VariableLayer, WeightAndBias, WeightedLayer, is_masked
 from vsnn_lab.layers.levels import FULL, LevelRuns, fit_units, level_tops
@@ -98,7 +99,8 @@ class SwitchableLinear(_SwitchableWeights, VariableLinear):
 
     def _outputs_of_levels(self, x: Tensor, runs: LevelRuns, *args: Any) -> Tensor:
         """Return the outputs for samples that stand in runs of one level each."""
-        if FULL in runs.levels:
+        products = all(self.own_weights.is_product("weight", level) for level in runs.levels)
+        if not (self.levels.keys() >= {*runs.levels} and (products or sums_are_safe(x))):
             return super()._outputs_of_levels(x, runs, *args)
         # All multiply by what they share in one call, and by what is their own, which is less.
         weight, bias = VariableLinear.kept_parameters(self)

@@ -10,7 +10,6 @@ the plain path, slower and right; a debug log of `vsnn_lab.networks.gate` says w
 import logging
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
@@ -199,17 +198,3 @@ def _keeps_units_apart(module: nn.Module, channels: bool) -> bool:
     if type(module) is nn.Flatten:
         return channels and (module.start_dim, module.end_dim) == (1, -1)
     return channels and type(module) in _CHANNELWISE
-
-
-def sums_are_safe(*tensors: Tensor | None) -> bool:
-    """Whether sums over parts of these tensors are as good as one over all, whatever the order.
-
-    In half precision they are not, nor where autocast turns to it.
-    """
-    known = [tensor for tensor in tensors if tensor is not None]
-    return all(
-        type(tensor) in (Tensor, nn.Parameter)
-        and tensor.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled(tensor.device.type)
-        for tensor in known
-    )

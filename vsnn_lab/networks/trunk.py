@@ -7,6 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from vsnn_lab._basics.sums import sums_are_safe
 from vsnn_lab.layers import VariableLayer, VariableLinear
 from vsnn_lab.layers.corners import first_units
 from vsnn_lab.networks.channels_last import channels_last
@@ -16,7 +17,6 @@ from vsnn_lab.networks.gate import (
     output_axis,
     private_copy,
     proven_chain,
-    sums_are_safe,
 )
 from vsnn_lab.widths import (
     Width,

@@ -14,6 +14,7 @@ from vsnn_lab._basics.checks import (
     check_number,
     check_tensor,
 )
+from vsnn_lab._basics.sums import sums_are_safe
 from vsnn_lab.layers.octaves import octave_of
 from vsnn_lab.layers.side_by_side import at_several_positions
 from vsnn_lab.layers.switchable import SwitchableLinear
@@ -23,7 +24,6 @@ from vsnn_lab.networks.gate import (
     is_elementwise,
     may_write_in_place,
     proven_chain,
-    sums_are_safe,
 )
 from vsnn_lab.samplers import Sampler
 from vsnn_lab.train.recipes.base import Recipe, check_draws
@@ -61,7 +61,8 @@ class Distilled(Recipe):
 
     References:
         Yu & Huang 2019, "Universally Slimmable Networks", arXiv 1903.05134, for full width in every
-        step and in-place distillation; weights of their own for octaves of widths are ours.
+        step and in-place distillation; Kendall et al. 2018, arXiv 1705.07115, for losses of unlike
+        size; weights of their own for octaves of widths are ours.
     """
 
     narrow: NarrowWidths | Sampler = field(default_factory=EachOctave)

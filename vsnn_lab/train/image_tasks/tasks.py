@@ -24,7 +24,7 @@ from vsnn_lab.networks import MLP, Autoencoder, ConvAutoencoder, ConvNet
 from vsnn_lab.networks.blocks import Axis
 from vsnn_lab.samplers import Octaves
 from vsnn_lab.train.by_position import measured_positions
-from vsnn_lab.train.recipes import Distilled, Recipe
+from vsnn_lab.train.recipes import Distilled, EachOctave, Recipe
 from vsnn_lab.train.recipes.step import Loss
 from vsnn_lab.widths import Width
 
@@ -145,8 +145,15 @@ KINDS: dict[str, dict[str, Task]] = {
         "fashion-mnist": _CODE,
         "mnist": replace(_CODE, data="mnist"),
         "emoji": replace(_CODE, data="emoji", network=ConvAutoencoder, epochs=20, batch_size=64),
+        # Of 80 images a batch has too few for each octave to have some of its own.
         "faces": replace(
-            _CODE, data="faces", width=16, dedicated=(1, 2, 4, 8), epochs=200, batch_size=32
+            _CODE,
+            data="faces",
+            width=16,
+            dedicated=(1, 2, 4, 8),
+            epochs=200,
+            batch_size=32,
+            recipe=Distilled(EachOctave(rows=1.0, half=1.0, wide=1.0)),
         ),
     },
 }

@@ -92,7 +92,7 @@ def runs_of_levels(levels: Tensor) -> LevelRuns:
     """
     order = None
     alike, counts = levels.unique_consecutive(return_counts=True)
-    if len({*alike.tolist()}) < len(alike):
+    if len({*alike.tolist()}) != len(alike):
         order = levels.argsort(stable=True)
         alike, counts = levels[order].unique_consecutive(return_counts=True)
     return LevelRuns(alike.tolist(), counts.tolist(), order)

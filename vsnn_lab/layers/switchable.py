@@ -100,7 +100,8 @@ class SwitchableLinear(_SwitchableWeights, VariableLinear):
     def _outputs_of_levels(self, x: Tensor, runs: LevelRuns, *args: Any) -> Tensor:
         """Return the outputs for samples that stand in runs of one level each."""
         products = all(self.own_weights.is_product("weight", level) for level in runs.levels)
-        if not (self.levels.keys() >= {*runs.levels} and (products or sums_are_safe(x))):
+        known = all(level in self.levels for level in runs.levels)
+        if not (known and (products or sums_are_safe(x))):
             return super()._outputs_of_levels(x, runs, *args)
         # All multiply by what they share in one call, and by what is their own, which is less.
         weight, bias = VariableLinear.kept_parameters(self)

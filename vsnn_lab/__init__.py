@@ -40,12 +40,9 @@ from vsnn_lab.networks import (
     Autoencoder,
     ConvAutoencoder,
     ConvNet,
-    LanguageModel,
     condition,
     condition_norms,
-    continuation,
     extract,
-    extract_view,
     forward_at_widths,
 )
 from vsnn_lab.samplers import (
@@ -90,8 +87,11 @@ if TYPE_CHECKING:
         width_sweep,
     )
     from vsnn_lab.networks import (
+        LanguageModel,
         Taylor,
+        continuation,
         explain,
+        extract_view,
         load_pretrained,
         make_variable,
         order_units,

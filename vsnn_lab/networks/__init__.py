@@ -13,14 +13,13 @@ from vsnn_lab.networks.conditioning import condition, condition_norms
 from vsnn_lab.networks.convnet import ConvNet
 from vsnn_lab.networks.extraction import extract
 from vsnn_lab.networks.forward import forward_at_widths
-from vsnn_lab.networks.generation import continuation
-from vsnn_lab.networks.language_model import LanguageModel
 from vsnn_lab.networks.mlp import MLP
-from vsnn_lab.networks.weight_views import extract_view
 
 if TYPE_CHECKING:
     from vsnn_lab.networks.conversion import make_variable
     from vsnn_lab.networks.explanation import explain
+    from vsnn_lab.networks.generation import continuation
+    from vsnn_lab.networks.language_model import LanguageModel
     from vsnn_lab.networks.ordering import Taylor, TiedAxis, order_units
     from vsnn_lab.networks.pretrained import (
         load_pretrained,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         SpeculativeContinuation,
         speculative_continuation,
     )
+    from vsnn_lab.networks.weight_views import extract_view
 
 __all__ = [
     "MLP",
@@ -56,12 +56,16 @@ __all__ = [
     "speculative_continuation",
 ]
 
-# Loaded when first used: what reads somebody else's network takes longer to import than all layers.
+# Loaded when first used: what reads somebody else's network takes longer to import than all layers,
+# and language models are few people's.
 _LATE = {
+    "LanguageModel": "language_model",
     "SpeculativeContinuation": "speculative_decoding",
     "Taylor": "ordering",
     "TiedAxis": "ordering",
+    "continuation": "generation",
     "explain": "explanation",
+    "extract_view": "weight_views",
     "load_pretrained": "pretrained",
     "make_variable": "conversion",
     "order_units": "ordering",

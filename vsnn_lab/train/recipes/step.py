@@ -88,7 +88,8 @@ class Step:
 
         Args:
             sampler: Draws them.
-            below_full: Whether it draws for a knob of a position less, so that none is full width.
+            below_full: Whether it draws for a knob of a position less, so that none is full width;
+                draws for each of several knobs by itself may be, as others then are not.
         """
         samples = self._samples
         rows = slice(samples.start, None, samples.step)

@@ -6,9 +6,9 @@
 May import ``_basics``.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from vsnn_lab._basics.late import late_names as _late_names
 from vsnn_lab.data.image_set import SPLITS, ImageSet
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # Loaded when first used: torchvision takes longer to import than a small network to train.
-_LATE = {
+_MODULES = {
     "NAMES": "sets",
     "TEXTS": "text",
     "TextSet": "text",
@@ -41,9 +41,4 @@ _LATE = {
     "load_folder": "folders",
     "load_text": "text",
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)
+__getattr__ = _late_names(__name__, _MODULES)

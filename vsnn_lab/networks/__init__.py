@@ -5,9 +5,9 @@ A network without a `Width` is plain PyTorch throughout. Imports `layers` and th
 May import ``_basics``, ``widths``, ``samplers``, ``layers``.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from vsnn_lab._basics.late import late_names as _late_names
 from vsnn_lab.networks.autoencoders import Autoencoder, ConvAutoencoder
 from vsnn_lab.networks.conditioning import condition, condition_norms
 from vsnn_lab.networks.convnet import ConvNet
@@ -58,7 +58,7 @@ __all__ = [
 
 # Loaded when first used: what reads somebody else's network takes longer to import than all layers,
 # and language models are few people's.
-_LATE = {
+_MODULES = {
     "LanguageModel": "language_model",
     "SpeculativeContinuation": "speculative_decoding",
     "Taylor": "ordering",
@@ -73,9 +73,4 @@ _LATE = {
     "pretrained_tokenizer": "pretrained",
     "speculative_continuation": "speculative_decoding",
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)
+__getattr__ = _late_names(__name__, _MODULES)

@@ -315,6 +315,35 @@ def test_a_text_may_be_empty_or_hold_spaces_and_equals_signs():
         assert found.parameters["DATA"] == text
 
 
+def test_ctrl_c_hides_how_abandoned_tasks_fail():
+    program = """
+import asyncio, gc, os, signal
+from vsnn_lab.headless.cli.interrupt import interruptible
+
+async def fail():
+    raise ValueError("the kernel died")
+
+async def wait():
+    task = asyncio.ensure_future(fail())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGINT)
+
+loop = asyncio.new_event_loop()
+try:
+    with interruptible():
+        loop.run_until_complete(wait())
+except KeyboardInterrupt:
+    gc.collect()
+    print("stopped")
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr.strip()) == (
+        "stopped\n",
+        "stopping; Ctrl-C again leaves at once",
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("asked", [["run"], ["sweep", "-g", "SEED=0..1", "--workers", "1"]])

@@ -1,5 +1,6 @@
 """Ctrl-C: the first one stops what runs and says so at once, the second one leaves at once."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
         # Past Python's buffers, which what is interrupted may be writing to.
         os.write(2, _STOPPING)
+        # Of tasks that nobody awaits any more asyncio tells how they failed, with a traceback.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, stop)

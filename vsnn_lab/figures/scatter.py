@@ -28,8 +28,8 @@ CLASS_COLORS = (
 CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
 # Seven shapes against ten colours: each pair is met once in so many classes.
 _MOST_CLASSES = len(CLASS_COLORS) * len(CLASS_SYMBOLS)
-_AREA = (696, 472)  # pixels of the screen between the axes
-_RIGHT = 140  # for the legend
+_LEFT, _RIGHT = 64, 140  # pixels of the screen: for the labels, for the legend
+_AREA = (style.PAGE - _LEFT - _RIGHT, 472)  # between the axes
 _LETTERS = 14  # of a name
 _NAME = (84, 22)  # that a name takes, its frame included
 
@@ -54,7 +54,7 @@ def code_scatter(
         title: Above the figure.
 
     Returns:
-        A figure of 900 pixels width.
+        A figure of 840 pixels width.
 
     Raises:
         TypeError: If an argument is of another kind.
@@ -85,10 +85,10 @@ def code_scatter(
             marker={"color": color, "symbol": symbol, "size": 5, "opacity": 0.8},
             hovertemplate="unit 1: %{x:.2f}, unit 2: %{y:.2f}",
         )
-    right, top = _RIGHT, 40 if title else 16
-    size = {"width": _AREA[0] + 64 + right, "height": _AREA[1] + 56 + top}
+    top = 40 if title else 16
+    size = {"width": style.PAGE, "height": _AREA[1] + 56 + top}
     figure.update_layout(template=style.TEMPLATE, title=title, **size)
-    figure.update_layout(margin={"l": 64, "r": right, "t": top, "b": 56})
+    figure.update_layout(margin={"l": _LEFT, "r": _RIGHT, "t": top, "b": 56})
     figure.update_layout(legend={"x": 1.02, "xanchor": "left", "itemsizing": "constant"})
     figure.update_xaxes(title="unit 1")
     figure.update_yaxes(title="unit 2")

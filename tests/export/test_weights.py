@@ -18,6 +18,7 @@ from vsnn_lab import (
     Width,
     WidthControl,
     at_width,
+    condition,
     extract,
     make_variable,
 )
@@ -216,14 +217,48 @@ def test_a_file_from_before_axes_were_told_fits_even_ones_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("rounded", 1), ("axes", [3]), ("axes", {"0.out_axis": 3})]
+    ("key", "value"),
+    [
+        *(("rounded", 1), ("axes", [3]), ("axes", {"0.out_axis": 3})),
+        *(("paces", each) for each in ([3.0], {"0": 3.0}, {"0": [3.0]}, {"0": [3.0, "1"]})),
+    ],
 )
-def test_what_a_damaged_header_tells_of_axes_is_refused(tmp_path, key, value):
+def test_what_a_damaged_header_tells_is_refused(tmp_path, key, value):
     net = axes_of("heads")
     header = checkpoints.read_header(save(net, tmp_path / "a")) | {key: value}
     path = checkpoints.write(tmp_path / "b.safetensors", net.state_dict(), header)
     with pytest.raises(ValueError, match=f"its header must tell {key}"):
         load(net, path)
+
+
+def with_own_weights(**paces: float) -> MLP:
+    net = MLP(3, (Width(8),), 2)
+    condition(net, **paces)
+    for weight in net.parameters():
+        nn.init.normal_(weight)
+    return net
+
+
+@pytest.mark.parametrize("other", [{}, {"pace": 2}, {"pace": 3, "wide_pace": 2.5}])
+def test_own_weights_are_not_taken_for_those_of_another_pace(tmp_path, other):
+    path, net = save(with_own_weights(pace=3), tmp_path / "a"), with_own_weights(**other)
+    before = net[0].weight.clone()
+    with pytest.raises(ValueError, match=r"paces that .*a says, got 0 of .*count otherwise"):
+        load(net, path)
+    assert torch.equal(net[0].weight, before)
+
+
+def test_own_weights_of_the_same_pace_load_and_count_as_much(tmp_path):
+    net, other = (with_own_weights(pace=3, wide_pace=2) for _ in range(2))
+    header = load(other, save(net, tmp_path / "a"))
+    assert header["paces"] == {"0": [3.0, 2.0], "2": [3.0, 2.0]}
+    x = torch.randn(4, 3)
+    for width in range(1, 9):
+        with at_width(net, width), at_width(other, width):
+            assert torch.equal(net(x), other(x))
+    assert "paces" not in load(extract(other, 2), save(net, tmp_path / "b", width=2))
+    del header["paces"]  # as in files of earlier versions
+    load(other, checkpoints.write(tmp_path / "old.safetensors", net.state_dict(), header))
 
 
 def test_the_best_weights_of_a_run_load_too(tmp_path):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vsnn_lab._basics import checkpoints
 from vsnn_lab._basics.checks import check_int, check_path
 from vsnn_lab.layers import VariableLayer
+from vsnn_lab.layers.own_weights import SwitchableLayer
 from vsnn_lab.networks.extraction import cut_positions, extract, inner_network
 from vsnn_lab.widths import Part, Width, WidthControl, width_controls
 
@@ -31,8 +32,9 @@ def save_weights(
     The tensors bear the names of the ``state_dict``, so that ``safetensors.torch.load_file`` and
     ``load_state_dict`` are enough to use them. A small JSON header says what they are: format,
     package version, class, architecture, steps of the knobs, width; and, where they do not follow
-    from sizes and steps, which knobs are rounded and what axes are joined of. Nothing is pickled;
-    after a crash the old file or the new one is there, whole.
+    from sizes and steps, which knobs are rounded and what axes are joined of; of weights of their
+    own for narrow widths what they count. Nothing is pickled; after a crash the old file or the new
+    one is there, whole.
 
     Args:
         model: Any module. Of one that ``torch.compile``, ``nn.DataParallel`` or
@@ -82,6 +84,8 @@ def save_weights(
         header["rounded"] = [control.rounded for control in controls]
     if noted is None and (axes := _uneven_axes(network, controls)):
         header["axes"] = axes
+    if noted is None and (paces := _paces(network)):
+        header["paces"] = paces
     return checkpoints.write(path, state, header)
 
 
@@ -130,6 +134,8 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         )
     if kept and steps:
         _check_axes(path, header.get("axes", {}), _uneven_axes(model, controls))
+    # Files of earlier versions do not tell it.
+    _check_paces(path, header.get("paces", {}), _paces(model))
     differing = _differences(own, found) or _wrongly_tied(own, found)
     if differing:
         more = len(differing) - _SHOWN
@@ -183,6 +189,25 @@ def _check_axes(path: Path, told: Mapping[str, Any], own: Mapping[str, Any]) -> 
             )
 
 
+def _paces(model: nn.Module) -> dict[str, list[float]]:
+    """Return what own weights count in each layer that has some, narrow ones and wide ones."""
+    return {
+        name: [float(module.own_pace), float(module.wide_pace)]
+        for name, module in model.named_modules()
+        if isinstance(module, SwitchableLayer)
+    }
+
+
+def _check_paces(path: Path, told: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse own weights that would count more, or less, than those of the file."""
+    for name in sorted(told.keys() & own.keys()):
+        if told[name] != own[name]:
+            raise ValueError(
+                f"model must have the paces that {path} says, got {name} of {own[name]}, in the "
+                f"file {told[name]} (pace, wide_pace); own weights would count otherwise"
+            )
+
+
 def _check_header(path: Path, header: Mapping[str, Any]) -> None:
     """Refuse a header that neither `save_weights` nor a training run writes."""
     written = header.get("format", _FORMAT)
@@ -199,7 +224,7 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
             ("package", "class", "architecture"), lambda value: isinstance(value, str)
         )
         rules |= {"steps": _are_positions, "width": _is_width}
-        known = {"rounded": _are_flags, "axes": _are_axes}
+        known = {"rounded": _are_flags, "axes": _are_axes, "paces": _are_paces}
         rules |= {key: rule for key, rule in known.items() if key in header}
     for key, rule in rules.items():
         if key not in header or not rule(header[key]):
@@ -217,6 +242,13 @@ def _are_flags(value: Any) -> bool:
 
 def _are_axes(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(parts, list) for parts in value.values())
+
+
+def _are_paces(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(pair, list) and [type(pace) for pace in pair] == [float, float]
+        for pair in value.values()
+    )
 
 
 def _is_width(value: Any) -> bool:

@@ -92,12 +92,11 @@ def save_weights(
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """Load weights from a file, as `save_weights` writes them, into a network that they fit.
 
-    All or nothing: names, shapes and what positions of the knobs mean are checked before anything
-    changes. Values
-    are cast to the dtypes of ``model``, and parameters that it ties together stay tied. A plain
-    network takes the file of a variable one, and the other way round. A safetensors file that
-    another program wrote is loaded, too, if its names and shapes are the model's; of tensors that
-    the model ties together it may hold a single one.
+    All or nothing: names, shapes, what positions of the knobs mean and what own weights count are
+    checked before anything changes. Values are cast to the dtypes of ``model``, and parameters that
+    it ties together stay tied. A plain network takes the file of a variable one, and the other way
+    round. A safetensors file that another program wrote is loaded, too, if its names and shapes are
+    the model's; of tensors that the model ties together it may hold a single one.
 
     Args:
         model: The network to fill; on its device, and within what torch put it into.
